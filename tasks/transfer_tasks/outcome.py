@@ -1,0 +1,284 @@
+"""How a transfer ends: the closed set of states and reasons, and what each lets a session say and do."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+
+class State(StrEnum):
+    """Where a transfer stands. The first three are open, the rest are endings."""
+
+    WAITING = "waiting"
+    CLAIMED = "claimed"
+    SENDING = "sending"
+    SUBMITTED = "submitted"
+    REJECTED = "rejected"
+    FAILED = "failed"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+    UNKNOWN = "unknown"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether somebody may still act on the transfer."""
+        return self in OPEN_STATES
+
+
+OPEN_STATES: Final = frozenset({State.WAITING, State.CLAIMED, State.SENDING})
+
+
+class Reason(StrEnum):
+    """Why a transfer ended as it did. Closed: every reason has a row in `GUIDE`."""
+
+    ACCEPTED_BY_PLATFORM = "accepted_by_platform"
+    TRANSFER_CONFIRMED = "transfer_confirmed"
+    INVALID_INTENT = "invalid_intent"
+    UNSUPPORTED_SCHEMA_VERSION = "unsupported_schema_version"
+    UNKNOWN_DESTINATION = "unknown_destination"
+    DESTINATION_NOT_ALLOWED = "destination_not_allowed"
+    CALLER_ID_MISSING = "caller_id_missing"
+    TRANSFER_IN_PROGRESS = "transfer_in_progress"
+    IDEMPOTENCY_CONFLICT = "idempotency_conflict"
+    REFUSED_BY_PLATFORM = "refused_by_platform"
+    CALL_NOT_FOUND = "call_not_found"
+    UNAUTHORIZED = "unauthorized"
+    PLATFORM_UNREACHABLE = "platform_unreachable"
+    RATE_LIMITED = "rate_limited"
+    PLATFORM_UNAVAILABLE = "platform_unavailable"
+    NOT_SENT = "not_sent"
+    NOT_TRANSFERRED = "not_transferred"
+    DEADLINE_PASSED = "deadline_passed"
+    CANCELLED_BY_SESSION = "cancelled_by_session"
+    CANCELLED_BY_OPERATOR = "cancelled_by_operator"
+    ANSWER_LOST = "answer_lost"
+    SERVER_ERROR = "server_error"
+    ANSWER_UNREADABLE = "answer_unreadable"
+    WORKER_DIED = "worker_died"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guide:
+    """What one reason means.
+
+    Attributes:
+        state: The ending that this reason belongs to.
+        meaning: One sentence for an engineer.
+        next_step: What an engineer does about it.
+        say: One true sentence for the caller; None where nothing should be said.
+        may_retry: Whether asking for the same destination again can help.
+        may_try_other: Whether asking for another destination can help.
+    """
+
+    state: State
+    meaning: str
+    next_step: str
+    say: str | None
+    may_retry: bool = False
+    may_try_other: bool = False
+
+
+_SORRY: Final = "I'm sorry, I couldn't transfer you just now."
+_SORRY_OTHER: Final = "I'm sorry, I can't transfer you there."
+
+GUIDE: Final[dict[Reason, Guide]] = {
+    Reason.ACCEPTED_BY_PLATFORM: Guide(
+        state=State.SUBMITTED,
+        meaning="Piopiy accepted the request; nobody has picked up yet.",
+        next_step="Nothing. Whether somebody picked up is in Piopiy's call log.",
+        say="I'm transferring you now. Goodbye.",
+    ),
+    Reason.TRANSFER_CONFIRMED: Guide(
+        state=State.SUBMITTED,
+        meaning="The answer was lost, and later evidence says that the platform carried the transfer out.",
+        next_step="Nothing.",
+        say=None,
+    ),
+    Reason.INVALID_INTENT: Guide(
+        state=State.REJECTED,
+        meaning="The request on the queue is not a valid TransferIntent.",
+        next_step="Read the field and the mend in the record, and correct the publisher.",
+        say=_SORRY,
+        may_try_other=True,
+    ),
+    Reason.UNSUPPORTED_SCHEMA_VERSION: Guide(
+        state=State.REJECTED,
+        meaning="The request was written by a newer publisher than this worker understands.",
+        next_step="Deploy workers before publishers; then ask again.",
+        say=_SORRY,
+    ),
+    Reason.UNKNOWN_DESTINATION: Guide(
+        state=State.REJECTED,
+        meaning="The destination's name is not in the worker's registry.",
+        next_step="Add the name to the file in TRANSFER_DESTINATIONS_FILE, or correct the name.",
+        say=_SORRY_OTHER,
+        may_try_other=True,
+    ),
+    Reason.DESTINATION_NOT_ALLOWED: Guide(
+        state=State.REJECTED,
+        meaning="An endpoint is outside the registry and TRANSFER_ALLOW_UNLISTED does not cover it.",
+        next_step="Put the endpoint into the registry, or allow its region or host.",
+        say=_SORRY_OTHER,
+        may_try_other=True,
+    ),
+    Reason.CALLER_ID_MISSING: Guide(
+        state=State.REJECTED,
+        meaning="Neither the intent, nor the registry, nor PIOPIY_NUMBER gives a caller id.",
+        next_step="Set PIOPIY_NUMBER on the worker.",
+        say=_SORRY,
+    ),
+    Reason.TRANSFER_IN_PROGRESS: Guide(
+        state=State.REJECTED,
+        meaning="Another transfer of the same call stands in the way.",
+        next_step="Look at the other transfer with `call-transfer show CALL_ID`.",
+        say=None,
+    ),
+    Reason.IDEMPOTENCY_CONFLICT: Guide(
+        state=State.REJECTED,
+        meaning="The idempotency key was used before with other content.",
+        next_step="Use a new key for a new request.",
+        say=_SORRY,
+    ),
+    Reason.REFUSED_BY_PLATFORM: Guide(
+        state=State.REJECTED,
+        meaning="Piopiy (or its SDK's validator) refused the request as wrong.",
+        next_step="Read the platform's answer in the record.",
+        say=_SORRY_OTHER,
+        may_try_other=True,
+    ),
+    Reason.CALL_NOT_FOUND: Guide(
+        state=State.REJECTED,
+        meaning="Piopiy knows no live call with this id: the caller has probably hung up.",
+        next_step="Nothing, unless the session still holds the call: then check the call id.",
+        say=None,
+    ),
+    Reason.UNAUTHORIZED: Guide(
+        state=State.REJECTED,
+        meaning="Piopiy refused the token. No transfer will work until somebody acts.",
+        next_step="Check PIOPIY_TOKEN on the worker, now.",
+        say=_SORRY,
+    ),
+    Reason.PLATFORM_UNREACHABLE: Guide(
+        state=State.FAILED,
+        meaning="No connection to Piopiy could be made before the deadline; nothing was sent.",
+        next_step="Check the network and PIOPIY_API_URL. The call was not moved.",
+        say=_SORRY,
+        may_retry=True,
+    ),
+    Reason.RATE_LIMITED: Guide(
+        state=State.FAILED,
+        meaning="Piopiy answered 429 until the deadline; nothing was carried out.",
+        next_step="Look at the rate of transfers. The call was not moved.",
+        say=_SORRY,
+        may_retry=True,
+    ),
+    Reason.PLATFORM_UNAVAILABLE: Guide(
+        state=State.FAILED,
+        meaning="Piopiy answered 503 until the deadline; nothing was carried out.",
+        next_step="Check Piopiy's status. The call was not moved.",
+        say=_SORRY,
+        may_retry=True,
+    ),
+    Reason.NOT_SENT: Guide(
+        state=State.FAILED,
+        meaning="The worker was held up so long that it did not dare to send; nothing was sent.",
+        next_step="Look for a paused or starved worker. The call was not moved.",
+        say=_SORRY,
+        may_retry=True,
+    ),
+    Reason.NOT_TRANSFERRED: Guide(
+        state=State.FAILED,
+        meaning="The answer was lost, and later evidence says that the call was not moved.",
+        next_step="Nothing. The same transfer may be asked for again.",
+        say=_SORRY,
+        may_retry=True,
+    ),
+    Reason.DEADLINE_PASSED: Guide(
+        state=State.EXPIRED,
+        meaning="No worker could act before the intent's deadline; nothing was sent.",
+        next_step="See whether workers run and how old the oldest waiting transfer is.",
+        say=_SORRY,
+        may_retry=True,
+    ),
+    Reason.CANCELLED_BY_SESSION: Guide(
+        state=State.CANCELLED,
+        meaning="The session withdrew the request before it was sent (the caller hung up, say).",
+        next_step="Nothing.",
+        say=None,
+        may_retry=True,
+    ),
+    Reason.CANCELLED_BY_OPERATOR: Guide(
+        state=State.CANCELLED,
+        meaning="An engineer withdrew the request before it was sent.",
+        next_step="Ask who did it: the name is in the record.",
+        say=_SORRY,
+    ),
+    Reason.ANSWER_LOST: Guide(
+        state=State.UNKNOWN,
+        meaning="The request was sent and no answer came: Piopiy may have moved the call.",
+        next_step="Find out in Piopiy's call log and settle it. It is never sent again by itself.",
+        say=None,
+    ),
+    Reason.SERVER_ERROR: Guide(
+        state=State.UNKNOWN,
+        meaning="Piopiy answered 500, 502 or 504: it may have moved the call all the same.",
+        next_step="Find out in Piopiy's call log and settle it. It is never sent again by itself.",
+        say=None,
+    ),
+    Reason.ANSWER_UNREADABLE: Guide(
+        state=State.UNKNOWN,
+        meaning="The answer was no JSON object (a proxy's page, a redirect): nobody knows what happened.",
+        next_step="Look at the stored answer; check PIOPIY_API_URL and what stands in between.",
+        say=None,
+    ),
+    Reason.WORKER_DIED: Guide(
+        state=State.UNKNOWN,
+        meaning="The worker died after it began the attempt: the request may have been sent.",
+        next_step="Find out in Piopiy's call log and settle it. It is never sent again by itself.",
+        say=None,
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransferOutcome:
+    """How one transfer ended.
+
+    Attributes:
+        transfer_id: The transfer's id, which is also its Celery task id.
+        call_id: The canonical id of the call.
+        state: The ending.
+        reason: Why, from the closed list.
+        attempts: How many HTTP requests were begun.
+        hop: The how-many-eth transfer of its call this is, from 1.
+        source: Who says so: ``platform``, ``worker``, ``publisher``, ``session`` or ``operator``.
+        http_status: Status of the last answer, if there was one.
+        detail: One masked line with the particulars, possibly empty.
+        ended_at_ms: When it ended, in milliseconds since the epoch, by Redis's clock.
+    """
+
+    transfer_id: str
+    call_id: str
+    state: State
+    reason: Reason
+    attempts: int = 0
+    hop: int = 1
+    source: str = "worker"
+    http_status: int | None = None
+    detail: str = ""
+    ended_at_ms: int = 0
+
+    @property
+    def guide(self) -> Guide:
+        """What this outcome's reason means, and what may be said and done."""
+        return GUIDE[self.reason]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return asdict(self)
+
+    def to_json(self) -> str:
+        """Return the outcome as one line of JSON."""
+        return json.dumps(self.as_dict(), separators=(",", ":"))

@@ -1,0 +1,104 @@
+"""What can go wrong on the side that acts, typed by what is known about the world.
+
+::
+
+    TransferWorkerError
+    ├── AttemptError                what one HTTP request taught us (raised by the gateway)
+    │   ├── NotCarriedOut           proven: the call was not moved          -> may be tried again
+    │   ├── Refused                 proven: the platform will not move it   -> rejected
+    │   └── OutcomeUnknown          the call may have been moved            -> unknown, never again
+    ├── TransferEnded               how a transfer ended, for Celery and Flower (raised by the task)
+    │   ├── TransferRejected
+    │   ├── TransferFailed
+    │   ├── TransferExpired
+    │   ├── TransferCancelled
+    │   └── TransferUnknown
+    └── PreflightFailed             the worker must not start; every problem is listed
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transfer_tasks.outcome import Reason
+
+
+class TransferWorkerError(Exception):
+    """Root of everything that `transfer_worker` raises."""
+
+
+class AttemptError(TransferWorkerError):
+    """What is known after one HTTP request that did not succeed.
+
+    Attributes:
+        reason: The closed reason that an outcome would carry.
+        http_status: The answer's status, if an answer came.
+        answer: The platform's whole answer, if one came (JSON value or text, capped by the gateway).
+        detail: One line with the particulars, free of secrets and full numbers.
+    """
+
+    def __init__(
+        self, *, reason: Reason, http_status: int | None = None, answer: Any = None, detail: str = ""
+    ) -> None:
+        self.reason, self.http_status, self.answer, self.detail = reason, http_status, answer, detail
+        super().__init__(f"{reason.value}{f' (HTTP {http_status})' if http_status else ''} {detail}".rstrip())
+
+
+class NotCarriedOut(AttemptError):
+    """It is proven that the platform did not carry this request out.
+
+    Attributes:
+        retry_after_seconds: The platform's own wish, if it gave one.
+    """
+
+    def __init__(
+        self,
+        *,
+        reason: Reason,
+        http_status: int | None = None,
+        answer: Any = None,
+        detail: str = "",
+        retry_after_seconds: float | None = None,
+    ) -> None:
+        self.retry_after_seconds = retry_after_seconds
+        super().__init__(reason=reason, http_status=http_status, answer=answer, detail=detail)
+
+
+class Refused(AttemptError):
+    """The platform understood the request and will not carry it out; asking again is useless."""
+
+
+class OutcomeUnknown(AttemptError):
+    """The request may have been carried out; it must not be sent again."""
+
+
+class TransferEnded(TransferWorkerError):
+    """A transfer ended in anything but `submitted`; the text is what Flower shows."""
+
+
+class TransferRejected(TransferEnded):
+    """Refused by the rules or by the platform."""
+
+
+class TransferFailed(TransferEnded):
+    """Not carried out, proven."""
+
+
+class TransferExpired(TransferEnded):
+    """The deadline passed before anything was sent."""
+
+
+class TransferCancelled(TransferEnded):
+    """Withdrawn before anything was sent."""
+
+
+class TransferUnknown(TransferEnded):
+    """It may have been carried out."""
+
+
+class PreflightFailed(TransferWorkerError):
+    """Something that must be true before the start is not; each problem carries its mend."""
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = problems
+        super().__init__("The worker can't start:\n" + "\n".join(f"  - {problem}" for problem in problems))

@@ -1,0 +1,62 @@
+"""Fixtures for everyone: a real Redis, and child processes that never outlive their test."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import redis
+
+from support import ProcessSpawner, keys_without_ttl
+from transfer_worker.embedded_redis import EmbeddedRedis
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[EmbeddedRedis]:
+    """One real Redis for the whole run; leave it running and as configured."""
+    with EmbeddedRedis() as server:
+        yield server
+
+
+@pytest.fixture
+def redis_url(redis_server: EmbeddedRedis) -> str:
+    """The shared Redis, emptied; the URL carries its password."""
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.flushall()
+    return redis_server.url
+
+
+@pytest.fixture
+def redis_client(redis_url: str) -> Iterator[redis.Redis]:
+    """A plain client of the shared, emptied Redis; answers are bytes."""
+    with redis.Redis.from_url(redis_url) as client:
+        yield client
+
+
+@pytest.fixture
+def private_redis() -> Iterator[EmbeddedRedis]:
+    """A Redis for one test: to be killed, paused, restarted, reconfigured."""
+    with EmbeddedRedis() as server:
+        yield server
+
+
+@pytest.fixture
+def no_key_leaks(redis_client: redis.Redis) -> Iterator[None]:
+    """Fail a test that leaves a key without a TTL behind (the queue excepted)."""
+    yield
+    leaked = keys_without_ttl(redis_client)
+    assert not leaked, f"keys without a TTL: {leaked}"
+
+
+@pytest.fixture
+def spawn(tmp_path: Path) -> Iterator[ProcessSpawner]:
+    """Start child processes: `spawn([program, …], env=…)`; they end with the test."""
+    directory = tmp_path / "processes"
+    directory.mkdir()
+    spawner = ProcessSpawner(directory)
+    yield spawner
+    spawner.end_all()

@@ -1,0 +1,7 @@
+"""What many tests need and no fixture gives: waiting, child processes, the key-leak check."""
+
+from support.keys import keys_without_ttl
+from support.processes import ProcessSpawner, SpawnedProcess
+from support.waiting import wait_until
+
+__all__ = ["ProcessSpawner", "SpawnedProcess", "keys_without_ttl", "wait_until"]

@@ -88,10 +88,15 @@ class PublishOutcomeUnknown(TransferTasksError):
 
 
 class LedgerUnavailable(TransferTasksError):
-    """Redis could not be used within the time budget; the asked-for step may or may not have happened."""
+    """Redis could not be used within the time budget. Every step is safe to repeat.
 
-    def __init__(self, cause: str) -> None:
-        self.cause = cause
+    Attributes:
+        cause: What Redis, or the network, said.
+        may_have_happened: Whether the step was sent and only its answer is missing.
+    """
+
+    def __init__(self, cause: str, *, may_have_happened: bool = True) -> None:
+        self.cause, self.may_have_happened = cause, may_have_happened
         super().__init__(f"The ledger can't be reached: {cause}")
 
 

@@ -1,0 +1,95 @@
+"""The ledger for an event loop: each step within a time budget that holds whatever Redis does."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, TypeVar
+
+import redis.asyncio
+from redis.exceptions import BusyLoadingError, NoScriptError, RedisError, ResponseError
+
+from transfer_tasks.errors import LedgerUnavailable
+from transfer_tasks.ledger.commands import Command, LedgerCommands
+from transfer_tasks.ledger.keys import Keys
+
+T = TypeVar("T")
+
+PAUSE_SECONDS = 0.05
+"""Between two tries within one budget: a Redis that restarts in a moment is not an error worth telling."""
+
+
+class AsyncLedger:
+    """Runs ledger commands over an asyncio connection pool.
+
+    Args:
+        client: Made by `transfer_tasks.ledger.connection.connect_async`.
+        namespace: What every key begins with.
+        retention_seconds: How long a record lives after its last change.
+    """
+
+    def __init__(self, client: redis.asyncio.Redis, *, namespace: str, retention_seconds: int) -> None:
+        self.client = client
+        self.keys = Keys(namespace)
+        self.commands = LedgerCommands(namespace=namespace, retention_seconds=retention_seconds)
+
+    async def run(self, command: Command[T], *, budget_seconds: float) -> T:
+        """Run one step; repeat it within the budget while Redis is away. Every step is safe to repeat.
+
+        Raises:
+            LedgerUnavailable: No answer came within the budget, or Redis refused. `may_have_happened` says
+                whether the step was ever sent without an answer.
+        """
+        trial = _Trial()
+        try:
+            async with asyncio.timeout(budget_seconds):
+                return command.parse(await self._persist(command, trial))
+        except TimeoutError as error:
+            cause = trial.cause or f"no answer within {budget_seconds:g} s"
+            raise LedgerUnavailable(cause, may_have_happened=trial.is_unanswered) from error
+
+    async def _persist(self, command: Command[Any], trial: _Trial) -> Any:
+        while True:
+            try:
+                return await self._try_once(command, trial)
+            except BusyLoadingError as error:
+                trial.cause = f"Redis is loading its data: {error}"
+            except ResponseError as error:
+                # Redis itself refused (read-only, out of memory, no permission): this try changed nothing.
+                raise LedgerUnavailable(str(error), may_have_happened=trial.lost_answers > 0) from error
+            except (RedisError, OSError) as error:
+                trial.cause = f"{type(error).__name__}: {error}"
+            trial.lost_answers += trial.is_sent
+            trial.is_sent = False
+            await asyncio.sleep(PAUSE_SECONDS)
+
+    async def _try_once(self, command: Command[Any], trial: _Trial) -> Any:
+        script, pool = command.script, self.client.connection_pool
+        # The connection is taken by hand, because only so it is known whether the step was sent.
+        connection = await pool.get_connection()
+        try:
+            trial.is_sent = True
+            try:
+                await connection.send_command("EVALSHA", script.sha, 0, *command.arguments)
+                reply = await connection.read_response()
+            except NoScriptError:
+                await connection.send_command("EVAL", script.source, 0, *command.arguments)
+                reply = await connection.read_response()
+        except ResponseError:
+            trial.is_sent = False
+            raise
+        finally:
+            await pool.release(connection)
+        return reply
+
+
+class _Trial:
+    """What is known of a step that has no answer yet."""
+
+    def __init__(self) -> None:
+        self.is_sent = False
+        self.lost_answers = 0
+        self.cause = ""
+
+    @property
+    def is_unanswered(self) -> bool:
+        return self.is_sent or self.lost_answers > 0

@@ -1,0 +1,292 @@
+"""The ledger's steps as values: which script, which arguments, and how to read the reply.
+
+A `Command` knows no connection, so the asyncio publisher and the threaded worker run the same ones.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha1
+from importlib.resources import files
+from typing import Any, Generic, TypeVar
+
+from transfer_tasks.outcome import Reason, State, TransferOutcome
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """One Lua script with the prelude in front."""
+
+    name: str
+    source: str
+    sha: str
+
+
+@cache
+def load_script(name: str) -> Script:
+    """Return the script `scripts/<name>.lua`."""
+    folder = files("transfer_tasks.ledger") / "scripts"
+    source = "".join((folder / f"{part}.lua").read_text("utf-8") for part in ("prelude", name))
+    return Script(name, source, sha1(source.encode(), usedforsecurity=False).hexdigest())
+
+
+@dataclass(frozen=True, slots=True)
+class Command(Generic[T]):
+    """One step: run `script` with `arguments`, then `parse` its reply."""
+
+    script: Script
+    arguments: tuple[str | int, ...]
+    parse: Callable[[Any], T]
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The reply of `accept`: see scripts/accept.lua for the verdicts."""
+
+    verdict: str
+    transfer_id: str
+    idempotency_key: str
+    hop: int
+    state: State
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to act on one transfer. Every later step shows the token."""
+
+    transfer_id: str
+    token: str
+    call_id: str
+    idempotency_key: str
+    hop: int
+    attempts: int
+    remaining_ms: int
+    intent_json: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The transfer has ended."""
+
+    outcome: TransferOutcome
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """The transfer is open, and the step that was asked for is not possible or not needed now."""
+
+    state: State
+    worker: str = ""
+    remaining_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """There is no such record."""
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """The attempt is on record; now, and only now, the request may go out."""
+
+    remaining_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class TryAgain:
+    """The attempt is over, the transfer is not: another attempt may begin after the wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The right to act is gone; `outcome` is set where the transfer has ended meanwhile."""
+
+    state: str
+    outcome: TransferOutcome | None
+
+
+def parse_outcome(text: str) -> TransferOutcome:
+    """Return the outcome that a script wrote as JSON."""
+    fields = json.loads(text)
+    fields["state"], fields["reason"] = State(fields["state"]), Reason(fields["reason"])
+    return TransferOutcome(**fields)
+
+
+class LedgerCommands:
+    """Builds every step for one namespace. What each does, and replies, is said at the top of its script."""
+
+    def __init__(self, *, namespace: str, retention_seconds: int) -> None:
+        self._common: tuple[str | int, ...] = (namespace, retention_seconds)
+
+    def _build(self, name: str, arguments: Sequence[str | int], parse: Callable[[Any], T]) -> Command[T]:
+        return Command(load_script(name), (*self._common, *arguments), parse)
+
+    def accept(
+        self,
+        *,
+        transfer_id: str,
+        call_id: str,
+        idempotency_key: str,
+        destination_digest: str,
+        content_digest: str,
+        intent_json: str,
+        labels_json: str,
+        message: str,
+        queue: str,
+        remaining_ms: int,
+        repeat_window_ms: int,
+        reply_to: str,
+        asked_json: str,
+    ) -> Command[Accepted]:
+        """Accept a request, or find the transfer that stands in its way."""
+        return self._build(
+            "accept",
+            (
+                transfer_id,
+                call_id,
+                idempotency_key,
+                destination_digest,
+                content_digest,
+                intent_json,
+                labels_json,
+                message,
+                queue,
+                remaining_ms,
+                repeat_window_ms,
+                reply_to,
+                asked_json,
+            ),
+            lambda r: Accepted(r[0], r[1], r[2], int(r[3]), State(r[4])),
+        )
+
+    def claim(
+        self, transfer_id: str, *, worker: str, claim_id: str
+    ) -> Command[Claim | Ended | Open | Missing]:
+        """Take the right to act on a waiting transfer."""
+
+        def parse(r: list[str]) -> Claim | Ended | Open | Missing:
+            match r[0]:
+                case "claimed":
+                    return Claim(transfer_id, r[1], r[2], r[3], int(r[4]), int(r[5]), int(r[6]), r[7])
+                case "ended":
+                    return Ended(parse_outcome(r[1]))
+                case "held":
+                    return Open(State(r[1]), worker=r[2])
+                case _:
+                    return Missing()
+
+        return self._build("claim", (transfer_id, worker, claim_id), parse)
+
+    def begin_attempt(self, claim: Claim, *, attempt: int) -> Command[Begun | Lost]:
+        """Record an attempt before its request goes out."""
+        return self._build(
+            "begin_attempt",
+            (claim.transfer_id, claim.token, attempt),
+            lambda r: Begun(int(r[1])) if r[0] == "begun" else _parse_lost(r),
+        )
+
+    def end_attempt(
+        self,
+        claim: Claim,
+        *,
+        state: State,
+        reason: Reason,
+        http_status: int | None,
+        detail: str,
+        answer_json: str,
+        attempt_ms: int,
+        wait_ms: int | None = None,
+    ) -> Command[Ended | TryAgain | Lost]:
+        """Record what an attempt taught us: an ending, or (state `claimed`) a wait for the next."""
+
+        def parse(r: list[str]) -> Ended | TryAgain | Lost:
+            match r[0]:
+                case "ended":
+                    return Ended(parse_outcome(r[1]))
+                case "again":
+                    return TryAgain()
+                case _:
+                    return _parse_lost(r)
+
+        arguments = (
+            claim.transfer_id,
+            claim.token,
+            state,
+            reason,
+            "" if http_status is None else http_status,
+            detail,
+            answer_json,
+            attempt_ms,
+            "" if wait_ms is None else wait_ms,
+        )
+        return self._build("end_attempt", arguments, parse)
+
+    def cancel(
+        self, transfer_id: str, *, reason: Reason, source: str, detail: str
+    ) -> Command[tuple[bool, Ended | Open | Missing]]:
+        """Withdraw what has not been sent. The flag says whether the transfer is cancelled now."""
+
+        def parse(r: list[str]) -> tuple[bool, Ended | Open | Missing]:
+            match r[0]:
+                case "cancelled" | "ended":
+                    return r[0] == "cancelled", Ended(parse_outcome(r[1]))
+                case "too_late":
+                    return False, Open(State(r[1]))
+                case _:
+                    return False, Missing()
+
+        return self._build("cancel", (transfer_id, reason, source, detail), parse)
+
+    def expire(self, transfer_id: str, *, source: str) -> Command[Ended | Open | Missing]:
+        """End a waiting transfer whose deadline has passed; else say where it stands."""
+
+        def parse(r: list[str]) -> Ended | Open | Missing:
+            match r[0]:
+                case "ended":
+                    return Ended(parse_outcome(r[1]))
+                case "open":
+                    return Open(State(r[1]), remaining_ms=int(r[2]))
+                case _:
+                    return Missing()
+
+        return self._build("expire", (transfer_id, source), parse)
+
+    def resolve(
+        self, transfer_id: str, *, transferred: bool, source: str, detail: str
+    ) -> Command[Ended | Lost | Missing]:
+        """Settle an `unknown` by evidence."""
+        state, reason = (
+            (State.SUBMITTED, Reason.TRANSFER_CONFIRMED)
+            if transferred
+            else (State.FAILED, Reason.NOT_TRANSFERRED)
+        )
+
+        def parse(r: list[str]) -> Ended | Lost | Missing:
+            match r[0]:
+                case "ended":
+                    return Ended(parse_outcome(r[1]))
+                case "refused":
+                    return _parse_lost(r)
+                case _:
+                    return Missing()
+
+        return self._build("resolve", (transfer_id, state, reason, source, detail), parse)
+
+    def refuse(
+        self, transfer_id: str, *, call_id: str, reason: Reason, detail: str, labels_json: str
+    ) -> Command[Ended | None]:
+        """Give a request that can't become a transfer its one outcome; None where a record is open already."""
+        return self._build(
+            "refuse",
+            (transfer_id, call_id, reason, detail, labels_json),
+            lambda r: Ended(parse_outcome(r)) if r else None,
+        )
+
+
+def _parse_lost(reply: list[str]) -> Lost:
+    return Lost(reply[1], parse_outcome(reply[2]) if reply[2] else None)

@@ -1,0 +1,60 @@
+"""The names of all keys: one builder each. The Lua prelude builds the same names from the same namespace."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Every key of one namespace.
+
+    All have a TTL; the queue list is Celery's and has none.
+    """
+
+    namespace: str = "transfer"
+
+    def record(self, transfer_id: str) -> str:
+        """Hash: one transfer."""
+        return f"{self.namespace}:record:{transfer_id}"
+
+    def call(self, call_id: str) -> str:
+        """List: the ids of a call's transfers, in the order of their hops."""
+        return f"{self.namespace}:call:{call_id}"
+
+    def idempotency(self, key: str) -> str:
+        """String: the transfer that first used this idempotency key."""
+        return f"{self.namespace}:key:{key}"
+
+    def worker(self, worker: str) -> str:
+        """Hash: one worker's heartbeat; gone when its lease is over."""
+        return f"{self.namespace}:worker:{worker}"
+
+    def reply(self, publisher: str) -> str:
+        """Pub/sub channel on which one publisher process hears outcomes."""
+        return f"{self.namespace}:reply:{publisher}"
+
+    @property
+    def waiting(self) -> str:
+        """Sorted set: accepted and not claimed, scored by the time of acceptance."""
+        return f"{self.namespace}:waiting"
+
+    @property
+    def in_flight(self) -> str:
+        """Sorted set: claimed or sending, scored by the time of the claim."""
+        return f"{self.namespace}:in_flight"
+
+    @property
+    def unknown(self) -> str:
+        """Sorted set: ended unknown and not yet resolved, scored by the time of the ending."""
+        return f"{self.namespace}:unknown"
+
+    @property
+    def workers(self) -> str:
+        """Sorted set: workers, scored by their last heartbeat."""
+        return f"{self.namespace}:workers"
+
+    @property
+    def audit(self) -> str:
+        """Stream: the audit outbox, written by the transitions, drained by the workers."""
+        return f"{self.namespace}:audit"

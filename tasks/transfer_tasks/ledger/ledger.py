@@ -1,0 +1,72 @@
+"""The ledger for threaded processes: each step is one call that returns or raises `LedgerUnavailable`."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar, cast
+
+import redis
+
+from transfer_tasks.errors import LedgerUnavailable
+from transfer_tasks.ledger.commands import Command, LedgerCommands
+from transfer_tasks.ledger.keys import Keys
+from transfer_tasks.ledger.record import TransferRecord
+
+T = TypeVar("T")
+
+
+class Ledger:
+    """Runs ledger commands over a blocking client. Safe to share among threads.
+
+    Args:
+        client: Made by `transfer_tasks.ledger.connection.connect`.
+        namespace: What every key begins with.
+        retention_seconds: How long a record lives after its last change.
+    """
+
+    def __init__(self, client: redis.Redis, *, namespace: str, retention_seconds: int) -> None:
+        self.client = client
+        self.keys = Keys(namespace)
+        self.commands = LedgerCommands(namespace=namespace, retention_seconds=retention_seconds)
+
+    def run(self, command: Command[T]) -> T:
+        """Run one step.
+
+        Raises:
+            LedgerUnavailable: Redis did not answer in time or refused. The step may have happened; every
+                step is safe to repeat.
+        """
+        try:
+            return command.parse(self._evaluate(command))
+        except redis.RedisError as error:
+            raise LedgerUnavailable(f"{command.script.name}: {type(error).__name__}: {error}") from error
+
+    def _evaluate(self, command: Command[Any]) -> Any:
+        script = command.script
+        try:
+            return self.client.evalsha(script.sha, 0, *command.arguments)
+        except redis.exceptions.NoScriptError:
+            return self.client.eval(script.source, 0, *command.arguments)
+
+    def read(self, transfer_id: str) -> TransferRecord | None:
+        """Return one transfer, or None if there is no such record.
+
+        Raises:
+            LedgerUnavailable: Redis did not answer in time.
+        """
+        try:
+            fields = cast("dict[str, str]", self.client.hgetall(self.keys.record(transfer_id)))
+        except redis.RedisError as error:
+            raise LedgerUnavailable(f"read: {type(error).__name__}: {error}") from error
+        return TransferRecord.from_hash(transfer_id, fields) if fields else None
+
+    def read_call(self, call_id: str) -> list[TransferRecord]:
+        """Return every transfer of a call that is still on record, in the order of their hops.
+
+        Raises:
+            LedgerUnavailable: Redis did not answer in time.
+        """
+        try:
+            ids = cast("list[str]", self.client.lrange(self.keys.call(call_id), 0, -1))
+        except redis.RedisError as error:
+            raise LedgerUnavailable(f"read_call: {type(error).__name__}: {error}") from error
+        return [record for transfer_id in ids if (record := self.read(transfer_id))]

@@ -1,0 +1,85 @@
+-- accept: look for a transfer that stands in the way, write the record, push the message.
+-- Safe to repeat: the publisher makes the id.
+--
+-- ARGV[3]  transfer_id
+-- ARGV[4]  call_id             canonical
+-- ARGV[5]  idempotency_key     the caller's own, or ''
+-- ARGV[6]  destination_digest  equal digests are the same request
+-- ARGV[7]  content_digest      equal keys must have equal content
+-- ARGV[8]  intent              JSON
+-- ARGV[9]  labels              JSON, masked: what logs may say of the destination
+-- ARGV[10] message             the Celery message, or '' when there is one already
+-- ARGV[11] queue               where to push it
+-- ARGV[12] remaining_ms        until the deadline
+-- ARGV[13] repeat_window_ms    how long after `submitted` the same request is a repeat
+-- ARGV[14] reply_to            channel that hears the outcome, or ''
+-- ARGV[15] asked               JSON for the audit line: who asks, and why
+--
+-- Reply: {verdict, transfer_id, key, hop, state} with verdict one of
+--   accepted     a new transfer
+--   existing     this very id was accepted before
+--   repeat       another id asked for the same: that one is returned
+--   in_progress  another destination is open for this call
+--   conflict     the key belongs to other content
+
+local id, call_id, own_key = ARGV[3], ARGV[4], ARGV[5]
+local reply_to = ARGV[14]
+local call_key = NS .. 'call:' .. call_id
+
+local function answer(verdict, which)
+  local r = get(which, 'key', 'hop', 'state')
+  return { verdict, which, r[1], r[2], r[3] }
+end
+
+local function listen(which)
+  if reply_to == '' then return end
+  local channels = get(which, 'reply_to')[1] or ''
+  if string.find(' ' .. channels .. ' ', ' ' .. reply_to .. ' ', 1, true) then return end
+  redis.call('HSET', record_key(which), 'reply_to', channels == '' and reply_to or channels .. ' ' .. reply_to)
+end
+
+local function stand_back(verdict, event, which)
+  if verdict == 'repeat' then listen(which) end
+  audit(which, event, cjson.encode({ verdict = verdict, refused_transfer_id = id }))
+  return answer(verdict, which)
+end
+
+if redis.call('EXISTS', record_key(id)) == 1 then
+  listen(id)
+  return answer('existing', id)
+end
+
+if own_key ~= '' then
+  local first = redis.call('GET', NS .. 'key:' .. own_key)
+  if first and redis.call('EXISTS', record_key(first)) == 1 then
+    if get(first, 'content_digest')[1] == ARGV[7] then return stand_back('repeat', 'transfer.repeated', first) end
+    return stand_back('conflict', 'transfer.refused', first)
+  end
+end
+
+local last = redis.call('LINDEX', call_key, -1)
+if last then
+  local r = get(last, 'state', 'destination_digest', 'ended_ms')
+  local state, is_same = r[1], r[2] == ARGV[6]
+  if OPEN[state] or state == 'unknown' then
+    if is_same then return stand_back('repeat', 'transfer.repeated', last) end
+    return stand_back('in_progress', 'transfer.refused', last)
+  end
+  if state == 'submitted' and is_same and NOW - tonumber(r[3]) < tonumber(ARGV[13]) then
+    return stand_back('repeat', 'transfer.repeated', last)
+  end
+end
+
+local hop = redis.call('RPUSH', call_key, id)
+keep(call_key)
+local key = own_key ~= '' and own_key or call_id .. ':' .. int(hop)
+redis.call('SET', NS .. 'key:' .. key, id, 'EX', RETENTION)
+redis.call('HSET', record_key(id),
+  'state', 'waiting', 'call_id', call_id, 'key', key, 'hop', int(hop), 'attempt', '0', 'token', '0',
+  'destination_digest', ARGV[6], 'content_digest', ARGV[7], 'intent', ARGV[8], 'labels', ARGV[9],
+  'message', ARGV[10], 'reply_to', reply_to, 'accepted_ms', int(NOW), 'expires_ms', int(NOW + tonumber(ARGV[12])))
+keep(record_key(id))
+add_to(WAITING, id, NOW)
+if ARGV[10] ~= '' then redis.call('LPUSH', ARGV[11], ARGV[10]) end
+audit(id, 'transfer.accepted', ARGV[15])
+return answer('accepted', id)

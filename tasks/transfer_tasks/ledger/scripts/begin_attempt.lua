@@ -1,0 +1,26 @@
+-- begin_attempt: written before the request goes out. Safe to repeat by the holder of the token.
+--
+-- ARGV[3] transfer_id
+-- ARGV[4] token
+-- ARGV[5] attempt  the number of the attempt to begin, from 1
+--
+-- Reply: {'begun', remaining_ms}
+--      | {'lost', state, outcome JSON or ''}  the right to act is gone: cancelled, taken over, or too late
+
+local id, token, attempt = ARGV[3], ARGV[4], ARGV[5]
+local r = get(id, 'state', 'token', 'expires_ms', 'attempt', 'worker')
+local state = r[1]
+if not state then return { 'lost', 'missing', '' } end
+if not OPEN[state] then return { 'lost', state, outcome_json(id) } end
+if r[2] ~= token then return { 'lost', state, '' } end
+if state == 'sending' and r[4] == attempt then return { 'begun', int(tonumber(r[3]) - NOW) } end
+if state ~= 'claimed' then return { 'lost', state, '' } end
+if NOW >= tonumber(r[3]) then
+  local outcome = finish_late(id, 'worker')
+  return { 'lost', cjson.decode(outcome).state, outcome }
+end
+
+redis.call('HSET', record_key(id), 'state', 'sending', 'attempt', attempt, 'begun_ms', int(NOW),
+  'attempt:' .. attempt, cjson.encode({ begun_ms = NOW, worker = r[5] }))
+audit(id, 'transfer.attempt_started', cjson.encode({ worker = r[5] }))
+return { 'begun', int(tonumber(r[3]) - NOW) }

@@ -1,0 +1,63 @@
+-- end_attempt: what one attempt taught us; either the transfer's ending, or a wait for the next attempt.
+-- Safe to repeat by the holder of the token. A transfer that was given up as `unknown` while its worker was
+-- held up is corrected here, also when evidence has settled it since: the answer that comes late is the truth.
+--
+-- ARGV[3]  transfer_id
+-- ARGV[4]  token
+-- ARGV[5]  state        the ending, or 'claimed' to try again
+-- ARGV[6]  reason
+-- ARGV[7]  http_status  or ''
+-- ARGV[8]  detail       one masked line, or ''
+-- ARGV[9]  answer       the platform's whole answer as JSON, or ''
+-- ARGV[10] attempt_ms   how long the request took
+-- ARGV[11] wait_ms      until the next attempt, or ''
+--
+-- Reply: {'ended', outcome JSON} | {'again'} | {'lost', state, outcome JSON or ''}
+
+local id, token, state, reason = ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+local http_status, detail, answer, attempt_ms = text_or_nil(ARGV[7]), ARGV[8], ARGV[9], tonumber(ARGV[10])
+local r = get(id, 'state', 'token', 'attempt', 'reason', 'source', 'worker', 'begun_ms')
+local current, attempt = r[1], r[3]
+if not current then return { 'lost', 'missing', '' } end
+if r[2] ~= token then return { 'lost', current, OPEN[current] and '' or outcome_json(id) } end
+
+local function note_attempt()
+  if attempt == '0' then return end
+  local note = { begun_ms = tonumber(r[7]), ended_ms = NOW, attempt_ms = attempt_ms, reason = reason, worker = r[6],
+    http_status = tonumber(http_status), detail = text_or_nil(detail) }
+  if answer ~= '' then note.answer = answer end
+  redis.call('HSET', record_key(id), 'attempt:' .. attempt, cjson.encode(note))
+end
+
+local ending = { state = state, reason = reason, http_status = http_status, detail = detail, source = 'worker',
+  data = { attempt_ms = attempt_ms, worker = r[6] } }
+
+local was_given_up = (current == 'unknown' and r[5] == 'recovery') or r[4] == 'not_transferred'
+if was_given_up then
+  if state == 'unknown' then return { 'ended', outcome_json(id) } end
+  if state == 'claimed' then
+    -- Proven not carried out, but the session has long been told `unknown`: no further attempt.
+    ending.state = 'failed'
+  end
+  if ending.state == current then return { 'ended', outcome_json(id) } end
+  note_attempt()
+  return { 'ended', finish(id, 'transfer.resolved', ending) }
+end
+if not OPEN[current] then
+  if current == state and r[4] == reason then return { 'ended', outcome_json(id) } end
+  return { 'lost', current, outcome_json(id) }
+end
+if state ~= 'claimed' then
+  note_attempt()
+  return { 'ended', finish(id, 'transfer.finished', ending) }
+end
+if current == 'claimed' then return { 'again' } end
+
+note_attempt()
+redis.call('HSET', record_key(id), 'state', 'claimed', 'last_reason', reason, 'last_http_status', ARGV[7],
+  'last_detail', detail)
+local data = { reason = reason, http_status = tonumber(http_status), attempt_ms = attempt_ms,
+  wait_ms = tonumber(ARGV[11]), worker = r[6] }
+if detail ~= '' then data.detail = detail end
+audit(id, 'transfer.retry_scheduled', cjson.encode(data))
+return { 'again' }

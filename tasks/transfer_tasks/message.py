@@ -1,0 +1,78 @@
+"""The Celery message that says: look at this transfer. Written without Celery.
+
+Protocol 2's headers and body are Celery's documented ones; the envelope around them (`properties`,
+`body_encoding`) is kombu's own and pinned by a golden test against kombu 5.7.0.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Mapping
+from functools import cache
+from typing import Final
+
+TASK_NAME: Final = "transfer_tasks.transfer_call"
+
+# base64 of [[], {}, {"callbacks": null, "errbacks": null, "chain": null, "chord": null}]: the message carries
+# no content of its own, only the transfer's id as the task id. The content is in the ledger.
+EMPTY_BODY: Final = (
+    "W1tdLCB7fSwgeyJjYWxsYmFja3MiOiBudWxsLCAiZXJyYmFja3MiOiBudWxsLCAiY2hhaW4iOiBudWxsLCAiY2hvcmQiOiBudWxsfV0="
+)
+
+
+@cache
+def _origin(process_id: int) -> str:
+    return f"{process_id}@{socket.gethostname()}"
+
+
+def build_message(*, transfer_id: str, call_id: str, labels: Mapping[str, str], queue: str) -> str:
+    """Return the list element that a Celery 5.7 worker consumes from `queue`.
+
+    Args:
+        transfer_id: Becomes the task id and the delivery tag.
+        call_id: Shown in Flower.
+        labels: Masked description of the destination, shown in Flower.
+        queue: The queue's name, which is also its routing key.
+    """
+    shown = repr({"call_id": call_id, **labels})
+    message = {
+        "body": EMPTY_BODY,
+        "content-encoding": "utf-8",
+        "content-type": "application/json",
+        "headers": {
+            "lang": "py",
+            "task": TASK_NAME,
+            "id": transfer_id,
+            "shadow": None,
+            "eta": None,
+            "expires": None,
+            "group": None,
+            "group_index": None,
+            "retries": 0,
+            "timelimit": [None, None],
+            "root_id": transfer_id,
+            "parent_id": None,
+            "argsrepr": "()",
+            "kwargsrepr": shown,
+            "origin": _origin(os.getpid()),
+            "ignore_result": True,
+            "replaced_task_nesting": 0,
+            "stamped_headers": None,
+            "stamps": {},
+        },
+        "properties": {
+            "correlation_id": transfer_id,
+            "reply_to": "",
+            "argsrepr": "()",
+            "kwargsrepr": shown,
+            "delivery_mode": 2,
+            "delivery_info": {"exchange": "", "routing_key": queue},
+            "priority": 0,
+            "body_encoding": "base64",
+            # Equal to the transfer's id, so that recovery can tell whether a worker has fetched the message.
+            "delivery_tag": transfer_id,
+        },
+    }
+    return json.dumps(message, separators=(",", ":"))

@@ -52,7 +52,10 @@ def test_it_listens_on_loopback_only_and_asks_for_the_password(private_redis):
     with connect(private_redis) as client:
         assert client.config_get("bind") == {"bind": "127.0.0.1"}
         assert client.config_get("protected-mode") == {"protected-mode": "yes"}
-    with redis.Redis(port=private_redis.port) as stranger, pytest.raises(redis.AuthenticationError):
+    with (
+        redis.Redis(port=private_redis.port, retry=None) as stranger,
+        pytest.raises(redis.AuthenticationError),
+    ):
         stranger.ping()
 
 
@@ -139,7 +142,7 @@ import signal, redis
 from transfer_worker.embedded_redis import EmbeddedRedis
 
 with EmbeddedRedis() as server, redis.Redis.from_url(server.url) as client:
-    print("server", server.pid)
+    print("server", server.pid, server.data_dir)
     try:
         signal.pause()
     except KeyboardInterrupt:
@@ -147,19 +150,31 @@ with EmbeddedRedis() as server, redis.Redis.from_url(server.url) as client:
 """
 
 
+def test_a_server_that_ends_at_once_is_an_error_and_leaves_nothing(monkeypatch, tmp_path):
+    script = '[ "$1" = --version ] && echo "Redis server v=7.4.1" && exit; echo "no such luck"; exit 3'
+    monkeypatch.setenv("PATH", f"{write_fake_server(tmp_path / 'bin', script).parent}:/usr/bin:/bin")
+    server = EmbeddedRedis()
+    with pytest.raises(RedisServerFailed, match=r"exit code 3(?s:.)*no such luck"):
+        server.start()
+    with pytest.raises(EmbeddedRedisError, match="not been started"):
+        _ = server.data_dir
+
+
 @pytest.mark.parametrize("death", [signal.SIGKILL, signal.SIGTERM])
 def test_the_server_ends_when_its_parent_is_gone(spawn, death):
     parent = spawn([sys.executable, "-c", PARENT])
-    pid = int(parent.wait_for_output(r"^server (\d+)$")[1])
+    found = parent.wait_for_output(r"^server (\d+) (.+)$")
+    pid, data_dir = int(found[1]), Path(found[2])
     assert not has_ended(pid)
     parent.send_signal(death)
     assert parent.wait() == -death
     wait_until(lambda: has_ended(pid), 3, message="the server outlived its parent")
+    wait_until(lambda: not data_dir.exists(), 3, message="the temporary directory stayed")
 
 
 def test_ctrl_c_in_the_terminal_does_not_reach_the_server(spawn):
     parent = spawn([sys.executable, "-c", PARENT])
-    parent.wait_for_output(r"^server \d+$")
+    parent.wait_for_output(r"^server")
     os.killpg(parent.pid, signal.SIGINT)  # what a terminal does: the whole foreground group
     assert parent.wait() == 0
     assert "still answers: True" in parent.output()

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import re
 import secrets
 import shutil
 import signal
@@ -22,6 +21,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
@@ -44,15 +44,13 @@ appendfsync everysec
 save ""
 maxmemory-policy noeviction
 """
-_PORT_TAKEN: Final = re.compile(
-    r"Address already in use|Failed listening on port|Could not create server TCP"
-)
+_PORT_TAKEN: Final = "Address already in use"
 _PORT_ATTEMPTS: Final = 5
 _STOP_SECONDS: Final = 5.0
 _POLL_SECONDS: Final = 0.01
 
 # SIGKILL loses no answered write: Redis hands the AOF to the kernel before it replies.
-_WATCHDOG: Final = 'read -r pid || exit 0; read -r _; kill -KILL "$pid"'
+_WATCHDOG: Final = 'read -r pid || exit 0; read -r _; kill -KILL "$pid"; [ -z "$1" ] || rm -rf -- "$1"'
 
 
 class DataDirectoryInUse(EmbeddedRedisError):
@@ -94,7 +92,7 @@ class EmbeddedRedis:
         self._wanted_data_dir = data_dir
         self._wanted_port = port
         self._start_deadline_seconds = start_deadline_seconds
-        self._executable: Path | None = None
+        self._executable = Path("redis-server")
         self._data_dir: Path | None = None
         self._lock_fd: int | None = None
         self._password = ""
@@ -139,7 +137,7 @@ class EmbeddedRedis:
         """
         if self._server is not None:
             return
-        self._executable = self._executable or find_redis_server()
+        self._executable = find_redis_server()
         try:
             self._prepare_data_dir()
             self._launch_on_free_port()
@@ -165,7 +163,6 @@ class EmbeddedRedis:
     def restart(self) -> None:
         """Start the server again, on the same port and data; ends it in good order if it still runs."""
         self._end_server(signal.SIGTERM)
-        _ = self.data_dir
         self._launch(self._port)
 
     def pause(self) -> None:
@@ -219,18 +216,16 @@ class EmbeddedRedis:
                 self._launch(_pick_free_port())
             except RedisServerFailed as error:
                 # Between our look and the server's bind somebody else took the port.
-                if not attempts_left or not _PORT_TAKEN.search(error.log_tail):
+                if not attempts_left or _PORT_TAKEN not in error.log_tail:
                     raise
             else:
                 return
 
     def _launch(self, port: int) -> None:
-        assert self._executable is not None, "start() looks it up"  # noqa: S101 - narrows the type
-        assert self._lock_fd is not None, "start() takes it"  # noqa: S101 - narrows the type
         self._port = port
         log_start_bytes = self.log_path.stat().st_size if self.log_path.exists() else 0
         self._watchdog = subprocess.Popen(  # noqa: S603 - a constant
-            ["/bin/sh", "-c", _WATCHDOG],
+            ["/bin/sh", "-c", _WATCHDOG, "watchdog", "" if self._wanted_data_dir else str(self.data_dir)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -244,10 +239,10 @@ class EmbeddedRedis:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                pass_fds=(self._lock_fd,),
+                pass_fds=() if self._lock_fd is None else (self._lock_fd,),
             )
-        _send_line(self._watchdog, str(self._server.pid))
-        _send_line(self._server, _CONFIG.format(port=port, password=self._password), close=True)
+        _tell(self._watchdog, f"{self._server.pid}\n")
+        _tell(self._server, _CONFIG.format(port=port, password=self._password), close=True)
         problem = self._wait_until_it_answers()
         if problem is not None:
             self._end_server(signal.SIGKILL)
@@ -257,9 +252,7 @@ class EmbeddedRedis:
         """Return None once PING is answered, else what is wrong."""
         server = self._running()
         deadline = time.monotonic() + self._start_deadline_seconds
-        with redis.Redis.from_url(
-            self.url, socket_timeout=1, socket_connect_timeout=1, retry=None, protocol=2
-        ) as client:
+        with redis.Redis.from_url(self.url, socket_timeout=0.25, retry=None) as client:
             while time.monotonic() < deadline:
                 if server.poll() is not None:
                     return f"ended at once with exit code {server.returncode}"
@@ -294,12 +287,11 @@ def _pick_free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _send_line(child: subprocess.Popen[bytes], line: str, *, close: bool = False) -> None:
+def _tell(child: subprocess.Popen[bytes], text: str, *, close: bool = False) -> None:
     assert child.stdin is not None, "started with a pipe"  # noqa: S101 - narrows the type
-    child.stdin.write(f"{line}\n".encode())
-    child.stdin.flush()
-    if close:
-        child.stdin.close()
+    with suppress(BrokenPipeError):  # it has ended already; whoever waits for it will say why
+        child.stdin.write(text.encode())
+        child.stdin.close() if close else child.stdin.flush()
 
 
 def _read_tail(path: Path, start_bytes: int, *, lines: int = 12) -> str:

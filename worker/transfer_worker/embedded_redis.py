@@ -265,20 +265,20 @@ class EmbeddedRedis:
         return f"did not answer within {self._start_deadline_seconds:g} s"
 
     def _end_server(self, how: signal.Signals) -> None:
-        server, self._server = self._server, None
-        watchdog, self._watchdog = self._watchdog, None
-        if watchdog is not None:
-            watchdog.kill()
-            watchdog.communicate()
-        if server is None:
-            return
-        server.send_signal(how)
-        server.send_signal(signal.SIGCONT)
-        try:
-            server.wait(timeout=_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
+        if self._server is not None:
+            self._server.send_signal(how)
+            self._server.send_signal(signal.SIGCONT)
+            try:
+                self._server.wait(timeout=_STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._server.kill()
+                self._server.wait()
+            self._server = None
+        # Last, so that an interrupted wait leaves nobody unwatched.
+        if self._watchdog is not None:
+            self._watchdog.kill()
+            self._watchdog.communicate()
+            self._watchdog = None
 
 
 def _pick_free_port() -> int:

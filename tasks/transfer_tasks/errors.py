@@ -4,6 +4,7 @@
 
     TransferTasksError
     ├── InvalidIntent           the request is wrong; nothing was queued; mend the named field
+    │   └── UnsupportedSchemaVersion  it is written in a version that this side does not know
     ├── SettingsError           the configuration is wrong; every problem is listed
     ├── TransferInProgress      another transfer of this call stands in the way; nothing was queued
     ├── IdempotencyConflict     the same key came with other content; nothing was queued
@@ -36,6 +37,10 @@ class InvalidIntent(TransferTasksError, ValueError):
         super().__init__(f"{field}: {problem} (got {value}). {mend}")
 
 
+class UnsupportedSchemaVersion(InvalidIntent):
+    """The request is written in a schema version that this side does not know; nothing else was checked."""
+
+
 class SettingsError(TransferTasksError):
     """The configuration is wrong; `problems` lists every fault, not just the first."""
 
@@ -54,7 +59,9 @@ class TransferInProgress(TransferTasksError):
 
     def __init__(self, *, call_id: str, transfer_id: str, state: str) -> None:
         self.call_id, self.transfer_id, self.state = call_id, transfer_id, state
-        super().__init__(f"Call {call_id} already has transfer {transfer_id} ({state}) to another destination.")
+        super().__init__(
+            f"Call {call_id} already has transfer {transfer_id} ({state}) to another destination."
+        )
 
 
 class IdempotencyConflict(TransferTasksError):
@@ -84,7 +91,9 @@ class PublishOutcomeUnknown(TransferTasksError):
 
     def __init__(self, *, transfer_id: str, cause: str) -> None:
         self.transfer_id, self.cause = transfer_id, cause
-        super().__init__(f"Transfer {transfer_id} may or may not be queued: {cause}. Submit the same intent again.")
+        super().__init__(
+            f"Transfer {transfer_id} may or may not be queued: {cause}. Submit the same intent again."
+        )
 
 
 class LedgerUnavailable(TransferTasksError):

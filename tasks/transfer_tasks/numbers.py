@@ -1,0 +1,197 @@
+"""Phone numbers and SIP URIs: parse, normalise, mask."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Final
+
+import phonenumbers
+from phonenumbers import PhoneNumberType
+
+from transfer_tasks.refusals import REFUSALS
+
+NON_GEOGRAPHIC_REGION: Final = "001"
+
+# Letters are left out on purpose: vanity numbers (1-800-FLOWERS) and extensions are read as other numbers.
+_SPELLING: Final = re.compile(r"(?P<prefix>[+＋]|00)?(?P<rest>[\d ().\-/\u00a0\u2010-\u2015\u2212]+)")  # noqa: RUF001
+_SPELLING_MAX_LENGTH: Final = 64
+# piopiy 1.2.2, piopiy.voice.validators._PHONE_RE; there with match(), so a trailing newline slips through.
+_PLATFORM_NUMBER: Final = re.compile(r"[1-9][0-9]{6,15}")
+_ORDINARY: Final = frozenset(
+    {
+        PhoneNumberType.FIXED_LINE,
+        PhoneNumberType.MOBILE,
+        PhoneNumberType.FIXED_LINE_OR_MOBILE,
+        PhoneNumberType.TOLL_FREE,
+        PhoneNumberType.VOIP,
+    }
+)
+
+_SIP_URI: Final = re.compile(
+    r"(?P<scheme>sips?):(?P<user>[^@]*)@(?P<host>\[[^\]]*\]|[^:;?]*)(?P<port>:[^;?]*)?(?P<tail>.*)",
+    re.IGNORECASE | re.DOTALL,
+)
+_SIP_USER: Final = re.compile(r"[A-Za-z0-9_.!~*+\-]{1,64}")
+_SIP_PORT: Final = re.compile(r":[1-9][0-9]{0,4}")
+_SIP_TAIL: Final = re.compile(r"(;transport=(udp|tcp|tls|ws|wss))?", re.IGNORECASE)
+_HOST_LABEL: Final = re.compile(r"[a-z0-9]([a-z0-9\-]{0,61}[a-z0-9])?")
+
+_MASK: Final = "*******"
+# What must survive in logs although it holds digits: UUIDs, hex digests, points in time.
+_KEPT: Final = re.compile(
+    r"((?<![0-9A-Za-z])(?:[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+    r"|(?=[0-9]*[a-f])(?:[0-9a-f]{64}|[0-9a-f]{32})"
+    r"|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)?)(?![0-9A-Za-z]))"
+)
+_MASKED: Final = re.compile(
+    r"(?P<scheme>sips?):[^\s@]+@(?P<host>[A-Za-z0-9.\-]*)"
+    r"|[+＋]?\(?\d(?:[ ().\-/\u00a0\u2010-\u2015\u2212]{0,3}\d){6,}",  # noqa: RUF001
+    re.IGNORECASE,
+)
+
+
+class AddressError(ValueError):
+    """A text is no phone number or SIP URI that may be used.
+
+    Attributes:
+        code: Key of the refusal in `transfer_tasks.refusals.REFUSALS`.
+        problem: What is wrong.
+        mend: What to write instead.
+    """
+
+    def __init__(self, code: str) -> None:
+        self.code = code
+        self.problem, self.mend = REFUSALS[code]
+        super().__init__(f"{self.problem}. {self.mend}")
+
+
+def parse_number(text: str) -> str:
+    """Return the number as the platform takes it: digits only, country code first, no plus.
+
+    Without ``+`` or ``00`` the text must be digits only, or its first group must be the country code:
+    ``(435) 555-0143`` is a number in Utah to its writer, and one in Austria (+43) to a parser.
+
+    Raises:
+        AddressError: The text is not a valid number, or its country code is not plain to see.
+    """
+    spelling = _SPELLING.fullmatch(text) if len(text) <= _SPELLING_MAX_LENGTH else None
+    if spelling is None:
+        raise AddressError("number_characters")
+    rest = spelling["rest"]
+    try:
+        number = phonenumbers.parse("+" + rest)
+    except phonenumbers.NumberParseException as error:
+        raise AddressError("number_invalid" if spelling["prefix"] else "number_country_code") from error
+    if not spelling["prefix"]:
+        groups = re.findall(r"\d+", rest)
+        if len(groups) > 1 and int(groups[0]) != number.country_code:
+            raise AddressError("number_country_code")
+    if not phonenumbers.is_valid_number(number):
+        raise AddressError("number_invalid")
+    digits = f"{number.country_code}{phonenumbers.national_significant_number(number)}"
+    if not _PLATFORM_NUMBER.fullmatch(digits):
+        raise AddressError("number_length")
+    return digits
+
+
+def region_of(number: str) -> str:
+    """Return the region of a parsed number, like ``US``; ``001`` if it belongs to no country."""
+    region = phonenumbers.region_code_for_number(phonenumbers.parse("+" + number))
+    return region or NON_GEOGRAPHIC_REGION
+
+
+def is_chargeable(number: str) -> bool:
+    """Whether calling a parsed number may cost more than an ordinary call.
+
+    Only fixed lines, mobiles, toll-free and VoIP numbers of a country are ordinary: premium rate, shared
+    cost, personal, pager, corporate (UAN) and satellite numbers are not.
+    """
+    if region_of(number) == NON_GEOGRAPHIC_REGION:
+        return True  # satellite +881 comes back as MOBILE (phonenumbers 9.0)
+    return phonenumbers.number_type(phonenumbers.parse("+" + number)) not in _ORDINARY
+
+
+def mask_number(number: str) -> str:
+    """Return a parsed number with nothing but its country code and its last two digits.
+
+    The number of stars is fixed, so that the mask does not give the length away.
+    """
+    for length in (1, 2, 3):
+        if int(number[:length]) in phonenumbers.COUNTRY_CODE_TO_REGION_CODE:
+            return f"+{number[:length]}{_MASK}{number[-2:]}"
+    return f"{_MASK}{number[-2:]}"
+
+
+def parse_sip_uri(text: str) -> str:
+    """Return the URI with its scheme, host and transport in lower case.
+
+    The grammar is much narrower than RFC 3261: no password, no headers, no parameters but ``transport``.
+    piopiy 1.2.2 does not check the URI at all.
+
+    Raises:
+        AddressError: The text is outside the grammar.
+    """
+    uri = _SIP_URI.fullmatch(text) if len(text) <= 512 else None
+    if uri is None:
+        raise AddressError("sip_scheme" if not text.lower().startswith(("sip:", "sips:")) else "sip_user")
+    if not _SIP_USER.fullmatch(uri["user"]):
+        raise AddressError("sip_user")
+    host = uri["host"].lower()
+    if not _is_host(host):
+        raise AddressError("sip_host")
+    port = uri["port"] or ""
+    if port and not (_SIP_PORT.fullmatch(port) and int(port[1:]) <= 65535):
+        raise AddressError("sip_port")
+    if not _SIP_TAIL.fullmatch(uri["tail"]):
+        raise AddressError("sip_parameters")
+    return f"{uri['scheme'].lower()}:{uri['user']}@{host}{port}{uri['tail'].lower()}"
+
+
+def sip_host(uri: str) -> str:
+    """Return the host of a parsed URI, without port; an IPv6 address keeps its brackets."""
+    rest = uri.partition("@")[2].partition(";")[0]
+    return rest[: rest.index("]") + 1] if rest.startswith("[") else rest.partition(":")[0]
+
+
+def mask_sip_uri(uri: str) -> str:
+    """Return a parsed URI with nothing but its scheme and host."""
+    return f"{uri.partition(':')[0]}:***@{sip_host(uri)}"
+
+
+def mask_text(text: str) -> str:
+    """Return free text with everything masked that looks like a phone number or a SIP user.
+
+    A phone number is any run of seven or more digits, separators between them included. UUIDs, hex digests
+    and points in time in ISO 8601 stay as they are.
+    """
+    parts = _KEPT.split(text)
+    parts[::2] = [_MASKED.sub(_mask_match, part) for part in parts[::2]]
+    return "".join(parts)
+
+
+def _mask_match(match: re.Match[str]) -> str:
+    if match["scheme"]:
+        host = match["host"]
+        return f"{match['scheme']}:***@{host if _is_host(host.lower().rstrip('.-')) else '***'}"
+    run = match[0]
+    digits = "".join(str(int(character)) for character in run if character.isdecimal()).lstrip("0")
+    if run[0] in "+＋" or len(digits) > 10:  # noqa: RUF001 - shorter ones are national: no country code
+        return mask_number(digits)
+    return f"{_MASK}{digits[-2:]}"
+
+
+def _is_host(host: str) -> bool:
+    if host.startswith("["):
+        return host.endswith("]") and _is_address(host[1:-1], version=6)
+    labels = host.split(".")
+    if labels[-1].isdecimal():
+        return _is_address(host, version=4)
+    return len(host) <= 253 and all(_HOST_LABEL.fullmatch(label) for label in labels)
+
+
+def _is_address(text: str, *, version: int) -> bool:
+    try:
+        return ipaddress.ip_address(text).version == version and "%" not in text
+    except ValueError:
+        return False

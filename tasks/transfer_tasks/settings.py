@@ -1,0 +1,109 @@
+"""The publisher's settings, and how either side reads its own: once, with all problems reported together."""
+
+from typing import Annotated, Final, Self, TypeVar
+from urllib.parse import urlsplit
+
+import pydantic_settings
+from pydantic import AfterValidator, Field, FilePath, SecretStr, ValidationError
+from pydantic_core import PydanticCustomError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from transfer_tasks.errors import SettingsError
+
+SETTINGS_CONFIG: Final = SettingsConfigDict(
+    env_prefix="TRANSFER_",
+    env_file=".env",
+    env_file_encoding="utf-8",
+    env_ignore_empty=True,  # an empty line in .env means "not set"
+    extra="ignore",  # the two sides and other programs share one .env
+    frozen=True,
+    hide_input_in_errors=True,
+)
+
+SettingsT = TypeVar("SettingsT", bound=BaseSettings)
+
+
+def load_settings(settings_class: type[SettingsT]) -> SettingsT:
+    """Read settings from the environment and from ``.env`` in the working directory.
+
+    Raises:
+        SettingsError: Something is wrong or missing. Each problem names its environment variable; values are
+            never shown, because some are secrets.
+    """
+    try:
+        return settings_class()
+    except ValidationError as error:
+        lines = error.errors(include_url=False, include_input=False, include_context=False)
+        problems = [
+            f"{_variable(settings_class, line['loc'])} {_complaint(line['type'], line['msg'])}"
+            for line in lines
+        ]
+    except pydantic_settings.SettingsError as error:
+        problems = [str(error)]
+    except UnicodeDecodeError:
+        problems = [".env is not written in UTF-8"]
+    raise SettingsError(problems)  # outside of the handlers: the cause holds the values
+
+
+def _variable(settings_class: type[BaseSettings], location: tuple[int | str, ...]) -> str:
+    if not location:
+        return "The settings as a whole:"
+    name = str(location[0])  # a field with an alias is reported under the alias, which is the variable
+    prefix = settings_class.model_config["env_prefix"] if name in settings_class.model_fields else ""
+    return f"{prefix}{name}".upper()
+
+
+def _complaint(code: str, message: str) -> str:
+    return "is not set, and has no default" if code == "missing" else f"is wrong: {message}"
+
+
+def _redis_url(secret: SecretStr) -> SecretStr:
+    try:
+        url = urlsplit(secret.get_secret_value())
+        is_usable = (
+            url.scheme in {"redis", "rediss"}
+            and bool(url.hostname)
+            and url.port != 0
+            and (url.path in {"", "/"} or url.path[1:].isdecimal())
+        )
+    except ValueError:
+        is_usable = False
+    if not is_usable:
+        raise PydanticCustomError("redis_url", "write it like redis://host:6379/0, or rediss:// for TLS")
+    return secret
+
+
+RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
+QueueName = Annotated[str, Field(pattern=r"\A[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\z")]
+
+
+class PublisherSettings(BaseSettings):
+    """What a publisher must know.
+
+    Attributes:
+        redis_url: The Redis that carries the queue and the ledger; may hold a password.
+        publish_budget_seconds: The longest that one call of the publisher may take, whatever Redis does.
+        repeat_window_seconds: How long after `submitted` the same request counts as a repeat.
+        record_ttl_days: How long the record of a transfer is kept.
+        destinations_file: The registry of named destinations, if the publisher should know it.
+        queue: The Redis list that the worker reads.
+    """
+
+    model_config = SETTINGS_CONFIG
+
+    redis_url: RedisUrl = SecretStr("redis://127.0.0.1:6379/0")
+    publish_budget_seconds: float = Field(default=1.0, ge=0.05, le=30, allow_inf_nan=False)
+    repeat_window_seconds: float = Field(default=30, ge=0, le=3600, allow_inf_nan=False)
+    record_ttl_days: int = Field(default=7, ge=1, le=365)
+    destinations_file: FilePath | None = None
+    queue: QueueName = "transfers"
+
+    @property
+    def record_ttl_seconds(self) -> int:
+        """How long the record of a transfer is kept, in seconds."""
+        return self.record_ttl_days * 24 * 3600
+
+    @classmethod
+    def load(cls) -> Self:
+        """Read the settings from the environment; see `load_settings`."""
+        return load_settings(cls)

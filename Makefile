@@ -1,0 +1,54 @@
+# Everything a bare machine needs besides Python 3.11 and make goes into .venv, by pip alone.
+#   make test PYTHON=/path/to/python3.11    to choose the Python
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint up constraints clean
+
+VENV := .venv
+STAMP := $(VENV)/.installed
+CONSTRAINTS := constraints/worker.txt
+EXTRAS := worker,embedded,dev
+IS_NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+
+ifeq ($(origin PYTHON),undefined)
+PYTHON := $(firstword $(foreach name,python3.11 python3,$(shell $(name) -c '$(IS_NEW_ENOUGH)' 2>/dev/null && echo $(name))) python3)
+endif
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_NO_INPUT := 1
+
+help: ## say what there is to make
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(STAMP) ## move sandbox calls through the whole house and show every step
+	@$(VENV)/bin/call-transfer demo
+
+test: $(STAMP) ## run everything that must hold: lint, unit, contract, integration, bare publisher
+	@$(VENV)/bin/python .ci/stages.py
+
+lint: $(STAMP) ## run ruff, mypy, the import contracts and yamllint
+	@$(VENV)/bin/python .ci/stages.py lint
+
+up: $(STAMP) ## keep Redis, a worker and Flower running; with PIOPIY_TOKEN against the real platform
+	@$(VENV)/bin/call-transfer up
+
+constraints: ## pin the newest versions that pyproject.toml allows, in constraints/
+	@PYTHON='$(PYTHON)' EXTRAS='$(EXTRAS)' sh .ci/pin $(CONSTRAINTS)
+
+clean: ## remove the venv and all caches; leaves var/, the data of `make up`
+	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Built once, and again when what it is made of changes.
+$(STAMP): pyproject.toml $(CONSTRAINTS)
+	@$(PYTHON) -c '$(IS_NEW_ENOUGH)' 2>/dev/null || { \
+		echo "call-transfer needs Python 3.11 or newer, and '$(PYTHON)' is" \
+			"$$($(PYTHON) --version 2>/dev/null || echo 'not there')." \
+			"Install it, or name one: make PYTHON=/path/to/python3.11" >&2; exit 2; }
+	@$(VENV)/bin/python -c '$(IS_NEW_ENOUGH)' 2>/dev/null || { \
+		echo "Making $(VENV) (once)"; $(PYTHON) -m venv --clear $(VENV) || { \
+		echo "'$(PYTHON) -m venv' does not work here; on Debian and Ubuntu: apt install python3-venv" >&2; exit 2; }; }
+	@echo "Installing call-transfer and its tools into $(VENV) (once)"
+	@$(VENV)/bin/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[$(EXTRAS)]'
+	@touch $@

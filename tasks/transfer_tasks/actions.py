@@ -1,6 +1,6 @@
 """The PCMO actions of a pipeline, at least as strict as piopiy 1.2.2 (`piopiy.voice.validators`)."""
 
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
@@ -11,18 +11,16 @@ from transfer_tasks.fields import (
     HttpUrl,
     LongText,
     Number,
+    Params,
     RingTimeout,
     ShortText,
     Strategy,
-    VariableName,
     Variables,
-    VariableValue,
     refusal,
 )
 
 AudioFormat = Literal["mp3", "wav"]
 Channels = Literal["dual", "single"]
-_PARAM_TEXT_MAX_LENGTH: Final = 256
 
 
 class Recording(ContractModel):
@@ -40,7 +38,7 @@ class ConnectOptions(ContractModel):
     max_duration_sec: Annotated[int, Field(strict=True, ge=10, le=7200)] | None = None
     machine_detection: Annotated[bool, Field(strict=True)] | None = None
     recording: Recording | None = None
-    waiting_music: ShortText | None = None
+    waiting_music: LongText | None = None
 
 
 def _rename_from(value: object) -> object:
@@ -52,7 +50,14 @@ def _rename_from(value: object) -> object:
     return value
 
 
-class ConnectParams(ContractModel):
+def _describe_from(schema: dict[str, Any]) -> None:
+    schema["properties"]["from"] = {
+        "description": "Input only: another name for caller_id, as the published examples have it.",
+        "type": "string",
+    }
+
+
+class ConnectParams(ContractModel, json_schema_extra=_describe_from):
     """What a connect action says besides its endpoints; the worker fills in a missing `caller_id`."""
 
     caller_id: Number | None = None
@@ -73,7 +78,7 @@ class FilePrompt(ContractModel):
     """A recording that is played."""
 
     type: Literal["file"]
-    file_name: ShortText
+    file_name: LongText
 
 
 class SayPrompt(ContractModel):
@@ -141,7 +146,7 @@ class Play(ContractModel):
     """Play a file."""
 
     action: Literal["play"]
-    file_name: ShortText
+    file_name: LongText
 
 
 def _unique(modes: list[Any]) -> list[Any]:
@@ -163,17 +168,11 @@ class PlayGetInput(ContractModel):
     retries: Retries | None = None
 
 
-def _short_values(data: dict[str, Any]) -> dict[str, Any]:
-    if any(isinstance(value, str) and len(value) > _PARAM_TEXT_MAX_LENGTH for value in data.values()):
-        raise refusal("string_too_long", max_length=_PARAM_TEXT_MAX_LENGTH)
-    return data
-
-
 class Param(ContractModel):
     """Attach variables to the call."""
 
     action: Literal["param"]
-    data: Annotated[dict[VariableName, VariableValue], Field(max_length=10), AfterValidator(_short_values)]
+    data: Params
 
 
 class Record(ContractModel):

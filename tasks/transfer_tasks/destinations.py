@@ -54,8 +54,13 @@ class DestinationRegistry(Mapping[str, Destination]):
             raise SettingsError([f"{path}: is not written in UTF-8"]) from error
         except (tomllib.TOMLDecodeError, RecursionError) as error:
             raise SettingsError([f"{path}: is not TOML: {error}"]) from error
-        destinations, problems = {}, []
+        destinations: dict[str, Destination] = {}
+        problems: list[str] = []
         for name, table in tables.items():
+            if isinstance(table, dict) and "name" in table:
+                problems.append(
+                    f"{path}: [{mask_value(name)[1:-1]}] name: is the table's own name. Remove it."
+                )
             try:
                 destinations[name] = _destination(name, table)
             except ValidationError as error:

@@ -24,7 +24,7 @@ _MAX_AGENTS: Final = 2  # piopiy 1.2.2, piopiy.voice.validators._validate_connec
 class PhoneEndpoint(ContractModel):
     """A phone, called over the public network."""
 
-    type: Literal["pstn"] = "pstn"
+    type: Literal["pstn"]
     number: Number
 
     @property
@@ -36,7 +36,7 @@ class PhoneEndpoint(ContractModel):
 class SipEndpoint(ContractModel):
     """A SIP user."""
 
-    type: Literal["sip"] = "sip"
+    type: Literal["sip"]
     uri: SipUri
     headers: SipHeaders | None = None
 
@@ -49,7 +49,7 @@ class SipEndpoint(ContractModel):
 class AgentEndpoint(ContractModel):
     """An AI agent, by its id at Piopiy."""
 
-    type: Literal["agent"] = "agent"
+    type: Literal["agent"]
     id: Uuid
 
     @property

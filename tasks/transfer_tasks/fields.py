@@ -28,7 +28,6 @@ _CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 _SPACE_CONTROLS: Final = re.compile(r"[\t\n\v\f\r\x85\u2028\u2029]+")
 _SURROGATES: Final = re.compile(r"[\ud800-\udfff]")
 _VARIABLE_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
-_VARIABLE_TEXT_MAX_LENGTH: Final = 1000
 _SIP_HEADER_NAME: Final = re.compile(r"[Xx]-[A-Za-z0-9\-]{1,62}")
 _SIP_HEADER_VALUE: Final = re.compile(r"[\x20-\x7e]{1,255}")
 _HTTP_URL: Final = re.compile(r"https?://[^\s/?#@\\]+(?:[/?#][^\s\\]*)?", re.IGNORECASE)
@@ -124,22 +123,30 @@ def _variable_name(value: object) -> str:
     raise refusal("variable_name")
 
 
-def _scalar(value: object) -> str | int | float | bool:
-    match value:
-        case bool():
-            return value
-        case int():
-            if abs(value) > _LARGEST_EXACT_INTEGER:
-                raise refusal("scalar_range")
-            return value
-        case float() if math.isfinite(value):
-            return value
-        case str():
-            if len(value) > _VARIABLE_TEXT_MAX_LENGTH:
-                raise refusal("string_too_long", max_length=_VARIABLE_TEXT_MAX_LENGTH)
-            return _clean(value)
-        case _:
-            raise refusal("scalar")
+def _scalar(*, max_text_length: int) -> Callable[[object], str | int | float | bool]:
+    def validate(value: object) -> str | int | float | bool:
+        match value:
+            case bool():
+                return value
+            case int():
+                if abs(value) > _LARGEST_EXACT_INTEGER:
+                    raise refusal("scalar_range")
+                return value
+            case float() if math.isfinite(value):
+                return value
+            case str():
+                if len(value) > max_text_length:
+                    raise refusal("string_too_long", max_length=max_text_length)
+                return _clean(value)
+            case _:
+                raise refusal("scalar")
+
+    return validate
+
+
+def _scalar_schema(*, max_text_length: int) -> dict[str, Any]:
+    text = {"type": "string", "maxLength": max_text_length}
+    return {"anyOf": [text, {"type": "number"}, {"type": "boolean"}]}
 
 
 def _sip_header_name(value: object) -> str:
@@ -165,16 +172,16 @@ def _pattern(pattern: str) -> dict[str, Any]:
 
 
 ANY_LIST: Final = BeforeValidator(_list)
+WITHOUT_CONTROLS: Final = BeforeValidator(
+    _cleaned
+)  # for texts that people read; machines' texts must be clean
 
 Uuid = Annotated[str, BeforeValidator(_uuid), WithJsonSchema({"type": "string", "format": "uuid"})]
 Number = Annotated[str, Field(strict=True, examples=["+1 202-555-0143"]), AfterValidator(read_number)]
 SipUri = Annotated[str, Field(strict=True, examples=["sip:desk@example.com"]), AfterValidator(read_sip_uri)]
 HttpUrl = Annotated[str, Field(strict=True, max_length=2048), AfterValidator(_url)]
 ShortText = Annotated[str, Field(strict=True, min_length=1, max_length=256), AfterValidator(_clean)]
-LongText = Annotated[str, Field(strict=True, min_length=1, max_length=2000), AfterValidator(_clean)]
-"""Text in which control characters are a fault, because a machine reads it."""
-Note = Annotated[str, Field(strict=True), BeforeValidator(_cleaned)]
-"""Text for people: control characters are taken out."""
+LongText = Annotated[str, Field(strict=True, min_length=1, max_length=2048), AfterValidator(_clean)]
 DestinationName = Annotated[
     str, PlainValidator(_destination_name), WithJsonSchema(_pattern("^[a-z][a-z0-9_-]{0,63}$"))
 ]
@@ -184,17 +191,16 @@ VariableName = Annotated[
 ]
 VariableValue = Annotated[
     str | int | float | bool,
-    PlainValidator(_scalar),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "string", "maxLength": _VARIABLE_TEXT_MAX_LENGTH},
-                {"type": "number"},
-                {"type": "boolean"},
-            ]
-        }
-    ),
+    PlainValidator(_scalar(max_text_length=1000)),
+    WithJsonSchema(_scalar_schema(max_text_length=1000)),
 ]
+# piopiy 1.2.2, piopiy.voice.validators._validate_param_action
+ParamValue = Annotated[
+    str | int | float | bool,
+    PlainValidator(_scalar(max_text_length=256)),
+    WithJsonSchema(_scalar_schema(max_text_length=256)),
+]
+Params = Annotated[dict[VariableName, ParamValue], Field(max_length=10)]
 Variables = Annotated[dict[VariableName, VariableValue], Field(max_length=50)]
 SipHeaderName = Annotated[
     str, PlainValidator(_sip_header_name), WithJsonSchema(_pattern("^[Xx]-[A-Za-z0-9-]{1,62}$"))

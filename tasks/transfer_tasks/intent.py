@@ -18,9 +18,9 @@ from transfer_tasks.destination_shapes import (
 )
 from transfer_tasks.errors import InvalidIntent, UnsupportedSchemaVersion
 from transfer_tasks.fields import (
+    WITHOUT_CONTROLS,
     ContractModel,
     IdempotencyKey,
-    Note,
     Number,
     Strategy,
     Uuid,
@@ -98,8 +98,8 @@ class TransferIntent(ContractModel, json_schema_extra=_add_expires_in_seconds):
     call_id: Uuid
     destination: DestinationShape
     caller_id: Number | None = None
-    reason: Annotated[Note, Field(max_length=500)] = ""
-    requested_by: Annotated[Note, Field(max_length=200)] = ""
+    reason: Annotated[str, Field(strict=True, max_length=500), WITHOUT_CONTROLS] = ""
+    requested_by: Annotated[str, Field(strict=True, max_length=200), WITHOUT_CONTROLS] = ""
     metadata: Variables = Field(default_factory=dict)
     expires_at: Annotated[datetime, BeforeValidator(_read_point_in_time, json_schema_input_type=datetime)]
     idempotency_key: IdempotencyKey | None = None

@@ -57,6 +57,7 @@ class Reason(StrEnum):
     SERVER_ERROR = "server_error"
     ANSWER_UNREADABLE = "answer_unreadable"
     WORKER_DIED = "worker_died"
+    RECORD_MISSING = "record_missing"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,6 +238,12 @@ GUIDE: Final[dict[Reason, Guide]] = {
         state=State.UNKNOWN,
         meaning="The worker died after it began the attempt: the request may have been sent.",
         next_step="Find out in Piopiy's call log and settle it. It is never sent again by itself.",
+        say=None,
+    ),
+    Reason.RECORD_MISSING: Guide(
+        state=State.UNKNOWN,
+        meaning="A message came for a transfer that Redis has no record of: it has lost data.",
+        next_step="Check Redis's persistence and memory policy with `call-transfer doctor`.",
         say=None,
     ),
 }

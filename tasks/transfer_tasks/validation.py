@@ -44,10 +44,18 @@ def faults(error: ValidationError, *, root: str) -> list[Fault]:
     for line in error.errors(include_url=False):
         code, context = line["type"], line.get("ctx", {})
         path = context.get("path") or _path(line["loc"])
-        value = "nothing" if code == "missing" else mask_value(context.get("value", line["input"]), path=path)
+        value = _shown(context.get("value", line["input"]), code=code, path=path)
         problem, mend = REFUSALS.get(code, _UNKNOWN).filled(context)
         found.append(Fault(code, path or root, value, problem, mend))
     return found
+
+
+def _shown(value: object, *, code: str, path: str) -> str:
+    if code == "missing":
+        return "nothing"
+    if code == "extra_forbidden" and isinstance(value, str):  # nobody knows what it is: it may be a secret
+        return f"text of length {len(value)}"
+    return mask_value(value, path=path)
 
 
 def invalid_intent(error: ValidationError) -> InvalidIntent:
@@ -63,7 +71,7 @@ def mask_value(value: object, *, path: str = "") -> str:
         case None | bool():
             return {None: "null", True: "true", False: "false"}[value]
         case str() if _PRIVATE_FIELDS.intersection(names):
-            return f"text of {len(value)} characters"
+            return f"text of length {len(value)}"
         case str():
             return _mask_string(value, is_number=bool(_NUMBER_FIELDS.intersection(names[-1:])))
         case int() if value.bit_length() > 64:  # repr() refuses integers of thousands of digits

@@ -7,6 +7,7 @@
     │   ├── NotCarriedOut           proven: the call was not moved          -> may be tried again
     │   ├── Refused                 proven: the platform will not move it   -> rejected
     │   └── OutcomeUnknown          the call may have been moved            -> unknown, never again
+    ├── NotPermitted                the rules forbid it                 -> rejected
     ├── TransferEnded               how a transfer ended, for Celery and Flower (raised by the task)
     │   ├── TransferRejected
     │   ├── TransferFailed
@@ -70,6 +71,19 @@ class Refused(AttemptError):
 
 class OutcomeUnknown(AttemptError):
     """The request may have been carried out; it must not be sent again."""
+
+
+class NotPermitted(TransferWorkerError):
+    """The rules don't let this call go there.
+
+    Attributes:
+        reason: The closed reason of the rejection.
+        detail: The field and the mend, masked.
+    """
+
+    def __init__(self, *, reason: Reason, detail: str) -> None:
+        self.reason, self.detail = reason, detail
+        super().__init__(f"{reason.value}: {detail}")
 
 
 class TransferEnded(TransferWorkerError):

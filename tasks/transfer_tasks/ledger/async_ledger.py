@@ -52,7 +52,7 @@ class AsyncLedger:
             try:
                 return await self._try_once(command, trial)
             except BusyLoadingError as error:
-                trial.cause = f"Redis is loading its data: {error}"
+                trial.cause, trial.is_sent = f"Redis is loading its data: {error}", False
             except ResponseError as error:
                 # Redis itself refused (read-only, out of memory, no permission): this try changed nothing.
                 raise LedgerUnavailable(str(error), may_have_happened=trial.lost_answers > 0) from error

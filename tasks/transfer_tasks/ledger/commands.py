@@ -110,6 +110,16 @@ class Lost:
     outcome: TransferOutcome | None
 
 
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """What one sweep did."""
+
+    requeued: int
+    given_up: int
+    expired: int
+    lost_workers: int
+
+
 def parse_outcome(text: str) -> TransferOutcome:
     """Return the outcome that a script wrote as JSON."""
     fields = json.loads(text)
@@ -278,13 +288,45 @@ class LedgerCommands:
         return self._build("resolve", (transfer_id, state, reason, source, detail), parse)
 
     def refuse(
-        self, transfer_id: str, *, call_id: str, reason: Reason, detail: str, labels_json: str
+        self,
+        transfer_id: str,
+        *,
+        call_id: str,
+        state: State,
+        reason: Reason,
+        detail: str,
+        labels_json: str = "{}",
     ) -> Command[Ended | None]:
-        """Give a request that can't become a transfer its one outcome; None where a record is open already."""
+        """Give a message that can't become a transfer its one outcome; None where a record is open already."""
         return self._build(
             "refuse",
-            (transfer_id, call_id, reason, detail, labels_json),
+            (transfer_id, call_id, state, reason, detail, labels_json),
             lambda r: Ended(parse_outcome(r)) if r else None,
+        )
+
+    def beat(self, *, worker: str, lease_ms: int, about_json: str) -> Command[None]:
+        """Renew a worker's lease."""
+        return self._build("beat", (worker, lease_ms, about_json), lambda _: None)
+
+    def retire(self, *, worker: str) -> Command[None]:
+        """Take a worker off the list: it holds nothing any more."""
+        return self._build("retire", (worker,), lambda _: None)
+
+    def recover(
+        self,
+        *,
+        interval_ms: int,
+        lease_ms: int,
+        queue: str,
+        attempt_bound_ms: int,
+        limit: int,
+        grace_ms: int,
+    ) -> Command[Recovered]:
+        """Take over from dead workers, and end what is overdue."""
+        return self._build(
+            "recover",
+            (interval_ms, lease_ms, queue, attempt_bound_ms, limit, grace_ms),
+            lambda r: Recovered(*(int(count) for count in r)),
         )
 
 

@@ -8,8 +8,8 @@
 -- ARGV[7]  content_digest      equal keys must have equal content
 -- ARGV[8]  intent              JSON
 -- ARGV[9]  labels              JSON, masked: what logs may say of the destination
--- ARGV[10] message             the Celery message, or '' when there is one already
--- ARGV[11] queue               where to push it
+-- ARGV[10] message             the Celery message; kept until the ending, for recovery
+-- ARGV[11] queue               where to push it, or '' where a message is on its way already
 -- ARGV[12] remaining_ms        until the deadline
 -- ARGV[13] repeat_window_ms    how long after `submitted` the same request is a repeat
 -- ARGV[14] reply_to            channel that hears the outcome, or ''
@@ -80,6 +80,6 @@ redis.call('HSET', record_key(id),
   'message', ARGV[10], 'reply_to', reply_to, 'accepted_ms', int(NOW), 'expires_ms', int(NOW + tonumber(ARGV[12])))
 keep(record_key(id))
 add_to(WAITING, id, NOW)
-if ARGV[10] ~= '' then redis.call('LPUSH', ARGV[11], ARGV[10]) end
+if ARGV[11] ~= '' then redis.call('LPUSH', ARGV[11], ARGV[10]) end
 audit(id, 'transfer.accepted', ARGV[15])
 return answer('accepted', id)

@@ -1,0 +1,126 @@
+-- recover: the sweep. Every worker runs it, and it is safe for all to run: one a time interval acts.
+--
+--   last beat          lease over           next sweep          POST by the heir
+--      |<--- lease_ms --->|<--- interval_ms --->|<-- milliseconds -->|
+--
+-- Where no sweep ran for longer than a lease, Redis or all workers were away, and every lease is over, whoever
+-- lives. So nobody is judged until the living have had time for a beat:
+--
+--   last sweep ... Redis away ...  first sweep |<--- grace_ms --->| deaths are judged again
+--
+-- ARGV[3] interval_ms       at most one sweep in this time
+-- ARGV[4] lease_ms          how long a heartbeat counts
+-- ARGV[5] queue             the Celery queue
+-- ARGV[6] attempt_bound_ms  the longest an attempt may take, its settling included
+-- ARGV[7] limit             how many transfers of each kind one sweep looks at
+-- ARGV[8] grace_ms          see above
+--
+-- Reply: {requeued, given_up, expired, lost_workers}
+
+local interval_ms, lease_ms, queue = tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
+local attempt_bound_ms, limit, grace_ms = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
+local requeued, given_up, expired, lost_workers = 0, 0, 0, 0
+
+local SWEEP = NS .. 'sweep'
+local past = redis.call('HMGET', SWEEP, 'last_ms', 'resumed_ms')
+local last, resumed = tonumber(past[1]) or 0, tonumber(past[2]) or NOW
+if NOW - last < interval_ms then return { 0, 0, 0, 0 } end
+if NOW - last > lease_ms then resumed = NOW end
+redis.call('HSET', SWEEP, 'last_ms', int(NOW), 'resumed_ms', int(resumed))
+keep(SWEEP)
+
+local may_judge = NOW - resumed >= grace_ms
+local function is_alive(worker)
+  return not may_judge or redis.call('EXISTS', NS .. 'worker:' .. worker) == 1
+end
+
+local function expire(id)
+  finish_late(id, 'recovery')
+  expired = expired + 1
+end
+
+-- Whom to ring the bell for again. Collected first: the oldest must be pushed last, to be taken first.
+local bells = {}
+local function requeue(id, why, worker)
+  table.insert(bells, { id = id, why = why, worker = worker, accepted = tonumber(get(id, 'accepted_ms')[1]) })
+end
+
+-- kombu keeps a fetched message in `unacked` under its delivery tag, which is the transfer's id: what lies
+-- there now is ours to give to another worker.
+local function ring(bell)
+  local message = get(bell.id, 'message')[1]
+  if not message or message == '' then return end
+  redis.call('HDEL', 'unacked', bell.id)
+  redis.call('ZREM', 'unacked_index', bell.id)
+  redis.call('RPUSH', queue, message)
+  redis.call('HSET', record_key(bell.id), 'requeued_ms', int(NOW))
+  audit(bell.id, 'transfer.requeued', cjson.encode({ why = bell.why, worker = bell.worker }))
+  requeued = requeued + 1
+end
+
+local function give_up(id, reason, worker)
+  finish(id, 'transfer.finished', { state = 'unknown', reason = reason, source = 'recovery', data = { worker = worker } })
+  given_up = given_up + 1
+end
+
+for _, id in ipairs(redis.call('ZRANGE', IN_FLIGHT, 0, limit - 1)) do
+  local r = get(id, 'state', 'worker', 'expires_ms', 'begun_ms')
+  local state, worker, is_late = r[1], r[2] or '', NOW >= (tonumber(r[3]) or 0)
+  if not state then
+    redis.call('ZREM', IN_FLIGHT, id)
+  elseif state == 'sending' then
+    -- It may have gone out. Nobody sends it again; if its worker still lives, its answer corrects this.
+    if not is_alive(worker) then give_up(id, 'worker_died', worker)
+    elseif may_judge and NOW > tonumber(r[4]) + attempt_bound_ms then give_up(id, 'answer_lost', worker) end
+  elseif state == 'claimed' and not is_alive(worker) then
+    if is_late then expire(id) else
+      redis.call('HSET', record_key(id), 'state', 'waiting')
+      redis.call('ZREM', IN_FLIGHT, id)
+      add_to(WAITING, id, tonumber(get(id, 'accepted_ms')[1]))
+      requeue(id, 'worker_died', worker)
+    end
+  elseif state == 'claimed' and NOW >= tonumber(r[3]) + attempt_bound_ms then
+    expire(id)
+  end
+end
+
+for _, worker in ipairs(redis.call('ZRANGEBYSCORE', NS .. 'workers', '-inf', int(NOW - lease_ms))) do
+  if not is_alive(worker) then
+    redis.call('ZREM', NS .. 'workers', worker)
+    lost_workers = lost_workers + 1
+  end
+end
+
+-- Waiting transfers whose message is gone. It is in the queue, or fetched by a worker (`unacked`), or lost.
+-- The queue is in the order of acceptance, so its oldest element tells what is still in it.
+local function oldest_queued_at()
+  local tail = redis.call('LINDEX', queue, -1)
+  if not tail then return math.huge end
+  local ok, message = pcall(cjson.decode, tail)
+  if not ok or type(message) ~= 'table' or type(message.headers) ~= 'table' then return nil end
+  return tonumber(get(tostring(message.headers.id), 'accepted_ms')[1])
+end
+
+local queued_since = oldest_queued_at()
+for _, id in ipairs(redis.call('ZRANGE', WAITING, 0, limit - 1)) do
+  local r = get(id, 'accepted_ms', 'expires_ms', 'requeued_ms')
+  if not r[1] then
+    redis.call('ZREM', WAITING, id)
+  elseif NOW >= tonumber(r[2]) then
+    expire(id)
+  else
+    local accepted = tonumber(r[1])
+    local rang_at = tonumber(r[3]) or accepted
+    local is_fetched = redis.call('HEXISTS', 'unacked', id) == 1
+    if is_fetched then
+      if lost_workers > 0 then requeue(id, 'fetched_by_a_lost_worker') end
+    elseif queued_since and accepted < queued_since and NOW - rang_at > lease_ms then
+      requeue(id, 'message_lost')
+    end
+  end
+end
+
+table.sort(bells, function(one, other) return one.accepted > other.accepted end)
+for _, bell in ipairs(bells) do ring(bell) end
+
+return { requeued, given_up, expired, lost_workers }

@@ -1,0 +1,274 @@
+"""Composition root: the Celery app, its settings, the one task, and what a worker process is made of."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import secrets
+import sys
+import time
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+import structlog
+from celery import Celery, signals
+
+from transfer_tasks.destinations import DestinationRegistry
+from transfer_tasks.errors import SettingsError
+from transfer_tasks.ledger.connection import connect
+from transfer_tasks.ledger.ledger import Ledger
+from transfer_tasks.message import TASK_NAME
+from transfer_tasks.outcome import State, TransferOutcome
+from transfer_tasks.settings import PublisherSettings
+from transfer_worker import logs
+from transfer_worker.audit import BLOCK_SECONDS, AuditWriter
+from transfer_worker.errors import (
+    PreflightFailed,
+    TransferCancelled,
+    TransferEnded,
+    TransferExpired,
+    TransferFailed,
+    TransferRejected,
+    TransferUnknown,
+)
+from transfer_worker.gateway import PiopiyGateway
+from transfer_worker.ledger_steps import LedgerSteps
+from transfer_worker.policy import TransferPolicy, UnlistedRules
+from transfer_worker.preflight import Verdict, check_worker
+from transfer_worker.recovery import LEASE_SECONDS, Recovery
+from transfer_worker.retry import RetryPolicy
+from transfer_worker.settings import SETTLE_PATIENCE_SECONDS, VISIBILITY_TIMEOUT_SECONDS, WorkerSettings
+from transfer_worker.transfer import TransferService
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+REDIS_TIMEOUT_SECONDS: Final = 1.0
+STOP_SECONDS: Final = 5.0
+EXIT_MISCONFIGURED: Final = 2
+
+_ENDINGS: Final[dict[State, type[TransferEnded]]] = {
+    State.REJECTED: TransferRejected,
+    State.FAILED: TransferFailed,
+    State.EXPIRED: TransferExpired,
+    State.CANCELLED: TransferCancelled,
+    State.UNKNOWN: TransferUnknown,
+}
+
+
+def _configuration(settings: PublisherSettings) -> dict[str, Any]:
+    """Return every Celery setting that differs from its default, each with its reason."""
+    return {
+        "broker_url": settings.redis_url.get_secret_value(),
+        "task_default_queue": settings.queue,
+        # A pickled message could run code; the contract is JSON.
+        "accept_content": ["json"],
+        "task_serializer": "json",
+        # The message outlives a worker that dies with it. By default `kill -9` loses it (Celery 5.7, measured).
+        "task_acks_late": True,
+        "task_reject_on_worker_lost": True,
+        # The ledger is the record of how a transfer ended; a result backend would be a second truth.
+        "result_backend": None,
+        "task_ignore_result": True,
+        # One HTTP request is all waiting: threads carry it at a fifth of prefork's memory.
+        "worker_pool": "threads",
+        # With late acks: no more messages are fetched than there are threads, so none waits behind a slow one
+        # while another worker is idle.
+        "worker_prefetch_multiplier": 1,
+        # Flower lives on these.
+        "worker_send_task_events": True,
+        # Our own renderer writes every line, masked.
+        "worker_hijack_root_logger": False,
+        "worker_redirect_stdouts": False,
+        "broker_connection_retry_on_startup": True,
+        # Redis may be away for long; giving up would need a human at 3 a.m.
+        "broker_connection_max_retries": None,
+        "broker_transport_options": {
+            # The outer net: a message whose worker died comes back after this, whatever else fails.
+            "visibility_timeout": VISIBILITY_TIMEOUT_SECONDS,
+            # By default it is looked for every 10 s and every tenth time only: 101 s measured instead of 10.
+            "unacked_restore_interval": 1,
+            "unacked_restore_throttle": 1,
+            # A worker killed while it holds this lock blocks the net for all: 300 s by default.
+            "unacked_mutex_expire": 5,
+            # kombu waits for ever by default.
+            "socket_connect_timeout": 2,
+            "socket_keepalive": True,
+        },
+    }
+
+
+def _build_app() -> Celery:
+    try:
+        settings = PublisherSettings.load()
+    except SettingsError as error:
+        _refuse_to_start(str(error))
+    app = Celery("transfer_worker", set_as_current=False)
+    app.conf.update(_configuration(settings))
+    return app
+
+
+def _refuse_to_start(text: str) -> NoReturn:
+    sys.stderr.write(text + "\n")
+    raise SystemExit(EXIT_MISCONFIGURED)
+
+
+app = _build_app()
+
+
+class WorkerProcess:
+    """What a worker process is made of.
+
+    Args:
+        settings: The worker's settings.
+        hostname: Celery's name of this worker.
+    """
+
+    def __init__(self, settings: WorkerSettings, *, hostname: str) -> None:
+        self.settings = settings
+        # A restarted worker is another one: its predecessor's claims are not its own.
+        self.worker = f"{hostname}/{os.getpid()}-{secrets.token_hex(3)}"
+        url = settings.redis_url.get_secret_value()
+        client = connect(url, timeout_seconds=REDIS_TIMEOUT_SECONDS)
+        self.ledger = Ledger(client, namespace="transfer", retention_seconds=settings.record_ttl_seconds)
+        log = structlog.get_logger("transfer_worker")
+        self.gateway = PiopiyGateway(
+            token=settings.piopiy_token.get_secret_value(),
+            base_url=settings.piopiy_api_url,
+            timeout_seconds=settings.attempt_timeout_seconds,
+        )
+        self.recovery = Recovery(
+            self.ledger,
+            worker=self.worker,
+            about_json=_describe_process(settings),
+            queue=settings.queue,
+            attempt_bound_seconds=self.gateway.attempt_bound_seconds + REDIS_TIMEOUT_SECONDS + LEASE_SECONDS,
+            log=log,
+        )
+        self.audit = AuditWriter(
+            connect(url, timeout_seconds=BLOCK_SECONDS + REDIS_TIMEOUT_SECONDS),
+            keys=self.ledger.keys,
+            worker=self.worker,
+            log=structlog.get_logger("audit"),
+            file=settings.audit_file,
+        )
+        registry = (
+            DestinationRegistry.load(settings.destinations_file)
+            if settings.destinations_file
+            else DestinationRegistry({})
+        )
+        self.service = TransferService(
+            ledger=LedgerSteps(
+                self.ledger,
+                worker=self.worker,
+                queue=settings.queue,
+                repeat_window_seconds=settings.repeat_window_seconds,
+                settle_patience_seconds=SETTLE_PATIENCE_SECONDS,
+            ),
+            gateway=self.gateway,
+            policy=TransferPolicy(
+                registry,
+                unlisted=UnlistedRules.parse(settings.allow_unlisted),
+                default_caller_id=settings.piopiy_number,
+            ),
+            clock=time,
+            retry=RetryPolicy(max_attempts=settings.max_attempts),
+            # Well within the lease: whoever was held up for longer may have been given up for dead.
+            write_within_seconds=LEASE_SECONDS / 2,
+        )
+
+    def start(self) -> None:
+        """Begin to beat, sweep and write the audit log."""
+        self.recovery.start()
+        self.audit.start()
+
+    def stop(self) -> None:
+        """End in good order; every transfer of this process has ended before."""
+        self.recovery.stop()
+        self.audit.stop(within_seconds=STOP_SECONDS)
+        self.gateway.close()
+
+
+def _describe_process(settings: WorkerSettings) -> str:
+    return json.dumps(
+        {
+            "version": version("call-transfer"),
+            "host": platform.node(),
+            "process_id": os.getpid(),
+            "concurrency": settings.concurrency,
+            "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+    )
+
+
+_process: WorkerProcess | None = None
+
+
+@signals.setup_logging.connect
+def _keep_logging(**_: Any) -> None:
+    """Celery configures no logging where this signal has a receiver; ours is configured already."""
+
+
+@signals.worker_init.connect
+def _start_process(sender: Any, **_: Any) -> None:
+    global _process  # noqa: PLW0603 - Celery gives a task nothing else to find its process by
+    try:
+        settings = WorkerSettings.load()
+    except SettingsError as error:
+        _refuse_to_start(str(error))
+    logs.configure(level=settings.log_level, secrets=settings.secrets)
+    log = structlog.get_logger("transfer_worker")
+    try:
+        _process = WorkerProcess(settings, hostname=sender.hostname)
+    except SettingsError as error:
+        _refuse_to_start(str(error))
+    problems = []
+    for finding in check_worker(settings, _process.ledger.client):
+        if finding.verdict is Verdict.PROBLEM:
+            problems.append(f"{finding.check}: {finding.seen}. {finding.mend}")
+        elif finding.verdict is Verdict.WARNING:
+            log.warning("preflight.warning", check=finding.check, seen=finding.seen, mend=finding.mend)
+    if problems:
+        _refuse_to_start(str(PreflightFailed(problems)))
+    _process.start()
+    log.info("worker.started", worker=_process.worker, version=version("call-transfer"))
+
+
+@signals.worker_shutdown.connect
+def _stop_process(**_: Any) -> None:
+    if _process is not None:
+        _process.stop()
+
+
+@app.task(name=TASK_NAME, bind=True, throws=(TransferEnded,))
+def transfer_call(self: Any, intent: Mapping[str, Any] | None = None) -> str:
+    """Carry out the transfer whose id is this task's id.
+
+    Args:
+        self: The task.
+        intent: Given by producers that only have Celery; else the intent is on record.
+
+    Raises:
+        TransferEnded: It ended in anything but `submitted`; Flower shows it as a failure.
+    """
+    if _process is None:
+        raise RuntimeError("transfer_call runs in a worker process only")
+    performed = _process.service.perform(self.request.id, intent)
+    if performed.outcome is None:
+        return performed.note
+    line = _describe(performed.outcome)
+    if performed.outcome.state is not State.SUBMITTED:
+        raise _ENDINGS[performed.outcome.state](line)
+    return f"submitted ({line})"
+
+
+def _describe(outcome: TransferOutcome) -> str:
+    """Return the outcome in one line, for Flower."""
+    parts = [outcome.reason.value, f"attempts {outcome.attempts}"]
+    if outcome.http_status is not None:
+        parts.append(f"HTTP {outcome.http_status}")
+    if outcome.detail:
+        parts.append(outcome.detail)
+    return ", ".join(parts)

@@ -1,0 +1,136 @@
+"""The ledger as one worker uses it: with its own name, and with patience while Redis is away.
+
+Patience is safe because every step is: repeated by the same claim, it does nothing twice. An answer of the
+platform is kept in memory meanwhile, and settled when Redis is back.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from transfer_tasks.errors import LedgerUnavailable
+from transfer_tasks.message import build_message
+from transfer_tasks.numbers import mask_text
+from transfer_tasks.outcome import State
+
+if TYPE_CHECKING:
+    from transfer_tasks.intent import TransferIntent
+    from transfer_tasks.ledger.commands import (
+        Accepted,
+        Begun,
+        Claim,
+        Command,
+        Ended,
+        Lost,
+        Missing,
+        Open,
+        TryAgain,
+    )
+    from transfer_tasks.ledger.ledger import Ledger
+    from transfer_tasks.outcome import Reason, TransferOutcome
+    from transfer_worker.transfer import AttemptNote
+
+T = TypeVar("T")
+
+PAUSE_SECONDS = 0.1
+
+
+class LedgerSteps:
+    """The steps of one worker process; threads share it.
+
+    Args:
+        ledger: The ledger.
+        worker: The worker's id, as in its heartbeat.
+        queue: The Celery queue that recovery pushes to.
+        repeat_window_seconds: See `PublisherSettings`; for intents that come with their message.
+        settle_patience_seconds: How long an answer is kept in memory while Redis is away.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        *,
+        worker: str,
+        queue: str,
+        repeat_window_seconds: float,
+        settle_patience_seconds: float,
+    ) -> None:
+        self._ledger, self._worker, self._queue = ledger, worker, queue
+        self._repeat_window_ms = round(repeat_window_seconds * 1000)
+        self._settle_patience_seconds = settle_patience_seconds
+
+    def claim(self, transfer_id: str) -> Claim | Ended | Open | Missing:
+        """Take the right to act. Not patient: nothing is held yet, and recovery rings again."""
+        return self._ledger.run(
+            self._ledger.commands.claim(transfer_id, worker=self._worker, claim_id=uuid.uuid4().hex)
+        )
+
+    def accept(self, intent: TransferIntent) -> Accepted:
+        """Accept an intent that came with its message. Ours is kept for recovery, and not pushed now."""
+        labels = intent.labels()
+        return self._ledger.run(
+            self._ledger.commands.accept(
+                transfer_id=intent.transfer_id,
+                call_id=intent.call_id,
+                idempotency_key=intent.idempotency_key or "",
+                destination_digest=intent.destination_digest(),
+                content_digest=intent.content_digest(),
+                intent_json=intent.to_json(),
+                labels_json=json.dumps(labels),
+                message=build_message(
+                    transfer_id=intent.transfer_id, call_id=intent.call_id, labels=labels, queue=self._queue
+                ),
+                queue="",
+                remaining_ms=intent.remaining_ms(datetime.now(UTC)),
+                repeat_window_ms=self._repeat_window_ms,
+                reply_to="",
+                asked_json=json.dumps(
+                    {"requested_by": intent.requested_by, "asked": mask_text(intent.reason)}
+                ),
+            )
+        )
+
+    def refuse(
+        self, transfer_id: str, *, call_id: str, state: State, reason: Reason, detail: str
+    ) -> TransferOutcome | None:
+        """Give a message that can't become a transfer its one outcome."""
+        ended = self._ledger.run(
+            self._ledger.commands.refuse(
+                transfer_id, call_id=call_id, state=state, reason=reason, detail=detail
+            )
+        )
+        return ended.outcome if ended else None
+
+    def begin_attempt(self, claim: Claim, *, attempt: int) -> Begun | Lost:
+        """Record an attempt. Patient until the deadline: past it, nothing may be sent anyway."""
+        return self._persist(
+            self._ledger.commands.begin_attempt(claim, attempt=attempt), claim.remaining_ms / 1000
+        )
+
+    def end_attempt(self, claim: Claim, note: AttemptNote) -> Ended | TryAgain | Lost:
+        """Record what an attempt taught us. Patient: the platform's answer exists only here."""
+        command: Command[Any] = self._ledger.commands.end_attempt(
+            claim,
+            state=note.state,
+            reason=note.reason,
+            http_status=note.http_status,
+            detail=note.detail,
+            answer_json=note.answer_json,
+            attempt_ms=note.attempt_ms,
+            wait_ms=note.wait_ms,
+        )
+        return self._persist(command, self._settle_patience_seconds)
+
+    def _persist(self, command: Command[T], patience_seconds: float) -> T:
+        give_up_at = time.monotonic() + patience_seconds
+        while True:
+            try:
+                return self._ledger.run(command)
+            except LedgerUnavailable:
+                if time.monotonic() >= give_up_at:
+                    raise
+                time.sleep(PAUSE_SECONDS)

@@ -1,0 +1,99 @@
+"""One renderer for every line of the process: JSON objects, UTC, masked. Celery's own lines included."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+
+from transfer_tasks.numbers import mask_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, MutableMapping
+
+    from structlog.typing import EventDict, Processor
+
+
+# Identifiers that we make ourselves; digits in them are no phone number.
+_IDENTIFIERS: Final = frozenset(
+    {"timestamp", "event_id", "transfer_id", "call_id", "worker", "level", "logger"}
+)
+
+# What these say of every transfer, the audit log says better.
+_CHATTY_LOGGERS: Final = ("celery.worker.strategy", "celery.app.trace")
+
+
+class Redaction:
+    """Takes secrets and full numbers out of every text of a line, wherever it came from.
+
+    Args:
+        secrets: Texts that must never be shown: the token, passwords.
+    """
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        self._secrets = tuple(secret for secret in secrets if secret)
+
+    def __call__(self, _logger: Any, _method: str, event: EventDict) -> EventDict:
+        """Clean one line."""
+        return {name: value if name in _IDENTIFIERS else self._clean(value) for name, value in event.items()}
+
+    def _clean(self, value: Any) -> Any:
+        if isinstance(value, str):
+            for secret in self._secrets:
+                value = value.replace(secret, "***")
+            return mask_text(value)
+        if isinstance(value, dict):
+            return {name: self._clean(inner) for name, inner in value.items()}
+        if isinstance(value, list | tuple):
+            return [self._clean(inner) for inner in value]
+        return value
+
+
+def configure(*, level: str, secrets: Iterable[str], stream: Any = None) -> None:
+    """Send every log line of this process, ours and others', through one JSON renderer to stdout.
+
+    Args:
+        level: The lowest level that is written, such as ``INFO``.
+        secrets: Texts that must never be shown.
+        stream: Instead of stdout.
+    """
+    shared: list[Processor] = [
+        structlog.stdlib.add_log_level,
+        structlog.processors.StackInfoRenderer(),
+    ]
+    structlog.configure(
+        processors=[
+            *shared,
+            _add_timestamp,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(stream or sys.stdout)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*shared, _add_timestamp, structlog.stdlib.add_logger_name],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.format_exc_info,
+                Redaction(secrets),
+                structlog.processors.JSONRenderer(),
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    for name in _CHATTY_LOGGERS:
+        logging.getLogger(name).setLevel(level if level == "DEBUG" else logging.WARNING)
+
+
+def _add_timestamp(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    # Audit lines bring the time of the change itself, by Redis's clock.
+    if "timestamp" in event:
+        return event
+    return structlog.processors.TimeStamper(fmt="iso", utc=True)(logger, method, event)

@@ -1,0 +1,127 @@
+"""What must be true before a worker starts, and what is better true. `doctor` shows the same list."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import redis
+
+from transfer_worker.settings import MAX_ATTEMPT_TIMEOUT_SECONDS, VISIBILITY_TIMEOUT_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from transfer_worker.settings import WorkerSettings
+
+MIN_REDIS: Final = (6, 2)
+
+
+class Verdict(StrEnum):
+    """What a check found."""
+
+    OK = "ok"
+    WARNING = "warning"
+    PROBLEM = "problem"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One check's result.
+
+    Attributes:
+        check: What was looked at.
+        verdict: Whether a worker may start.
+        seen: What was found.
+        mend: What to do about it; empty where nothing is to be done.
+    """
+
+    check: str
+    verdict: Verdict
+    seen: str
+    mend: str = ""
+
+
+def check_packages() -> Finding:
+    """Both Piopiy packages write `piopiy/__init__.py`: in one environment, one of them is broken."""
+    found = []
+    for name in ("piopiy", "piopiy-ai"):
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            continue
+    if len(found) > 1:
+        return Finding(
+            check="packages",
+            verdict=Verdict.PROBLEM,
+            seen=" and ".join(found) + " in one environment",
+            mend="Make a new environment with call-transfer[worker] only; the voice process gets its own.",
+        )
+    return Finding(check="packages", verdict=Verdict.OK, seen=", ".join(found))
+
+
+def check_timing(settings: WorkerSettings) -> Finding:
+    """A message must not be given to another worker while an attempt can still be under way."""
+    longest = settings.attempt_timeout_seconds
+    if longest >= VISIBILITY_TIMEOUT_SECONDS:
+        return Finding(
+            check="timing",
+            verdict=Verdict.PROBLEM,
+            seen=f"an attempt may take {longest:g} s, the visibility timeout is {VISIBILITY_TIMEOUT_SECONDS} s",
+            mend=f"Set TRANSFER_ATTEMPT_TIMEOUT_SECONDS to at most {MAX_ATTEMPT_TIMEOUT_SECONDS}.",
+        )
+    return Finding(
+        check="timing",
+        verdict=Verdict.OK,
+        seen=f"attempt {longest:g} s, visibility timeout {VISIBILITY_TIMEOUT_SECONDS} s",
+    )
+
+
+def check_redis(client: redis.Redis) -> Iterator[Finding]:
+    """Whether Redis answers, is new enough, never evicts, and keeps its data."""
+    try:
+        info = cast("dict[str, Any]", client.info())
+    except redis.RedisError as error:
+        yield Finding(
+            check="redis",
+            verdict=Verdict.WARNING,
+            seen=f"no answer: {type(error).__name__}",
+            mend="Start Redis, or correct TRANSFER_REDIS_URL. The worker waits for it; nothing is sent meanwhile.",
+        )
+        return
+    text = str(info["redis_version"])
+    if tuple(int(part) for part in text.split(".")[:2]) < MIN_REDIS:
+        yield Finding(
+            check="redis",
+            verdict=Verdict.PROBLEM,
+            seen=f"version {text}",
+            mend="Use Redis 6.2 or newer: recovery of audit lines needs XAUTOCLAIM.",
+        )
+    else:
+        yield Finding(check="redis", verdict=Verdict.OK, seen=f"version {text}")
+    policy = str(info.get("maxmemory_policy", "unknown"))
+    if policy != "noeviction":
+        yield Finding(
+            check="eviction",
+            verdict=Verdict.PROBLEM,
+            seen=f"maxmemory-policy {policy}",
+            mend="CONFIG SET maxmemory-policy noeviction (and in redis.conf): an evicted record is a doubled transfer.",
+        )
+    else:
+        yield Finding(check="eviction", verdict=Verdict.OK, seen="maxmemory-policy noeviction")
+    if not int(info.get("aof_enabled", 0)):
+        yield Finding(
+            check="persistence",
+            verdict=Verdict.WARNING,
+            seen="append-only file off",
+            mend="CONFIG SET appendonly yes (and in redis.conf): a restart of Redis forgets what was accepted.",
+        )
+    else:
+        yield Finding(check="persistence", verdict=Verdict.OK, seen="append-only file on")
+
+
+def check_worker(settings: WorkerSettings, client: redis.Redis) -> list[Finding]:
+    """Run every check that a worker runs before it starts."""
+    return [check_packages(), check_timing(settings), *check_redis(client)]

@@ -1,0 +1,119 @@
+"""Heartbeats, and taking over from a worker that died: seconds, while the caller is still on the line.
+
+::
+
+    beat    beat    beat  X  (kill -9)
+     |-------|-------|----------- lease -----------|
+                                  sweep . sweep . sweep: the lease is over -> requeue -> POST by the heir
+
+The thread does nothing but talk to Redis, so it beats also while the consumer reconnects.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Protocol
+
+from transfer_tasks.errors import LedgerUnavailable
+
+if TYPE_CHECKING:
+    from transfer_tasks.ledger.commands import Command, Recovered
+    from transfer_tasks.ledger.ledger import Ledger
+
+BEAT_SECONDS = 0.5
+LEASE_SECONDS = 2.0
+"""Four beats. Longer than any pause of a healthy process, short against a caller's patience."""
+
+GRACE_SECONDS = 1.25
+"""Two beats and a little: what the living get to show it when Redis, or everybody, has been away."""
+
+SWEEP_LIMIT = 500
+
+
+class Log(Protocol):
+    """Where the few lines of recovery go."""
+
+    def info(self, event: str, **fields: object) -> object:
+        """Write one line."""
+
+    def warning(self, event: str, **fields: object) -> object:
+        """Write one line."""
+
+
+class Recovery:
+    """Beats and sweeps for one worker process.
+
+    Args:
+        ledger: The ledger, with a client whose timeout is shorter than the lease.
+        worker: The worker's id.
+        about_json: What the heartbeat says about this process.
+        queue: The Celery queue.
+        attempt_bound_seconds: The longest an attempt may take, its settling included.
+        log: Where the lines go.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        *,
+        worker: str,
+        about_json: str,
+        queue: str,
+        attempt_bound_seconds: float,
+        log: Log,
+    ) -> None:
+        commands = ledger.commands
+        self._ledger, self._log = ledger, log
+        self._retire = commands.retire(worker=worker)
+        self._beat = commands.beat(worker=worker, lease_ms=round(LEASE_SECONDS * 1000), about_json=about_json)
+        self._sweep: Command[Recovered] = commands.recover(
+            interval_ms=round(BEAT_SECONDS * 1000) - 50,
+            lease_ms=round(LEASE_SECONDS * 1000),
+            queue=queue,
+            attempt_bound_ms=round(attempt_bound_seconds * 1000),
+            limit=SWEEP_LIMIT,
+            grace_ms=round(GRACE_SECONDS * 1000),
+        )
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="recovery", daemon=True)
+        self._is_away = False
+
+    def start(self) -> None:
+        """Beat once, then go on beating and sweeping."""
+        self.beat_and_sweep()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End, and say so in the ledger: this worker holds nothing any more."""
+        self._stop.set()
+        self._thread.join(timeout=LEASE_SECONDS)
+        try:
+            self._ledger.run(self._retire)
+        except LedgerUnavailable as error:
+            self._log.warning("worker.retire_failed", cause=error.cause)
+
+    def beat_and_sweep(self) -> None:
+        """Do it once. A Redis that is away is told once, not every half second."""
+        try:
+            self._ledger.run(self._beat)
+            done = self._ledger.run(self._sweep)
+        except LedgerUnavailable as error:
+            if not self._is_away:
+                self._log.warning("redis.away", cause=error.cause)
+            self._is_away = True
+            return
+        if self._is_away:
+            self._log.info("redis.back")
+            self._is_away = False
+        if done.requeued or done.given_up or done.expired or done.lost_workers:
+            self._log.info(
+                "recovery.swept",
+                requeued=done.requeued,
+                given_up=done.given_up,
+                expired=done.expired,
+                lost_workers=done.lost_workers,
+            )
+
+    def _run(self) -> None:
+        while not self._stop.wait(BEAT_SECONDS):
+            self.beat_and_sweep()

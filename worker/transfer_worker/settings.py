@@ -1,0 +1,69 @@
+"""The worker's settings: the publisher's, and what it takes to act."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import AfterValidator, Field, SecretStr
+
+from transfer_tasks.numbers import parse_number
+from transfer_tasks.settings import PublisherSettings, load_settings
+from transfer_worker.policy import UnlistedRules
+
+VISIBILITY_TIMEOUT_SECONDS: Final = 12
+"""When kombu gives an unacknowledged message to another worker: the outer net, for the case that ours tears."""
+
+MAX_ATTEMPT_TIMEOUT_SECONDS: Final = 10
+SETTLE_PATIENCE_SECONDS: Final = 60.0
+
+
+def _check_rules(text: str) -> str:
+    UnlistedRules.parse(text)
+    return text
+
+
+class WorkerSettings(PublisherSettings):
+    """Everything a worker reads from the environment.
+
+    Attributes:
+        piopiy_token: The REST token. Only the worker has it.
+        piopiy_api_url: The API's root; the default is the SDK's own (piopiy 1.2.2).
+        piopiy_number: Caller id where neither the intent nor the registry names one.
+        allow_unlisted: Which endpoints outside the registry are allowed: regions, SIP hosts, ``agents``.
+        concurrency: How many transfers one worker process carries out at a time.
+        attempt_timeout_seconds: What one HTTP request may take as a whole.
+        max_attempts: How many HTTP requests one transfer may cost, all proven not carried out but the last.
+        audit_file: Audit lines are also appended here.
+        log_level: The lowest level that is logged.
+    """
+
+    piopiy_token: SecretStr = Field(validation_alias="PIOPIY_TOKEN", min_length=1)
+    piopiy_api_url: str = Field(
+        "https://rest.piopiy.com/v3",
+        validation_alias="PIOPIY_API_URL",
+        pattern=r"^https?://[^\s/?#]+[^\s?#]*$",
+    )
+    piopiy_number: Annotated[str, AfterValidator(parse_number)] | None = Field(
+        None, validation_alias="PIOPIY_NUMBER"
+    )
+    allow_unlisted: Annotated[str, AfterValidator(_check_rules)] = ""
+    concurrency: int = Field(8, ge=1, le=256)
+    attempt_timeout_seconds: float = Field(5.0, gt=0, le=MAX_ATTEMPT_TIMEOUT_SECONDS)
+    max_attempts: int = Field(5, ge=1, le=20)
+    audit_file: Path | None = None
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    @classmethod
+    def load(cls) -> Self:
+        """Read the environment and ``.env`` once.
+
+        Raises:
+            SettingsError: Something is wrong or missing; every problem is listed.
+        """
+        return load_settings(cls)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Texts that no line may show."""
+        return (self.piopiy_token.get_secret_value(), self.redis_url.get_secret_value())

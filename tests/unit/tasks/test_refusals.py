@@ -1,0 +1,88 @@
+"""docs/refusals.md and the code say the same: each row is a test."""
+
+import ast
+import json
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from transfer_tasks.errors import InvalidIntent
+from transfer_tasks.intent import TransferIntent
+from transfer_tasks.refusals import REFUSALS
+
+DOCUMENT = Path(__file__).parents[3] / "docs" / "refusals.md"
+VALID = {"call_id": "6f1c1f0e-5b0a-4d4e-9a51-0c9d6a3c2b11", "destination": "support"}
+
+
+class Row(NamedTuple):
+    field: str
+    example: str
+    value: str
+    problem: str
+    mend: str
+
+
+def rows() -> list[Row]:
+    lines = [line for line in DOCUMENT.read_text(encoding="utf-8").splitlines() if line.startswith("| `")]
+    found = []
+    for line in lines:
+        cells = [cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+        field, example, value, problem, mend = cells
+        found.append(Row(field.strip("`"), example.strip("`"), value, problem, mend))
+    return found
+
+
+def expanded(value):
+    if isinstance(value, str):
+        return re.sub(r"<(\d+) × (.)>", lambda match: int(match[1]) * match[2], value)
+    if isinstance(value, list):
+        return [expanded(item) for item in value]
+    if isinstance(value, dict):
+        return {key: expanded(item) for key, item in value.items() if item != "<absent>"}
+    return value
+
+
+def read(example: str) -> TransferIntent:
+    try:
+        value = json.loads(example)
+    except ValueError:
+        try:
+            value = ast.literal_eval(example)  # what JSON can't write, Python can
+        except ValueError:
+            return TransferIntent.from_json(example)
+    return TransferIntent.from_dict(expanded({**VALID, **value}) if isinstance(value, dict) else value)
+
+
+ROWS = rows()
+
+
+@pytest.mark.parametrize("row", ROWS, ids=[f"{row.field}-{i}" for i, row in enumerate(ROWS)])
+def test_a_refusal_reads_as_its_row_says(row):
+    with pytest.raises(InvalidIntent) as refused:
+        read(row.example)
+    error = refused.value
+    assert Row(error.field, row.example, error.value, error.problem, error.mend) == row
+
+
+def test_every_refusal_has_a_row():
+    def pattern(template):
+        parts = re.split(r"\{\w+\}", template)
+        return ".+".join(re.escape(part.replace("{{", "{").replace("}}", "}")) for part in parts)
+
+    missing = [
+        code
+        for code, (problem, mend) in REFUSALS.items()
+        if not any(
+            re.fullmatch(pattern(problem), row.problem) and re.fullmatch(pattern(mend), row.mend) for row in ROWS
+        )
+    ]
+    assert missing == []
+
+
+def test_every_template_can_be_filled_in():
+    for code, refusal in REFUSALS.items():
+        names = re.findall(r"(?<!\{)\{(\w+)\}", refusal.problem + refusal.mend)
+        filled = refusal.filled(dict.fromkeys(names, 7))
+        assert not re.search(r"\{\w+\}", filled.problem + filled.mend), code

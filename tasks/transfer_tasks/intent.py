@@ -118,7 +118,7 @@ class TransferIntent(ContractModel, json_schema_extra=_add_expires_in_seconds):
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
 
     @classmethod
-    def model_validate(cls, obj: object, **options: Any) -> Self:  # noqa: ANN401 - pydantic's own options
+    def model_validate(cls, obj: object, **options: Any) -> Self:
         """Validate an object; as `from_dict`."""
         _check_schema_version(obj)
         try:
@@ -130,7 +130,7 @@ class TransferIntent(ContractModel, json_schema_extra=_add_expires_in_seconds):
     def model_validate_json(
         cls,
         json_data: str | bytes | bytearray,
-        **options: Any,  # noqa: ANN401
+        **options: Any,
     ) -> Self:
         """Validate JSON; as `from_json`."""
         size = len(json_data)

@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Mapping
 from functools import cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 TASK_NAME: Final = "transfer_tasks.transfer_call"
 

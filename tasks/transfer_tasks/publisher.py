@@ -7,12 +7,10 @@ import json
 import threading
 import time
 import uuid
-from collections.abc import Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from os import getpid
-from types import TracebackType
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from transfer_tasks.errors import (
     IdempotencyConflict,
@@ -23,7 +21,6 @@ from transfer_tasks.errors import (
     TransferInProgress,
     TransferNotFound,
 )
-from transfer_tasks.intent import TransferIntent
 from transfer_tasks.ledger.async_ledger import AsyncLedger
 from transfer_tasks.ledger.commands import Command, Ended, Missing, Open
 from transfer_tasks.ledger.connection import connect_async
@@ -32,6 +29,12 @@ from transfer_tasks.numbers import mask_text
 from transfer_tasks.outcome import Reason, TransferOutcome
 from transfer_tasks.replies import ReplyListener
 from transfer_tasks.settings import PublisherSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+    from types import TracebackType
+
+    from transfer_tasks.intent import TransferIntent
 
 T = TypeVar("T")
 
@@ -129,7 +132,7 @@ class AsyncTransferPublisher:
         """
         return await self.ledger.run(command, budget_seconds=self.settings.publish_budget_seconds)
 
-    async def wait(self, transfer_id: str, *, timeout: float | None) -> TransferOutcome:
+    async def wait(self, transfer_id: str, *, timeout: float | None) -> TransferOutcome:  # noqa: ASYNC109 - the wait is ours
         """Wait for a transfer's outcome: see `AsyncTransferHandle.outcome`."""
         started = time.monotonic()
         state = "unread"

@@ -5,13 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
 
-import redis.asyncio
 from redis.exceptions import RedisError
 
 from transfer_tasks.ledger.commands import parse_outcome
-from transfer_tasks.outcome import TransferOutcome
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    import redis.asyncio
+
+    from transfer_tasks.outcome import TransferOutcome
 
 RECONNECT_SECONDS = 0.25
 
@@ -68,7 +73,7 @@ class ReplyListener:
                 self._is_listening.clear()
             finally:
                 with contextlib.suppress(RedisError, OSError):
-                    await pubsub.aclose()
+                    await pubsub.aclose()  # type: ignore[no-untyped-call]
             await asyncio.sleep(RECONNECT_SECONDS)
 
     async def _hear(self, pubsub: redis.asyncio.client.PubSub) -> None:

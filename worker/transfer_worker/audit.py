@@ -156,11 +156,8 @@ class AuditWriter:
         if time.monotonic() < self._adopt_at:
             return []
         self._adopt_at = time.monotonic() + ADOPT_AFTER_SECONDS
-        reply = cast(
-            "list[Any]",
-            self._client.xautoclaim(
-                self._stream, GROUP, self._worker, int(ADOPT_AFTER_SECONDS * 1000), count=BATCH_LINES
-            ),
+        reply = self._client.xautoclaim(
+            self._stream, GROUP, self._worker, int(ADOPT_AFTER_SECONDS * 1000), count=BATCH_LINES
         )
         return cast("list[tuple[str, dict[str, str]]]", reply[1])
 

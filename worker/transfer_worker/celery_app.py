@@ -66,16 +66,16 @@ def _configuration(settings: PublisherSettings) -> dict[str, Any]:
         # A pickled message could run code; the contract is JSON.
         "accept_content": ["json"],
         "task_serializer": "json",
-        # The message outlives a worker that dies with it. By default `kill -9` loses it (Celery 5.7, measured).
+        # The message outlives a worker that dies with it; by default `kill -9` loses it (Celery 5.7).
         "task_acks_late": True,
         "task_reject_on_worker_lost": True,
         # The ledger is the record of how a transfer ended; a result backend would be a second truth.
         "result_backend": None,
         "task_ignore_result": True,
-        # One HTTP request is all waiting: threads carry it at a fifth of prefork's memory.
+        # One HTTP request is all waiting: threads carry it in a fifth of prefork's memory.
         "worker_pool": "threads",
-        # With late acks: no more messages are fetched than there are threads, so none waits behind a slow one
-        # while another worker is idle.
+        # No more messages are fetched than there are threads, so none waits behind a slow one while another
+        # worker is idle.
         "worker_prefetch_multiplier": 1,
         # Flower lives on these.
         "worker_send_task_events": True,
@@ -213,7 +213,7 @@ def _keep_logging(**_: Any) -> None:
 
 @signals.worker_init.connect
 def _start_process(sender: Any, **_: Any) -> None:
-    global _process  # noqa: PLW0603 - Celery gives a task nothing else to find its process by
+    global _process
     try:
         settings = WorkerSettings.load()
     except SettingsError as error:

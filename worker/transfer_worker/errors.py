@@ -19,9 +19,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from transfer_tasks.outcome import Reason
+if TYPE_CHECKING:
+    from transfer_tasks.outcome import Reason
 
 
 class TransferWorkerError(Exception):

@@ -10,12 +10,11 @@ import json
 import time
 import uuid
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from transfer_tasks.errors import LedgerUnavailable
 from transfer_tasks.message import build_message
 from transfer_tasks.numbers import mask_text
-from transfer_tasks.outcome import State
 
 if TYPE_CHECKING:
     from transfer_tasks.intent import TransferIntent
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
         TryAgain,
     )
     from transfer_tasks.ledger.ledger import Ledger
-    from transfer_tasks.outcome import Reason, TransferOutcome
+    from transfer_tasks.outcome import Reason, State, TransferOutcome
     from transfer_worker.transfer import AttemptNote
 
 T = TypeVar("T")
@@ -113,7 +112,7 @@ class LedgerSteps:
 
     def end_attempt(self, claim: Claim, note: AttemptNote) -> Ended | TryAgain | Lost:
         """Record what an attempt taught us. Patient: the platform's answer exists only here."""
-        command: Command[Any] = self._ledger.commands.end_attempt(
+        command = self._ledger.commands.end_attempt(
             claim,
             state=note.state,
             reason=note.reason,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final
 
 import redis
 
@@ -69,7 +69,7 @@ def check_timing(settings: WorkerSettings) -> Finding:
         return Finding(
             check="timing",
             verdict=Verdict.PROBLEM,
-            seen=f"an attempt may take {longest:g} s, the visibility timeout is {VISIBILITY_TIMEOUT_SECONDS} s",
+            seen=f"an attempt may take {longest:g} s, visibility timeout {VISIBILITY_TIMEOUT_SECONDS} s",
             mend=f"Set TRANSFER_ATTEMPT_TIMEOUT_SECONDS to at most {MAX_ATTEMPT_TIMEOUT_SECONDS}.",
         )
     return Finding(
@@ -82,13 +82,13 @@ def check_timing(settings: WorkerSettings) -> Finding:
 def check_redis(client: redis.Redis) -> Iterator[Finding]:
     """Whether Redis answers, is new enough, never evicts, and keeps its data."""
     try:
-        info = cast("dict[str, Any]", client.info())
+        info = client.info()
     except redis.RedisError as error:
         yield Finding(
             check="redis",
             verdict=Verdict.WARNING,
             seen=f"no answer: {type(error).__name__}",
-            mend="Start Redis, or correct TRANSFER_REDIS_URL. The worker waits for it; nothing is sent meanwhile.",
+            mend="Start Redis, or correct TRANSFER_REDIS_URL. The worker waits; nothing is sent meanwhile.",
         )
         return
     text = str(info["redis_version"])
@@ -107,7 +107,7 @@ def check_redis(client: redis.Redis) -> Iterator[Finding]:
             check="eviction",
             verdict=Verdict.PROBLEM,
             seen=f"maxmemory-policy {policy}",
-            mend="CONFIG SET maxmemory-policy noeviction (and in redis.conf): an evicted record is a doubled transfer.",
+            mend="CONFIG SET maxmemory-policy noeviction: an evicted record is a doubled transfer.",
         )
     else:
         yield Finding(check="eviction", verdict=Verdict.OK, seen="maxmemory-policy noeviction")
@@ -116,7 +116,7 @@ def check_redis(client: redis.Redis) -> Iterator[Finding]:
             check="persistence",
             verdict=Verdict.WARNING,
             seen="append-only file off",
-            mend="CONFIG SET appendonly yes (and in redis.conf): a restart of Redis forgets what was accepted.",
+            mend="CONFIG SET appendonly yes: without it, a restart of Redis forgets what was accepted.",
         )
     else:
         yield Finding(check="persistence", verdict=Verdict.OK, seen="append-only file on")

@@ -100,7 +100,7 @@ class ConnectionServer(ThreadingHTTPServer):
         self._to_reset: set[object] = set()
         super().__init__(address, RequestHandler)
 
-    def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - as the base class has it
+    def process_request(self, request: Any, client_address: Any) -> None:
         """Answer one connection in a thread of its own."""
         thread = threading.Thread(
             target=self.process_request_thread, args=(request, client_address), daemon=True
@@ -115,7 +115,7 @@ class ConnectionServer(ThreadingHTTPServer):
         with self._lock:
             self._to_reset.add(connection)
 
-    def shutdown_request(self, request: Any) -> None:  # noqa: ANN401 - as the base class has it
+    def shutdown_request(self, request: Any) -> None:
         """Close a connection, with a reset if that was asked for."""
         with self._lock:
             self._connections.pop(request, None)

@@ -12,7 +12,7 @@ from transfer_tasks.settings import PublisherSettings, load_settings
 from transfer_worker.policy import UnlistedRules
 
 VISIBILITY_TIMEOUT_SECONDS: Final = 12
-"""When kombu gives an unacknowledged message to another worker: the outer net, for the case that ours tears."""
+"""When kombu gives an unacknowledged message to another worker: the outer net, in case ours tears."""
 
 MAX_ATTEMPT_TIMEOUT_SECONDS: Final = 10
 SETTLE_PATIENCE_SECONDS: Final = 60.0

@@ -101,7 +101,7 @@ class Performed:
     note: str
 
 
-class _RightLost(Exception):  # noqa: N818 - a way out of the loop, not an error
+class _RightLost(Exception):
     """The right to act is gone; carries the outcome, if there is one."""
 
     def __init__(self, outcome: TransferOutcome | None, state: str) -> None:

@@ -75,8 +75,8 @@ class Exchange:
         """Return the time left before the first byte must be out, never negative."""
         return max(0.0, min(self._deadline, self._write_by) - time.monotonic())
 
-    def begin_write(self) -> None:
-        """Note that bytes are about to leave.
+    def enter(self, stage: Stage) -> None:
+        """Note the next step, `CONNECTING` or `WRITING`.
 
         Raises:
             TimeoutError: It is too late to begin, and nothing was written.
@@ -84,7 +84,7 @@ class Exchange:
         if self.stage is not Stage.WRITING and self.seconds_to_connect() <= 0:
             self.stage = Stage.HELD_UP
             raise TimeoutError("held up before the first byte was written")
-        self.stage = Stage.WRITING
+        self.stage = stage
 
     def seconds_to_read(self) -> float:
         """Return the time that the next read or write may take.
@@ -151,7 +151,7 @@ class _NotedConnection(HTTPConnection):
     def _new_conn(self) -> socket.socket:
         """Connect within what is left of the exchange's time, whatever the number of addresses."""
         exchange = self.adapter.exchange
-        exchange.stage = Stage.CONNECTING
+        exchange.enter(Stage.CONNECTING)
         addresses = _look_up(self, self._dns_host, self.port, exchange.seconds_to_connect())
         for tried, address in enumerate(addresses):
             share_seconds = max(0.001, exchange.seconds_to_connect() / (len(addresses) - tried))
@@ -174,7 +174,7 @@ class _NotedConnection(HTTPConnection):
         if self.sock is None:
             self.connect()
         exchange = self.adapter.exchange
-        exchange.begin_write()
+        exchange.enter(Stage.WRITING)
         self.sock.settimeout(exchange.seconds_to_read())
         super().send(data)
 

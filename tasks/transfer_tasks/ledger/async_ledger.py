@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import redis.asyncio
 from redis.exceptions import BusyLoadingError, NoScriptError, RedisError, ResponseError
 
 from transfer_tasks.errors import LedgerUnavailable
 from transfer_tasks.ledger.commands import Command, LedgerCommands
 from transfer_tasks.ledger.keys import Keys
+
+if TYPE_CHECKING:
+    import redis.asyncio
 
 T = TypeVar("T")
 
@@ -65,7 +67,7 @@ class AsyncLedger:
     async def _try_once(self, command: Command[Any], trial: _Trial) -> Any:
         script, pool = command.script, self.client.connection_pool
         # The connection is taken by hand, because only so it is known whether the step was sent.
-        connection = await pool.get_connection()
+        connection = await pool.get_connection()  # type: ignore[no-untyped-call]
         try:
             trial.is_sent = True
             try:

@@ -6,14 +6,16 @@ A `Command` knows no connection, so the asyncio publisher and the threaded worke
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha1
 from importlib.resources import files
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from transfer_tasks.outcome import Reason, State, TransferOutcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 T = TypeVar("T")
 
@@ -297,7 +299,7 @@ class LedgerCommands:
         detail: str,
         labels_json: str = "{}",
     ) -> Command[Ended | None]:
-        """Give a message that can't become a transfer its one outcome; None where a record is open already."""
+        """Give a message that can't become a transfer its one outcome; None where one is open already."""
         return self._build(
             "refuse",
             (transfer_id, call_id, state, reason, detail, labels_json),

@@ -44,7 +44,7 @@ clean: ## remove the venv and all caches; leaves var/, the data of `make up`
 $(STAMP): pyproject.toml $(CONSTRAINTS)
 	@$(PYTHON) -c '$(IS_NEW_ENOUGH)' 2>/dev/null || { \
 		echo "call-transfer needs Python 3.11 or newer, and '$(PYTHON)' is" \
-			"$$($(PYTHON) --version 2>/dev/null || echo 'not there')." \
+			"$$({ $(PYTHON) --version 2>/dev/null || echo 'not there'; } | head -n 1)." \
 			"Install it, or name one: make PYTHON=/path/to/python3.11" >&2; exit 2; }
 	@$(VENV)/bin/python -c '$(IS_NEW_ENOUGH)' 2>/dev/null || { \
 		echo "Making $(VENV) (once)"; $(PYTHON) -m venv --clear $(VENV) || { \

@@ -101,6 +101,7 @@ class PiopiyGateway:
         parts = urllib.parse.urlsplit(base_url)
         if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
             raise ValueError("base_url must look like https://host/path")
+        requests.Request("POST", base_url).prepare()  # InvalidURL is a ValueError
         if not timeout_seconds > 0:
             raise ValueError("timeout_seconds must be greater than 0")
         self._token, self._base_url, self._timeout_seconds = token, base_url, timeout_seconds

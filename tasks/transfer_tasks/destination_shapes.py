@@ -7,6 +7,7 @@ from pydantic import BeforeValidator, Discriminator, Tag
 from transfer_tasks.actions import Action, Actions
 from transfer_tasks.endpoints import Endpoint, Endpoints, read_short_form
 from transfer_tasks.fields import ContractModel, DestinationName, is_destination_name, refusal
+from transfer_tasks.numbers import resembles_number
 
 
 class NamedDestination(ContractModel):
@@ -56,7 +57,7 @@ def _read_destination(value: object) -> object:
 def _read_destination_text(text: str) -> object:
     if is_destination_name(text):
         return {"name": text}
-    if ":" in text or any(character.isdecimal() for character in text[:3]):
+    if ":" in text or resembles_number(text):
         return {"endpoints": [read_short_form(text)]}
     raise refusal("destination_name")
 

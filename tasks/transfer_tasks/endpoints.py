@@ -16,7 +16,7 @@ from transfer_tasks.fields import (
     read_uuid,
     refusal,
 )
-from transfer_tasks.numbers import mask_number, mask_sip_uri
+from transfer_tasks.numbers import mask_number, mask_sip_uri, resembles_number
 
 _MAX_AGENTS: Final = 2  # piopiy 1.2.2, piopiy.voice.validators._validate_connect_action
 
@@ -69,7 +69,7 @@ def read_short_form(text: str) -> PhoneEndpoint | SipEndpoint | AgentEndpoint:
         return SipEndpoint.model_construct(type="sip", uri=read_sip_uri(text), headers=None)
     if scheme == "agent":
         return AgentEndpoint.model_construct(type="agent", id=read_uuid(text[len("agent:") :]))
-    if any(character.isdecimal() for character in text[:3]):
+    if resembles_number(text):
         return PhoneEndpoint.model_construct(type="pstn", number=read_number(text))
     raise refusal("endpoint")
 

@@ -14,7 +14,7 @@ from transfer_tasks.refusals import REFUSALS
 NON_GEOGRAPHIC_REGION: Final = "001"
 
 # Letters are left out on purpose: vanity numbers (1-800-FLOWERS) and extensions are read as other numbers.
-_SPELLING: Final = re.compile(r"(?P<prefix>[+＋]|00)?(?P<rest>[\d ().\-/\u00a0\u2010-\u2015\u2212]+)")  # noqa: RUF001
+_SPELLING: Final = re.compile(r" *\(?(?P<prefix>[+＋]|00)?(?P<rest>[\d ().\-/\u00a0\u2010-\u2015\u2212]+)")  # noqa: RUF001
 _SPELLING_MAX_LENGTH: Final = 64
 # piopiy 1.2.2, piopiy.voice.validators._PHONE_RE; there with match(), so a trailing newline slips through.
 _PLATFORM_NUMBER: Final = re.compile(r"[1-9][0-9]{6,15}")
@@ -64,6 +64,12 @@ class AddressError(ValueError):
         self.code = code
         self.problem, self.mend = REFUSALS[code]
         super().__init__(f"{self.problem}. {self.mend}")
+
+
+def resembles_number(text: str) -> bool:
+    """Whether text begins as a phone number does, so that its mistakes are those of a number."""
+    first = text.lstrip(" (")[:1]
+    return first.isdecimal() or first in {"+", "＋"}  # noqa: RUF001
 
 
 def parse_number(text: str) -> str:

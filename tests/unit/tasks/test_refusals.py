@@ -36,7 +36,7 @@ def rows() -> list[Row]:
 
 def expanded(value):
     if isinstance(value, str):
-        return re.sub(r"<(\d+) × (.)>", lambda match: int(match[1]) * match[2], value)
+        return re.sub(r"<(\d+) \u00d7 (.)>", lambda match: int(match[1]) * match[2], value)
     if isinstance(value, list):
         return [expanded(item) for item in value]
     if isinstance(value, dict):
@@ -75,7 +75,8 @@ def test_every_refusal_has_a_row():
         code
         for code, (problem, mend) in REFUSALS.items()
         if not any(
-            re.fullmatch(pattern(problem), row.problem) and re.fullmatch(pattern(mend), row.mend) for row in ROWS
+            re.fullmatch(pattern(problem), row.problem) and re.fullmatch(pattern(mend), row.mend)
+            for row in ROWS
         )
     ]
     assert missing == []

@@ -28,7 +28,10 @@ def test_the_exported_schema_is_current():
         PHONE,
         [PHONE, f"agent:{CALL_ID}"],
         {"endpoints": [{"type": "sip", "uri": "sip:desk@example.com", "headers": {"X-A": "b"}}]},
-        [{"action": "connect", "params": {"from": "+1 202-555-0100"}, "endpoints": [PHONE]}, {"action": "hangup"}],
+        [
+            {"action": "connect", "params": {"from": "+1 202-555-0100"}, "endpoints": [PHONE]},
+            {"action": "hangup"},
+        ],
     ],
 )
 def test_the_schema_takes_what_the_code_takes(destination):

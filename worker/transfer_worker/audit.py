@@ -43,6 +43,7 @@ class AuditEvent(StrEnum):
     REQUEUED = "transfer.requeued"
     FINISHED = "transfer.finished"
     RESOLVED = "transfer.resolved"
+    QUARANTINED = "message.quarantined"
 
 
 class LineWriter(Protocol):

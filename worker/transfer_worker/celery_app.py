@@ -24,6 +24,7 @@ from transfer_tasks.outcome import State, TransferOutcome
 from transfer_tasks.settings import PublisherSettings
 from transfer_worker import logs
 from transfer_worker.audit import BLOCK_SECONDS, AuditWriter
+from transfer_worker.broker import GuardedChannel
 from transfer_worker.errors import (
     PreflightFailed,
     TransferCancelled,
@@ -62,6 +63,8 @@ def _configuration(settings: PublisherSettings) -> dict[str, Any]:
     """Return every Celery setting that differs from its default, each with its reason."""
     return {
         "broker_url": settings.redis_url.get_secret_value(),
+        # Keeps poison away from kombu, which would end the worker.
+        "broker_transport": "transfer_worker.broker:GuardedTransport",
         "task_default_queue": settings.queue,
         # A pickled message could run code; the contract is JSON.
         "accept_content": ["json"],
@@ -159,14 +162,16 @@ class WorkerProcess:
             if settings.destinations_file
             else DestinationRegistry({})
         )
+        steps = LedgerSteps(
+            self.ledger,
+            worker=self.worker,
+            queue=settings.queue,
+            repeat_window_seconds=settings.repeat_window_seconds,
+            settle_patience_seconds=SETTLE_PATIENCE_SECONDS,
+        )
+        GuardedChannel.on_poison = steps.quarantine
         self.service = TransferService(
-            ledger=LedgerSteps(
-                self.ledger,
-                worker=self.worker,
-                queue=settings.queue,
-                repeat_window_seconds=settings.repeat_window_seconds,
-                settle_patience_seconds=SETTLE_PATIENCE_SECONDS,
-            ),
+            ledger=steps,
             gateway=self.gateway,
             policy=TransferPolicy(
                 registry,

@@ -7,6 +7,7 @@ platform is kept in memory meanwhile, and settled when Redis is back.
 from __future__ import annotations
 
 import json
+import logging
 import time
 import uuid
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 from transfer_tasks.errors import LedgerUnavailable
 from transfer_tasks.message import build_message
 from transfer_tasks.numbers import mask_text
+from transfer_tasks.outcome import Reason, State
 
 if TYPE_CHECKING:
     from transfer_tasks.intent import TransferIntent
@@ -30,12 +32,14 @@ if TYPE_CHECKING:
         TryAgain,
     )
     from transfer_tasks.ledger.ledger import Ledger
-    from transfer_tasks.outcome import Reason, State, TransferOutcome
+    from transfer_tasks.outcome import TransferOutcome
     from transfer_worker.transfer import AttemptNote
 
 T = TypeVar("T")
 
 PAUSE_SECONDS = 0.1
+QUARANTINED_BYTES = 4096
+QUARANTINED_ENTRIES = 1000
 
 
 class LedgerSteps:
@@ -123,6 +127,38 @@ class LedgerSteps:
             wait_ms=note.wait_ms,
         )
         return self._persist(command, self._settle_patience_seconds)
+
+    def quarantine(self, element: bytes, why: str, task_id: str) -> None:
+        """Keep a queue element that can't be served, and give its id, if it has one, an outcome.
+
+        Where the id has an open record, only the bell is broken: recovery rings a new one from the record.
+        """
+        text = element[:QUARANTINED_BYTES].decode("utf-8", "backslashreplace")
+        command = self._ledger.commands.quarantine(
+            transfer_id=task_id,
+            why=why,
+            element=text,
+            size_bytes=len(element),
+            max_entries=QUARANTINED_ENTRIES,
+        )
+        try:
+            self._ledger.run(command)
+            if task_id:
+                self.refuse(
+                    task_id,
+                    call_id="",
+                    state=State.REJECTED,
+                    reason=Reason.INVALID_INTENT,
+                    detail=f"the message can't be read: {why}",
+                )
+        except LedgerUnavailable as error:
+            logging.getLogger(__name__).error(  # noqa: TRY400 - the element is lost; a trace would not bring it back
+                "poison was dropped: %s (%d bytes, task id %r); the quarantine can't be reached: %s",
+                why,
+                len(element),
+                task_id,
+                error.cause,
+            )
 
     def _persist(self, command: Command[T], patience_seconds: float) -> T:
         give_up_at = time.monotonic() + patience_seconds

@@ -331,6 +331,12 @@ class LedgerCommands:
             lambda r: Recovered(*(int(count) for count in r)),
         )
 
+    def quarantine(
+        self, *, transfer_id: str, why: str, element: str, size_bytes: int, max_entries: int
+    ) -> Command[None]:
+        """Keep a queue element that can't be served."""
+        return self._build("quarantine", (transfer_id, why, element, size_bytes, max_entries), lambda _: None)
+
 
 def _parse_lost(reply: list[str]) -> Lost:
     return Lost(reply[1], parse_outcome(reply[2]) if reply[2] else None)

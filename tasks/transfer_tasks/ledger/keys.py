@@ -58,3 +58,13 @@ class Keys:
     def audit(self) -> str:
         """Stream: the audit outbox, written by the transitions, drained by the workers."""
         return f"{self.namespace}:audit"
+
+    @property
+    def quarantine(self) -> str:
+        """List: queue elements that could not be served, newest first."""
+        return f"{self.namespace}:quarantine"
+
+    @property
+    def sweep(self) -> str:
+        """Hash: when recovery last looked."""
+        return f"{self.namespace}:sweep"

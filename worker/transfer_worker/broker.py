@@ -1,0 +1,112 @@
+"""Celery's Redis transport with a guard at the door: poison never reaches kombu.
+
+In kombu 5.7.0 a queue element that is no JSON ends the worker, an undecodable body is put back and ends every
+restarted worker, and a missing delivery tag loses the message. So each element is looked at the moment it
+arrives; what can't be a task message is handed to `on_poison`, and the next one is served.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+import redis
+from kombu.transport.redis import Channel, Transport
+
+from transfer_tasks.message import TASK_NAME
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MAX_ELEMENT_BYTES: Final = 256 * 1024
+"""An intent has at most 32 KiB; what is far larger is no message of ours."""
+
+_PROTOCOL_2_PARTS: Final = 3
+
+
+def find_poison(element: bytes) -> tuple[str, str]:
+    """Return why a queue element can't be served, and its task id; both empty where there is none.
+
+    Args:
+        element: What was taken from the list.
+    """
+    if len(element) > MAX_ELEMENT_BYTES:
+        return f"larger than {MAX_ELEMENT_BYTES} bytes", ""
+    try:
+        message = json.loads(element)
+    except (ValueError, RecursionError):
+        return "no JSON", ""
+    if not isinstance(message, dict):
+        return "no JSON object", ""
+    headers, properties = message.get("headers"), message.get("properties")
+    task_id = headers.get("id") if isinstance(headers, dict) else None
+    if not isinstance(headers, dict) or not isinstance(task_id, str) or not task_id:
+        return "no task id in the headers", ""
+    if headers.get("task") != TASK_NAME:
+        return f"unknown task name {str(headers.get('task'))[:80]!r}", task_id
+    if not isinstance(properties, dict) or not isinstance(properties.get("delivery_tag"), str):
+        return "no delivery tag", task_id
+    delivery = properties.get("delivery_info")
+    if not isinstance(delivery, dict) or not {"exchange", "routing_key"} <= delivery.keys():
+        return "no delivery info", task_id
+    if message.get("content-type") != "application/json" or message.get("content-encoding") != "utf-8":
+        return "content type is not JSON in UTF-8", task_id
+    return _find_body_poison(message.get("body"), properties.get("body_encoding")), task_id
+
+
+def _find_body_poison(body: Any, encoding: Any) -> str:
+    if not isinstance(body, str):
+        return "no body"
+    try:
+        text = base64.b64decode(body, validate=True).decode() if encoding == "base64" else body
+        parts = json.loads(text)
+    except (ValueError, RecursionError):
+        return "undecodable body"
+    shape = (list, dict, dict)
+    if not isinstance(parts, list) or len(parts) != _PROTOCOL_2_PARTS:
+        return "the body is not Celery's protocol 2"
+    if not all(isinstance(part, kind) for part, kind in zip(parts, shape, strict=True)):
+        return "the body is not Celery's protocol 2"
+    return ""
+
+
+class _GuardedClient(redis.Redis):
+    """Looks at each element that BRPOP brings before kombu does."""
+
+    def parse_response(self, connection: Any, command_name: Any, **options: Any) -> Any:
+        """Return the reply, or None (as if nothing had come) where it is poison."""
+        reply = super().parse_response(connection, command_name, **options)
+        if command_name != "BRPOP" or not reply:
+            return reply
+        element = reply[1]
+        why, task_id = find_poison(element if isinstance(element, bytes) else element.encode())
+        if not why:
+            return reply
+        GuardedChannel.on_poison(element, why, task_id)
+        return None
+
+
+def _log_poison(element: bytes, why: str, task_id: str) -> None:
+    logging.getLogger(__name__).error("poison: %s (%d bytes, task id %r)", why, len(element), task_id)
+
+
+class GuardedChannel(Channel):
+    """kombu's channel, reading through the guard.
+
+    Attributes:
+        on_poison: Called with the element, why it can't be served, and its task id or an empty text.
+    """
+
+    on_poison: ClassVar[Callable[[bytes, str, str], None]] = staticmethod(_log_poison)
+
+    def _get_client(self) -> type[redis.Redis]:
+        super()._get_client()
+        return _GuardedClient
+
+
+class GuardedTransport(Transport):
+    """Set as Celery's `broker_transport`."""
+
+    Channel = GuardedChannel

@@ -1,7 +1,16 @@
 """What many tests need and no fixture gives: waiting, child processes, the key-leak check."""
 
+from support.fault_proxy import TO_CLIENT, TO_SERVER, FaultProxy
 from support.keys import keys_without_ttl
 from support.processes import ProcessSpawner, SpawnedProcess
 from support.waiting import wait_until
 
-__all__ = ["ProcessSpawner", "SpawnedProcess", "keys_without_ttl", "wait_until"]
+__all__ = [
+    "TO_CLIENT",
+    "TO_SERVER",
+    "FaultProxy",
+    "ProcessSpawner",
+    "SpawnedProcess",
+    "keys_without_ttl",
+    "wait_until",
+]

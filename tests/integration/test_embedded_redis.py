@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from support import wait_until
+from support import has_ended, wait_until
 from transfer_worker import embedded_redis, redis_executable
 from transfer_worker.embedded_redis import DataDirectoryInUse, EmbeddedRedis, RedisServerFailed
 from transfer_worker.redis_executable import EmbeddedRedisError, RedisServerNotFound, find_redis_server
@@ -20,16 +20,6 @@ from transfer_worker.redis_executable import EmbeddedRedisError, RedisServerNotF
 
 def connect(server, **options):
     return redis.Redis.from_url(server.url, decode_responses=True, **options)
-
-
-def has_ended(pid):
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    status = Path(f"/proc/{pid}/stat")
-    # Whoever adopts an orphan may be slow to collect it: a zombie has ended too.
-    return status.exists() and status.read_text().rpartition(")")[2].split()[0] == "Z"
 
 
 def write_fake_server(directory, script):

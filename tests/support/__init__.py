@@ -2,7 +2,7 @@
 
 from support.fault_proxy import TO_CLIENT, TO_SERVER, FaultProxy
 from support.keys import keys_without_ttl
-from support.processes import ProcessSpawner, SpawnedProcess
+from support.processes import ProcessSpawner, SpawnedProcess, has_ended
 from support.waiting import wait_until
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "FaultProxy",
     "ProcessSpawner",
     "SpawnedProcess",
+    "has_ended",
     "keys_without_ttl",
     "wait_until",
 ]

@@ -16,6 +16,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
+def has_ended(pid: int) -> bool:
+    """Say whether no process has this id any more, be it our child or not."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    status = Path(f"/proc/{pid}/stat")
+    # Whoever adopts an orphan may be slow to collect it: a zombie has ended too.
+    return status.exists() and status.read_text().rpartition(")")[2].split()[0] == "Z"
+
+
 class SpawnedProcess:
     """A child with its own process group; signals go to the child, `kill_group` to all of it."""
 

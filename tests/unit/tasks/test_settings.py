@@ -1,0 +1,151 @@
+"""Settings: read once from the environment and .env, with every problem reported together."""
+
+import os
+
+import pytest
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings
+
+from transfer_tasks.errors import SettingsError
+from transfer_tasks.settings import SETTINGS_CONFIG, PublisherSettings, load_settings
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch, tmp_path):
+    for name in os.environ:
+        if name.startswith(("TRANSFER_", "PIOPIY_")):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    return monkeypatch
+
+
+def problems(settings_class=PublisherSettings) -> list[str]:
+    with pytest.raises(SettingsError) as refused:
+        load_settings(settings_class)
+    return refused.value.problems
+
+
+def test_nothing_need_be_set():
+    settings = PublisherSettings.load()
+    assert settings.redis_url.get_secret_value() == "redis://127.0.0.1:6379/0"
+    assert settings.publish_budget_seconds == 1.0
+    assert settings.repeat_window_seconds == 30
+    assert settings.record_ttl_seconds == 7 * 24 * 3600
+    assert settings.destinations_file is None
+    assert settings.queue == "transfers"
+
+
+def test_the_environment_comes_before_the_file(environment, tmp_path):
+    (tmp_path / ".env").write_text(
+        "TRANSFER_QUEUE=from-file\nTRANSFER_RECORD_TTL_DAYS=3\nOTHER=1\nTRANSFER_WORKER_X=1\n"
+    )
+    environment.setenv("TRANSFER_QUEUE", "from-environment")
+    settings = PublisherSettings.load()
+    assert (settings.queue, settings.record_ttl_days) == ("from-environment", 3)
+
+
+def test_an_empty_variable_is_not_set(environment):
+    environment.setenv("TRANSFER_DESTINATIONS_FILE", "")
+    environment.setenv("TRANSFER_QUEUE", "")
+    assert PublisherSettings.load().destinations_file is None
+
+
+def test_settings_cannot_be_changed():
+    with pytest.raises(ValueError):
+        PublisherSettings.load().queue = "other"
+
+
+def test_all_problems_are_reported_together_and_name_their_variables(environment):
+    environment.setenv("TRANSFER_REDIS_URL", "http://user:hunter2@host")
+    environment.setenv("TRANSFER_PUBLISH_BUDGET_SECONDS", "hunter2")
+    environment.setenv("TRANSFER_REPEAT_WINDOW_SECONDS", "-1")
+    environment.setenv("TRANSFER_RECORD_TTL_DAYS", "0")
+    environment.setenv("TRANSFER_DESTINATIONS_FILE", "hunter2.toml")
+    environment.setenv("TRANSFER_QUEUE", "a b")
+    found = problems()
+    assert [problem.split()[0] for problem in found] == [
+        "TRANSFER_REDIS_URL",
+        "TRANSFER_PUBLISH_BUDGET_SECONDS",
+        "TRANSFER_REPEAT_WINDOW_SECONDS",
+        "TRANSFER_RECORD_TTL_DAYS",
+        "TRANSFER_DESTINATIONS_FILE",
+        "TRANSFER_QUEUE",
+    ]
+    assert "hunter2" not in "".join(found)
+
+
+def test_a_refusal_has_no_cause_that_could_show_a_secret(environment):
+    environment.setenv("TRANSFER_REDIS_URL", "hunter2")
+    with pytest.raises(SettingsError) as refused:
+        PublisherSettings.load()
+    assert refused.value.__cause__ is None
+    assert refused.value.__context__ is None
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://127.0.0.1:6379/0",
+        "redis://redis",
+        "rediss://user:pass@redis.example.com:6380/1",
+        "redis://:pass@[::1]:6379",
+    ],
+)
+def test_a_redis_url_is_taken(environment, url):
+    environment.setenv("TRANSFER_REDIS_URL", url)
+    settings = PublisherSettings.load()
+    assert settings.redis_url.get_secret_value() == url
+    assert url not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis",
+        "http://redis:6379",
+        "redis://",
+        "redis://host:port",
+        "redis://host:99999",
+        "redis://host/zero",
+        "redis://[",
+    ],
+)
+def test_what_is_no_redis_url_is_refused(environment, url):
+    environment.setenv("TRANSFER_REDIS_URL", url)
+    assert problems() == [
+        "TRANSFER_REDIS_URL is wrong: write it like redis://host:6379/0, or rediss:// for TLS"
+    ]
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "0"])
+def test_a_budget_is_finite_and_positive(environment, seconds):
+    environment.setenv("TRANSFER_PUBLISH_BUDGET_SECONDS", seconds)
+    assert problems()[0].startswith("TRANSFER_PUBLISH_BUDGET_SECONDS is wrong")
+
+
+class OtherSideSettings(BaseSettings):
+    model_config = SETTINGS_CONFIG
+
+    token: SecretStr = Field(validation_alias="PIOPIY_TOKEN")
+    hosts: list[str] = []
+    limit: int = 1
+
+
+def test_another_side_reports_its_aliases_and_what_is_missing(environment):
+    environment.setenv("TRANSFER_LIMIT", "x")
+    assert problems(OtherSideSettings) == [
+        "PIOPIY_TOKEN is not set, and has no default",
+        "TRANSFER_LIMIT is wrong: Input should be a valid integer, unable to parse string as an integer",
+    ]
+
+
+def test_a_list_that_is_no_json_is_reported_without_its_value(environment):
+    environment.setenv("TRANSFER_HOSTS", "hunter2[")
+    (problem,) = problems(OtherSideSettings)
+    assert "hosts" in problem
+    assert "hunter2" not in problem
+
+
+def test_a_file_in_another_encoding_is_reported(tmp_path):
+    (tmp_path / ".env").write_bytes(b"TRANSFER_QUEUE=\xff\n")
+    assert problems() == [".env is not written in UTF-8"]

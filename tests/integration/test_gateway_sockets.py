@@ -335,11 +335,15 @@ def test_an_answer_that_never_comes_is_unknown_and_not_asked_for_again(make_gate
     assert len(far_end.requests) == 1
 
 
-def test_a_reset_before_anything_was_read_is_unknown(make_gateway):
+def test_a_reset_before_anything_was_read_is_never_taken_for_more_than_is_known(make_gateway):
     with FarEnd(reset, reads=False) as far_end:
         error = failure_of(make_gateway(far_end.url))
-    # The kernel took bytes; that nobody read them is nothing this side can know.
-    assert (type(error), error.reason) == (OutcomeUnknown, Reason.ANSWER_LOST)
+    # A race: the reset is seen while connecting (nothing was written), or after the kernel took the bytes;
+    # then, that nobody read them is nothing this side can know.
+    assert (type(error), error.reason) in {
+        (NotCarriedOut, Reason.PLATFORM_UNREACHABLE),
+        (OutcomeUnknown, Reason.ANSWER_LOST),
+    }
 
 
 def test_a_2xx_that_breaks_off_is_unknown(make_gateway):

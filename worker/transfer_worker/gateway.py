@@ -207,8 +207,7 @@ class _ThreadClient:
         self.session.headers["Idempotency-Key"] = urllib.parse.quote(idempotency_key, safe=_HEADER_SAFE)
 
     def end(self) -> None:
-        """Forget the call; its answer stays until the next one."""
-        self.session.headers.pop("Idempotency-Key", None)
+        """Note when the connection fell idle."""
         self._idle_since = time.monotonic()
 
     def _take_answer(self, response: requests.Response, **_: object) -> None:

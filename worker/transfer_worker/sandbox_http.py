@@ -185,6 +185,7 @@ class RequestHandler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Show what the sandbox knows."""
+        self._skip_body()
         recorder, parts = self.server.desk.recorder, urlsplit(self.path)
         query = parse_qs(parts.query)
         since = query.get("since", ["0"])[0]
@@ -220,6 +221,7 @@ class RequestHandler(BaseHTTPRequestHandler):
 
     def do_DELETE(self) -> None:
         """Forget the requests, or end the faults."""
+        self._skip_body()
         desk, path = self.server.desk, urlsplit(self.path).path
         if path == "/_sandbox/requests":
             desk.clear()
@@ -244,6 +246,11 @@ class RequestHandler(BaseHTTPRequestHandler):
             return body
         self.close_connection = True
         return None
+
+    def _skip_body(self) -> None:
+        """Read past a body where none is wanted: left unread, it would pass for the next request."""
+        if "Content-Length" in self.headers:
+            self._read_body()
 
     def _answer(self, status: int, value: object) -> None:
         body = json.dumps(value).encode()

@@ -231,6 +231,38 @@ class AsyncTransferHandle:
             raise TransferNotFound(self.transfer_id)
         return cancelled
 
+    async def report_transferred(self, *, detail: str = "") -> TransferOutcome | None:
+        """Settle an `unknown` transfer: the call has left the session, so the platform carried it out.
+
+        Args:
+            detail: What was seen, for the record; no numbers.
+
+        Returns:
+            The outcome on record now, which is another one where the truth came from elsewhere first; None while
+            the transfer is open.
+
+        Raises:
+            LedgerUnavailable: Redis did not answer in time; calling again is safe.
+            TransferNotFound: The record is gone.
+        """
+        return await self._resolve(transferred=True, detail=detail)
+
+    async def report_not_transferred(self, *, detail: str = "") -> TransferOutcome | None:
+        """Settle an `unknown` transfer: the session still holds the call, so it was not carried out.
+
+        As `report_transferred`. If the outcome's reason is `not_transferred`, asking again is a new transfer.
+        """
+        return await self._resolve(transferred=False, detail=detail)
+
+    async def _resolve(self, *, transferred: bool, detail: str) -> TransferOutcome | None:
+        commands = self.publisher.ledger.commands
+        seen = await self.publisher.run(
+            commands.resolve(self.transfer_id, transferred=transferred, source="session", detail=detail)
+        )
+        if isinstance(seen, Missing):
+            raise TransferNotFound(self.transfer_id)
+        return seen.outcome
+
 
 class TransferPublisher:
     """Publishes transfers from threads: the asyncio publisher on an event loop of its own thread.
@@ -333,3 +365,11 @@ class TransferHandle:
     def cancel(self, *, detail: str = "") -> bool:
         """Withdraw the transfer if it has not been sent: see `AsyncTransferHandle.cancel`."""
         return self.publisher.wait_for(self.inner.cancel(detail=detail))
+
+    def report_transferred(self, *, detail: str = "") -> TransferOutcome | None:
+        """Settle an `unknown` transfer as carried out: see `AsyncTransferHandle.report_transferred`."""
+        return self.publisher.wait_for(self.inner.report_transferred(detail=detail))
+
+    def report_not_transferred(self, *, detail: str = "") -> TransferOutcome | None:
+        """Settle an `unknown` transfer as not carried out: see `AsyncTransferHandle.report_not_transferred`."""
+        return self.publisher.wait_for(self.inner.report_not_transferred(detail=detail))

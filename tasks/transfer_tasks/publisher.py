@@ -238,8 +238,8 @@ class AsyncTransferHandle:
             detail: What was seen, for the record; no numbers.
 
         Returns:
-            The outcome on record now, which is another one where the truth came from elsewhere first; None while
-            the transfer is open.
+            The outcome on record now: another one where the truth came from elsewhere first; None while the
+            transfer is open.
 
         Raises:
             LedgerUnavailable: Redis did not answer in time; calling again is safe.
@@ -367,9 +367,9 @@ class TransferHandle:
         return self.publisher.wait_for(self.inner.cancel(detail=detail))
 
     def report_transferred(self, *, detail: str = "") -> TransferOutcome | None:
-        """Settle an `unknown` transfer as carried out: see `AsyncTransferHandle.report_transferred`."""
+        """Settle an `unknown` as carried out: see `AsyncTransferHandle.report_transferred`."""
         return self.publisher.wait_for(self.inner.report_transferred(detail=detail))
 
     def report_not_transferred(self, *, detail: str = "") -> TransferOutcome | None:
-        """Settle an `unknown` transfer as not carried out: see `AsyncTransferHandle.report_not_transferred`."""
+        """Settle an `unknown` as not carried out: see `AsyncTransferHandle.report_not_transferred`."""
         return self.publisher.wait_for(self.inner.report_not_transferred(detail=detail))

@@ -77,7 +77,7 @@ class _GuardedClient(redis.Redis):
 
     def parse_response(self, connection: Any, command_name: Any, **options: Any) -> Any:
         """Return the reply, or None (as if nothing had come) where it is poison."""
-        reply = super().parse_response(connection, command_name, **options)
+        reply = super().parse_response(connection, command_name, **options)  # type: ignore[no-untyped-call]
         if command_name != "BRPOP" or not reply:
             return reply
         element = reply[1]
@@ -102,7 +102,7 @@ class GuardedChannel(Channel):
     on_poison: ClassVar[Callable[[bytes, str, str], None]] = staticmethod(_log_poison)
 
     def _get_client(self) -> type[redis.Redis]:
-        super()._get_client()
+        super()._get_client()  # type: ignore[no-untyped-call]
         return _GuardedClient
 
 

@@ -1,0 +1,157 @@
+"""The fault matrix: a worker that dies or stands still at each point of a transfer. The sandbox judges."""
+
+from __future__ import annotations
+
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support import wait_until
+from support.house import House, make_intent
+from transfer_tasks.outcome import Reason, State
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from support import SpawnedProcess
+    from transfer_tasks.publisher import TransferHandle, TransferPublisher
+
+RECOVERY_SECONDS = 4.0
+"""From the death of a worker to the POST of what it had not sent: the bound that the issue sets."""
+
+
+class PausedTransfer:
+    """A transfer whose worker has stopped dead at a named point, and a second worker that is well."""
+
+    def __init__(self, house: House, tmp_path: Path, publisher: TransferPublisher, point: str) -> None:
+        self.house, self.file = house, tmp_path / "reached"
+        self.sick = house.start_worker(
+            app="support.pausing_worker", PAUSE_AT=point, PAUSE_FILE=str(self.file)
+        )
+        self.handle: TransferHandle = publisher.submit(make_intent(expires_in_seconds=60))
+        wait_until(lambda: self.file.exists() and self.file.read_text(), 10, message="the point is reached")
+        self.well: SpawnedProcess = house.start_worker()
+
+    def kill(self) -> float:
+        self.sick.send_signal(signal.SIGKILL)
+        return time.monotonic()
+
+    def post_count(self) -> int:
+        record = self.house.ledger().read(self.handle.transfer_id)
+        assert record is not None
+        return self.house.sandbox.post_count(record.call_id)
+
+
+@pytest.mark.parametrize("point", ["before_claim", "after_claim"])
+def test_a_transfer_that_was_not_sent_is_sent_by_another_worker_within_seconds(
+    house: House, publisher: TransferPublisher, tmp_path: Path, point: str
+) -> None:
+    paused = PausedTransfer(house, tmp_path, publisher, point)
+    killed_at = paused.kill()
+
+    outcome = paused.handle.outcome(timeout=10)
+
+    assert outcome.state is State.SUBMITTED
+    assert time.monotonic() - killed_at < RECOVERY_SECONDS
+    assert paused.post_count() == 1
+
+
+@pytest.mark.parametrize(("point", "posts"), [("after_begin", 0), ("after_post", 1)])
+def test_a_transfer_that_may_have_been_sent_ends_unknown_and_is_never_sent_again(
+    house: House, publisher: TransferPublisher, tmp_path: Path, point: str, posts: int
+) -> None:
+    paused = PausedTransfer(house, tmp_path, publisher, point)
+    paused.kill()
+
+    outcome = paused.handle.outcome(timeout=10)
+
+    assert (outcome.state, outcome.reason, outcome.source) == (State.UNKNOWN, Reason.WORKER_DIED, "recovery")
+    # The outer net gives the message to the well worker, too: wait until it has looked at it and let go.
+    wait_until(lambda: house.ledger().client.hlen("unacked") == 0, 20, message="the old message is served")
+    assert paused.post_count() == posts
+
+
+def test_a_worker_that_dies_after_settling_leaves_a_finished_transfer(
+    house: House, publisher: TransferPublisher, tmp_path: Path
+) -> None:
+    paused = PausedTransfer(house, tmp_path, publisher, "after_settle")
+    paused.kill()
+
+    assert paused.handle.outcome(timeout=10).state is State.SUBMITTED
+    wait_until(lambda: house.ledger().client.hlen("unacked") == 0, 20, message="the old message is served")
+    assert paused.post_count() == 1
+    assert house.audit_events(paused.handle.transfer_id).count("transfer.finished") == 1
+
+
+@pytest.mark.parametrize("point", ["before_claim", "after_claim"])
+def test_a_paused_worker_that_wakes_up_finds_its_transfer_done_by_another(
+    house: House, publisher: TransferPublisher, tmp_path: Path, point: str
+) -> None:
+    paused = PausedTransfer(house, tmp_path, publisher, point)
+
+    assert paused.handle.outcome(timeout=10).state is State.SUBMITTED
+    paused.sick.send_signal(signal.SIGCONT)
+    paused.sick.send_signal(signal.SIGTERM)
+    assert paused.sick.wait(20) == 0
+
+    assert paused.post_count() == 1
+
+
+def test_a_worker_paused_before_the_request_does_not_send_it_when_it_wakes_up(
+    house: House, publisher: TransferPublisher, tmp_path: Path
+) -> None:
+    paused = PausedTransfer(house, tmp_path, publisher, "after_begin")
+    assert paused.handle.outcome(timeout=10).state is State.UNKNOWN
+
+    paused.sick.send_signal(signal.SIGCONT)
+
+    record = wait_until(
+        lambda: (
+            (found := house.ledger().read(paused.handle.transfer_id))
+            and found.state is not State.UNKNOWN
+            and found
+        ),
+        10,
+        message="the late truth is on record",
+    )
+    assert (record.state, record.reason) == (State.FAILED, Reason.NOT_SENT)
+    assert paused.post_count() == 0
+    events = house.audit_events(paused.handle.transfer_id)
+    assert events[-2:] == ["transfer.finished", "transfer.resolved"]
+
+
+def test_an_answer_that_comes_late_turns_unknown_into_what_really_happened(
+    house: House, publisher: TransferPublisher, tmp_path: Path
+) -> None:
+    paused = PausedTransfer(house, tmp_path, publisher, "after_post")
+    assert paused.handle.outcome(timeout=10).state is State.UNKNOWN
+
+    paused.sick.send_signal(signal.SIGCONT)
+
+    wait_until(
+        lambda: house.ledger().read(paused.handle.transfer_id).state is State.SUBMITTED,
+        10,
+        message="the late answer is on record",
+    )
+    assert paused.post_count() == 1
+    events = house.audit_events(paused.handle.transfer_id)
+    assert events[-2:] == ["transfer.finished", "transfer.resolved"]
+
+
+def test_a_lone_worker_recovers_what_its_predecessor_had_not_sent(
+    house: House, publisher: TransferPublisher, tmp_path: Path
+) -> None:
+    file = tmp_path / "reached"
+    sick = house.start_worker(app="support.pausing_worker", PAUSE_AT="after_claim", PAUSE_FILE=str(file))
+    handle = publisher.submit(make_intent(expires_in_seconds=60))
+    wait_until(lambda: file.exists() and file.read_text(), 10, message="the point is reached")
+    sick.send_signal(signal.SIGKILL)
+    sick.wait()
+
+    house.start_worker()
+    back_at = time.monotonic()
+
+    assert handle.outcome(timeout=10).state is State.SUBMITTED
+    assert time.monotonic() - back_at < RECOVERY_SECONDS

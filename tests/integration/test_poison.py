@@ -1,0 +1,177 @@
+"""Poison on the queue: nothing ends the worker, loops, or holds up the next good intent."""
+
+from __future__ import annotations
+
+import base64
+import json
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from support import ProcessSpawner, wait_until
+from support.house import House, make_intent
+from transfer_tasks.message import build_message
+from transfer_tasks.outcome import Reason, State
+from transfer_worker.embedded_redis import EmbeddedRedis
+from transfer_worker.sandbox import SandboxServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from support import SpawnedProcess
+    from transfer_tasks.publisher import TransferPublisher
+
+QUEUE = "transfers"
+
+
+@pytest.fixture(scope="module")
+def poisoned_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[House, SpawnedProcess]]:
+    """One house for all poison: the worker that ate the last one must stomach the next."""
+    spawn = ProcessSpawner(tmp_path_factory.mktemp("poison"))
+    with EmbeddedRedis() as server, SandboxServer() as sandbox:
+        house = House(redis_url=server.url, sandbox=sandbox, spawn=spawn)
+        yield house, house.start_worker()
+        spawn.end_all()
+
+
+def message(task_id: str, **changes: Any) -> dict[str, Any]:
+    """Return our own message as an object, with parts replaced; None takes a part away."""
+    whole: dict[str, Any] = json.loads(
+        build_message(transfer_id=task_id, call_id=str(uuid.uuid4()), labels={}, queue=QUEUE)
+    )
+    for path, value in changes.items():
+        *parents, name = path.split("__")
+        part = whole
+        for parent in parents:
+            part = part[parent]
+        if value is None:
+            del part[name]
+        else:
+            part[name] = value
+    return whole
+
+
+def encode(value: Any) -> str:
+    return base64.b64encode(json.dumps(value).encode()).decode()
+
+
+TASK_ID = "7d4f0f6e-6a3e-4d0a-9d43-0f1f6c8e2b11"
+
+WITHOUT_ID = {
+    "no JSON": b"not json",
+    "bytes that are no text": b"\xff\xfe\x00",
+    "an empty element": b"",
+    "a JSON list": b"[]",
+    "an empty object": b"{}",
+    "1 MB of junk": b"x" * 1_000_000,
+    "deep nesting": b"[" * 100_000,
+    "headers that are no object": json.dumps(message(TASK_ID, headers=[])).encode(),
+    "a task id that is no text": json.dumps(message(TASK_ID, headers__id=5)).encode(),
+}
+WITH_ID = {
+    "an undecodable body": json.dumps(message(TASK_ID, body="!!!")).encode(),
+    "a body that is not protocol 2": json.dumps(message(TASK_ID, body=encode({"args": []}))).encode(),
+    "kwargs that are no object": json.dumps(message(TASK_ID, body=encode([[], [], {}]))).encode(),
+    "a missing delivery tag": json.dumps(message(TASK_ID, properties__delivery_tag=None)).encode(),
+    "missing properties": json.dumps(message(TASK_ID, properties=None)).encode(),
+    "missing delivery info": json.dumps(message(TASK_ID, properties__delivery_info=None)).encode(),
+    "an unknown task name": json.dumps(message(TASK_ID, headers__task="other.task")).encode(),
+    "a pickled body": json.dumps(
+        message(TASK_ID, **{"content-type": "application/x-python-serialize"})
+    ).encode(),
+}
+
+
+@pytest.mark.parametrize("poison", [pytest.param(value, id=name) for name, value in WITHOUT_ID.items()])
+def test_poison_without_an_id_is_quarantined(
+    poisoned_house: tuple[House, SpawnedProcess], poison: bytes
+) -> None:
+    assert_survived(*poisoned_house, poison)
+
+
+@pytest.mark.parametrize("poison", [pytest.param(value, id=name) for name, value in WITH_ID.items()])
+def test_poison_with_an_id_is_quarantined_and_gets_an_outcome(
+    poisoned_house: tuple[House, SpawnedProcess], poison: bytes
+) -> None:
+    house, worker = poisoned_house
+    house.ledger().client.delete(house.ledger().keys.record(TASK_ID), house.ledger().keys.audit)
+
+    assert_survived(house, worker, poison)
+
+    record = house.ledger().read(TASK_ID)
+    assert record is not None
+    assert (record.state, record.reason) == (State.REJECTED, Reason.INVALID_INTENT)
+    assert house.audit_events(TASK_ID) == ["message.quarantined", "transfer.finished"]
+
+
+def assert_survived(house: House, worker: SpawnedProcess, poison: bytes) -> None:
+    client = house.ledger().client
+    client.delete("transfer:quarantine")
+    client.lpush(QUEUE, poison)
+
+    with house.publisher() as publisher:
+        outcome = publisher.submit(make_intent()).outcome(timeout=5)
+
+    assert outcome.state is State.SUBMITTED
+    assert worker.is_running()
+    kept = [json.loads(entry) for entry in client.lrange("transfer:quarantine", 0, -1)]
+    assert [entry["size_bytes"] for entry in kept] == [len(poison)]
+    assert kept[0]["why"]
+    assert client.ttl("transfer:quarantine") > 0
+    assert client.llen(QUEUE) == 0
+    wait_until(lambda: client.hlen("unacked") == 0, message="the good message is acknowledged")
+
+
+def test_a_broken_bell_of_a_good_transfer_is_rung_anew(house: House, publisher: TransferPublisher) -> None:
+    client = house.ledger().client
+    handle = publisher.submit(make_intent(expires_in_seconds=30))
+    client.delete(QUEUE)
+    client.lpush(QUEUE, json.dumps(message(handle.transfer_id, properties__delivery_tag=None)))
+
+    house.start_worker()
+
+    assert handle.outcome(timeout=10).state is State.SUBMITTED
+    assert "transfer.requeued" in house.audit_events(handle.transfer_id)
+
+
+@pytest.mark.parametrize(
+    ("intent", "reason"),
+    [
+        (
+            {"call_id": str(uuid.uuid4()), "destination": "support", "schema_version": 2},
+            Reason.UNSUPPORTED_SCHEMA_VERSION,
+        ),
+        ({"call_id": "not a uuid", "destination": "support"}, Reason.INVALID_INTENT),
+        ({}, Reason.INVALID_INTENT),
+    ],
+)
+def test_an_intent_that_this_version_cannot_read_is_rejected(
+    house: House, intent: dict[str, Any], reason: Reason
+) -> None:
+    house.start_worker()
+    client = house.ledger().client
+    client.lpush(QUEUE, json.dumps(message(TASK_ID, body=encode([[], {"intent": intent}, {}]))))
+
+    record = wait_until(lambda: house.ledger().read(TASK_ID), 5, message="an outcome")
+
+    assert (record.state, record.reason) == (State.REJECTED, reason)
+
+
+def test_flushed_scripts_are_loaded_again(house: House, publisher: TransferPublisher) -> None:
+    house.start_worker()
+    assert publisher.submit(make_intent()).outcome(timeout=5).state is State.SUBMITTED
+
+    house.ledger().client.script_flush()
+
+    assert publisher.submit(make_intent()).outcome(timeout=5).state is State.SUBMITTED
+
+
+def test_a_message_for_a_record_that_redis_lost_ends_unknown(house: House) -> None:
+    house.start_worker()
+    house.ledger().client.lpush(QUEUE, json.dumps(message(TASK_ID)))
+
+    record = wait_until(lambda: house.ledger().read(TASK_ID), 5, message="an outcome")
+
+    assert (record.state, record.reason) == (State.UNKNOWN, Reason.RECORD_MISSING)
+    assert house.sandbox.requests() == []

@@ -1,0 +1,89 @@
+"""The whole house for one test: a real Redis, the sandbox, real worker processes, a publisher."""
+
+from __future__ import annotations
+
+import sys
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from transfer_tasks.intent import TransferIntent
+from transfer_tasks.ledger.connection import connect
+from transfer_tasks.ledger.ledger import Ledger
+from transfer_tasks.publisher import TransferPublisher
+from transfer_tasks.settings import PublisherSettings
+
+if TYPE_CHECKING:
+    from support.processes import ProcessSpawner, SpawnedProcess
+    from transfer_worker.sandbox import SandboxServer
+
+OK_NUMBER = "+1 202 555 0100"
+"""The sandbox accepts a transfer to it."""
+
+PIOPIY_NUMBER = "12025550199"
+
+
+@dataclass
+class House:
+    """One test's arrangement.
+
+    Attributes:
+        redis_url: Where Redis is; a fault proxy's address may stand in for it.
+        sandbox: The stand-in for Piopiy.
+        spawn: Starts processes that end with the test.
+        environment: What every worker gets besides.
+    """
+
+    redis_url: str
+    sandbox: SandboxServer
+    spawn: ProcessSpawner
+    environment: dict[str, str] = field(default_factory=dict)
+    _worker_count: int = 0
+
+    def start_worker(
+        self, *, app: str = "transfer_worker", concurrency: int = 4, redis_url: str = "", **environment: str
+    ) -> SpawnedProcess:
+        """Start a worker and wait until it consumes."""
+        self._worker_count += 1
+        name = f"w{self._worker_count}"
+        worker = self.spawn(
+            [sys.executable, "-m", "celery", "-A", app, "worker", "-c", str(concurrency),
+             "-n", f"{name}@test", "--without-mingle", "--without-gossip"],
+            env=self.worker_environment(redis_url=redis_url) | environment,
+            name=name,
+        )  # fmt: skip
+        worker.wait_for_output(r"ready\.", deadline_seconds=20)
+        return worker
+
+    def worker_environment(self, *, redis_url: str = "") -> dict[str, str]:
+        """Return what a worker needs to know."""
+        return {
+            "TRANSFER_REDIS_URL": redis_url or self.redis_url,
+            "PIOPIY_TOKEN": self.sandbox.token,
+            "PIOPIY_API_URL": self.sandbox.url,
+            "PIOPIY_NUMBER": PIOPIY_NUMBER,
+            "TRANSFER_ALLOW_UNLISTED": "US, sip.example.com, agents",
+            "PYTHONPATH": str(Path(__file__).parent.parent),
+        } | self.environment
+
+    def publisher(self, *, redis_url: str = "") -> TransferPublisher:
+        """Return a publisher; close it, or use it in a `with`."""
+        return TransferPublisher(PublisherSettings(redis_url=redis_url or self.redis_url))
+
+    def ledger(self) -> Ledger:
+        """Return the ledger, to look into."""
+        client = connect(self.redis_url, timeout_seconds=2.0)
+        return Ledger(client, namespace="transfer", retention_seconds=3600)
+
+    def audit_events(self, transfer_id: str) -> list[str]:
+        """Return the names of a transfer's audit lines, in order."""
+        ledger = self.ledger()
+        with ledger.client as client:
+            entries: Any = client.xrange(ledger.keys.audit)
+        return [entry["event"] for _, entry in entries if entry["transfer_id"] == transfer_id]
+
+
+def make_intent(destination: Any = OK_NUMBER, **fields: Any) -> TransferIntent:
+    """Return an intent for a new call, unless told otherwise."""
+    return TransferIntent(**{"call_id": str(uuid.uuid4()), "destination": destination, **fields})

@@ -15,6 +15,8 @@ if not OPEN[state] then return { 'lost', state, outcome_json(id) } end
 if r[2] ~= token then return { 'lost', state, '' } end
 if state == 'sending' and r[4] == attempt then return { 'begun', int(tonumber(r[3]) - NOW) } end
 if state ~= 'claimed' then return { 'lost', state, '' } end
+-- A request that the network held back, and that was repeated and is long over: nobody waits for it.
+if tonumber(attempt) ~= tonumber(r[4]) + 1 then return { 'lost', state, '' } end
 if NOW >= tonumber(r[3]) then
   local outcome = finish_late(id, 'worker')
   return { 'lost', cjson.decode(outcome).state, outcome }

@@ -74,6 +74,8 @@ for _, id in ipairs(redis.call('ZRANGE', IN_FLIGHT, 0, limit - 1)) do
     elseif may_judge and NOW > tonumber(r[4]) + attempt_bound_ms then give_up(id, 'answer_lost', worker) end
   elseif state == 'claimed' and not is_alive(worker) then
     if is_late then expire(id) else
+      -- The token moves on here already, so that the old holder can do nothing before the heir has claimed.
+      redis.call('HINCRBY', record_key(id), 'token', 1)
       redis.call('HSET', record_key(id), 'state', 'waiting')
       redis.call('ZREM', IN_FLIGHT, id)
       add_to(WAITING, id, tonumber(get(id, 'accepted_ms')[1]))

@@ -22,7 +22,7 @@ if not current then return { 'lost', 'missing', '' } end
 if r[2] ~= token then return { 'lost', current, OPEN[current] and '' or outcome_json(id) } end
 
 local function note_attempt()
-  if attempt == '0' then return end
+  if current == 'claimed' then return end -- an ending between attempts says nothing of the last one
   local note = { begun_ms = tonumber(r[7]), ended_ms = NOW, attempt_ms = attempt_ms, reason = reason, worker = r[6],
     http_status = tonumber(http_status), detail = text_or_nil(detail) }
   if answer ~= '' then note.answer = answer end

@@ -72,7 +72,12 @@ end
 
 local hop = redis.call('RPUSH', call_key, id)
 keep(call_key)
-local key = own_key ~= '' and own_key or call_id .. ':' .. int(hop)
+local key = own_key
+if key == '' then
+  key = call_id .. ':' .. int(hop)
+  -- A caller's own key may look like one of ours: the platform must not see one key for two transfers.
+  if redis.call('EXISTS', NS .. 'key:' .. key) == 1 then key = key .. ':' .. id end
+end
 redis.call('SET', NS .. 'key:' .. key, id, 'EX', RETENTION)
 redis.call('HSET', record_key(id),
   'state', 'waiting', 'call_id', call_id, 'key', key, 'hop', int(hop), 'attempt', '0', 'token', '0',

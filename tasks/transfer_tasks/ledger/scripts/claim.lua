@@ -16,6 +16,8 @@ if not state then return { 'missing' } end
 if not OPEN[state] then return { 'ended', outcome_json(id) } end
 
 if state == 'waiting' then
+  -- This claim was taken away since; it comes late, and nobody waits for its token.
+  if r[2] == claim_id then return { 'held', state, r[6] or '' } end
   if NOW >= tonumber(r[3]) then return { 'ended', finish_late(id, 'worker') } end
   token = int(redis.call('HINCRBY', record_key(id), 'token', 1))
   redis.call('HSET', record_key(id), 'state', 'claimed', 'worker', worker, 'claim_id', claim_id,

@@ -17,8 +17,9 @@ import pytest
 
 from support.far_end import FarEnd, make_answer
 from transfer_tasks.outcome import Reason
+from transfer_worker.answer import MAX_KEPT_ANSWER_CHARS
 from transfer_worker.errors import AttemptError, NotCarriedOut, OutcomeUnknown, Refused
-from transfer_worker.gateway import MAX_IDLE_SECONDS, MAX_KEPT_ANSWER_CHARS, PiopiyGateway
+from transfer_worker.gateway import MAX_IDLE_SECONDS, PiopiyGateway
 from transfer_worker.wire import MAX_ANSWER_BYTES
 
 CALL_ID = "0f8fad5b-d9cb-469f-a165-70867728950e"
@@ -132,6 +133,15 @@ def test_a_long_answer_is_accepted_and_kept_in_part(make_gateway):
     with FarEnd(answer(200, body)) as far_end:
         accepted = send(make_gateway(far_end.url))
     assert accepted.body == body.decode()[:MAX_KEPT_ANSWER_CHARS]
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"a": NaN}', rb'{"a": "\ud800"}', b'{"a": ' + b"[" * 500 + b"]" * 500 + b"}"]
+)
+def test_an_answer_that_can_not_be_written_again_as_json_can_still_be_recorded(make_gateway, body):
+    with FarEnd(answer(200, body)) as far_end:
+        accepted = send(make_gateway(far_end.url))
+    assert json.dumps(accepted.body, allow_nan=False, ensure_ascii=False).encode()
 
 
 # ── every status ──────────────────────────────────────────────────────────────────────────────────────────

@@ -10,73 +10,37 @@ what was seen                                what is known                   rea
 the SDK's validator refused                  refused, nothing was sent       REFUSED_BY_PLATFORM
 no name, no connection, no TLS               not sent                        PLATFORM_UNREACHABLE
 held up before the first byte                not sent                        NOT_SENT
-429                                          not carried out                 RATE_LIMITED
-503                                          not carried out                 PLATFORM_UNAVAILABLE
-401, 403                                     refused                         UNAUTHORIZED
-404, 410                                     refused                         CALL_NOT_FOUND
-409                                          refused                         TRANSFER_IN_PROGRESS
-any other 4xx but 408                        refused                         REFUSED_BY_PLATFORM
-written, then no (whole) answer; 408         may have been carried out       ANSWER_LOST
-any other 5xx                                may have been carried out       SERVER_ERROR
-1xx, 3xx; a 2xx that is no JSON object       may have been carried out       ANSWER_UNREADABLE
+written, and not even a status line came     may have been carried out       ANSWER_LOST
+a status line came                           what `answer` reads in it       …
 ===========================================  ==============================  ====================
-
-A status line that arrived counts even when its body is lost: only a 2xx needs its body to be believed.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 import threading
 import time
 import urllib.parse
 import weakref
-from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import requests
 from piopiy_voice import PiopiyError, PiopiyNetworkError, PiopiyValidationError, RestClient
 
 from transfer_tasks.outcome import Reason
+from transfer_worker.answer import PlatformAnswer, ReceivedAnswer, read_answer
 from transfer_worker.errors import AttemptError, NotCarriedOut, OutcomeUnknown, Refused
-from transfer_worker.retry_after import parse_retry_after
 from transfer_worker.wire import LAST_LOOK_SECONDS, Exchange, NotedAdapter, Stage
 
-if TYPE_CHECKING:
-    from requests.structures import CaseInsensitiveDict
-
-MAX_KEPT_ANSWER_CHARS: Final = 8 * 1024
-"""How much of an answer is kept in the record; a longer one is kept as the beginning of its text."""
+__all__ = ["MAX_IDLE_SECONDS", "PiopiyGateway", "PlatformAnswer"]
 
 MAX_IDLE_SECONDS: Final = 4.0
-"""How long a connection may lie idle and still be used. Servers close idle ones (Node.js after 5 s, load
-balancers after 60 s), and a request that crosses such a close would end as unknown for nothing."""
+"""How long a connection may lie idle and still be used: servers close idle ones (Node.js after 5 s), and a
+request that crosses such a close would end as unknown for nothing."""
 
-_REFUSALS: Final = {
-    401: Reason.UNAUTHORIZED,
-    403: Reason.UNAUTHORIZED,
-    404: Reason.CALL_NOT_FOUND,
-    410: Reason.CALL_NOT_FOUND,
-    409: Reason.TRANSFER_IN_PROGRESS,
-}
-_NOT_CARRIED_OUT: Final = {429: Reason.RATE_LIMITED, 503: Reason.PLATFORM_UNAVAILABLE}
 _LONG_DIGITS: Final = re.compile(r"\d{7,}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlatformAnswer:
-    """The platform accepted the request.
-
-    Attributes:
-        http_status: The 2xx status.
-        body: The whole answer as a JSON value; the beginning of its text when it is over 8 KiB.
-    """
-
-    http_status: int
-    body: Any
 
 
 class PiopiyGateway:
@@ -106,6 +70,7 @@ class PiopiyGateway:
             raise ValueError("timeout_seconds must be greater than 0")
         self._token, self._base_url, self._timeout_seconds = token, base_url, timeout_seconds
         self._of_thread = threading.local()
+        self._lock = threading.Lock()
         self._sessions: weakref.WeakSet[requests.Session] = weakref.WeakSet()
         # They may quote the platform's answer, and say nothing that the audit does not say.
         for name in ("urllib3", "requests"):
@@ -154,12 +119,14 @@ class PiopiyGateway:
         finally:
             client.end()
         if client.answer is not None:
-            return _read_answer(client.answer, failure)
+            return read_answer(client.answer, failure)
         raise _explain_silence(failure, exchange.stage) from failure
 
     def close(self) -> None:
         """Close every thread's connection; a later `send` opens a new one."""
-        for session in list(self._sessions):
+        with self._lock:
+            sessions = list(self._sessions)
+        for session in sessions:
             session.close()
 
     def _client(self) -> _ThreadClient:
@@ -167,17 +134,9 @@ class PiopiyGateway:
         if client is None:
             client = _ThreadClient(self._token, self._base_url, self._timeout_seconds)
             self._of_thread.client = client
-            self._sessions.add(client.session)
+            with self._lock:
+                self._sessions.add(client.session)
         return client
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    """What came back: a status line and headers, and the body unless it was lost."""
-
-    status: int
-    headers: CaseInsensitiveDict[str]
-    body: bytes | None
 
 
 class _ThreadClient:
@@ -186,7 +145,7 @@ class _ThreadClient:
     def __init__(self, token: str, base_url: str, timeout_seconds: float) -> None:
         self.rest = RestClient(token, base_url, timeout_seconds, max_retries=0)
         self.session: requests.Session = self.rest._http._session  # noqa: SLF001 - piopiy 1.2.2 offers no other way in; pinned by tests/contract/test_rest_sdk.py
-        self.answer: _Answer | None = None
+        self.answer: ReceivedAnswer | None = None
         self._idle_since = time.monotonic()
         # The SDK's own retry setting is kept: `max_retries=0` above is what makes it one POST.
         self._adapter = NotedAdapter(max_retries=self.session.get_adapter(base_url).max_retries)
@@ -199,7 +158,6 @@ class _ThreadClient:
         self.session.hooks["response"] = [self._take_answer]
 
     def begin(self, exchange: Exchange, idempotency_key: str) -> None:
-        """Get ready for one call."""
         if time.monotonic() - self._idle_since > MAX_IDLE_SECONDS:
             self._adapter.close()
         self._adapter.exchange = exchange
@@ -207,54 +165,14 @@ class _ThreadClient:
         self.session.headers["Idempotency-Key"] = urllib.parse.quote(idempotency_key, safe=_HEADER_SAFE)
 
     def end(self) -> None:
-        """Note when the connection fell idle."""
         self._idle_since = time.monotonic()
 
     def _take_answer(self, response: requests.Response, **_: object) -> None:
-        self.answer = _Answer(response.status_code, response.headers, None)
-        self.answer = _Answer(response.status_code, response.headers, response.content)
+        self.answer = ReceivedAnswer(response.status_code, response.headers, None)
+        self.answer = ReceivedAnswer(response.status_code, response.headers, response.content)
 
 
 _HEADER_SAFE: Final = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) != "%")
-
-
-def _read_answer(answer: _Answer, failure: Exception | None) -> PlatformAnswer:
-    """Return the acceptance that `answer` is, or raise what else it means."""
-    status, value = answer.status, _parse(answer.body)
-    kept = _keep(answer.body, value)
-    if 200 <= status < 300 and isinstance(value, dict):
-        return PlatformAnswer(http_status=status, body=kept)
-    raise _explain_status(answer, kept) from failure
-
-
-def _explain_status(answer: _Answer, kept: object) -> AttemptError:
-    status = answer.status
-    if status in _NOT_CARRIED_OUT:
-        return NotCarriedOut(
-            reason=_NOT_CARRIED_OUT[status],
-            http_status=status,
-            answer=kept,
-            retry_after_seconds=parse_retry_after(
-                answer.headers.get("Retry-After"), answer.headers.get("Date")
-            ),
-        )
-    if 400 <= status < 500 and status != 408:
-        return Refused(
-            reason=_REFUSALS.get(status, Reason.REFUSED_BY_PLATFORM), http_status=status, answer=kept
-        )
-    reason, detail = Reason.ANSWER_UNREADABLE, ""
-    if 500 <= status < 600:
-        reason = Reason.SERVER_ERROR
-    elif status == 408:
-        # A 408 is a proxy's word about a request that may have passed it.
-        reason = Reason.ANSWER_LOST
-    elif 200 <= status < 300 and answer.body is None:
-        reason, detail = Reason.ANSWER_LOST, "The connection was lost within the answer."
-    elif 200 <= status < 300:
-        detail = "The answer is empty." if not answer.body else "The answer is no JSON object."
-    elif 300 <= status < 400:
-        detail = "The answer is a redirect; it was not followed."
-    return OutcomeUnknown(reason=reason, http_status=status, answer=kept, detail=detail)
 
 
 def _explain_silence(failure: Exception | None, stage: Stage) -> AttemptError:
@@ -282,20 +200,3 @@ def _describe(cause: BaseException | None) -> str:
 def _one_line(text: str) -> str:
     """Return `text` without line breaks, long numbers and length."""
     return _LONG_DIGITS.sub("…", " ".join(text.split()))[:300]
-
-
-def _parse(body: bytes | None) -> object:
-    """Return the JSON value of `body`; None when it has none."""
-    try:
-        return json.loads(body) if body else None
-    except (ValueError, RecursionError):
-        return None
-
-
-def _keep(body: bytes | None, value: object) -> object:
-    """Return what is kept of an answer: the value, else the text, cut where it is too long."""
-    if body is None:
-        return None
-    if value is not None and len(body) <= MAX_KEPT_ANSWER_CHARS:
-        return value
-    return body.decode("utf-8", "replace")[:MAX_KEPT_ANSWER_CHARS]

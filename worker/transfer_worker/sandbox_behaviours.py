@@ -39,8 +39,7 @@ class Behaviour:
         carried_out: Whether the simulated platform moved the call.
         manner: What is done to the connection.
         status: The status that is answered; None without an answer.
-        body: The answer's body.
-        content_type: The body's type.
+        body: The answer's body, of this `content_type`.
         headers: Further headers.
         missing_bytes: How much more the Content-Length promises than is sent.
         delay_seconds: How long to wait before answering.
@@ -294,7 +293,7 @@ _OK: Final = Script()
 
 
 def _find_first_number(pipeline: list[dict[str, Any]]) -> str:
-    """Return the number of the first pstn endpoint of the first connect; empty if there is none."""
+    """Return the number of the first connect's first pstn endpoint; empty if there is none."""
     endpoints: list[dict[str, Any]] = next(
         (action["endpoints"] for action in pipeline if action["action"] == "connect"), []
     )

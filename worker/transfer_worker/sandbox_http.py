@@ -8,7 +8,8 @@ import socket
 import struct
 import threading
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
+from socketserver import ThreadingTCPServer
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -87,9 +88,11 @@ class Desk:
         self.director.set_faults(parse_faults(upcoming=upcoming, mix=mix, seed=seed, delay_ms=delay_ms))
 
 
-class ConnectionServer(ThreadingHTTPServer):
+class ConnectionServer(ThreadingTCPServer):
     """A thread for each connection, all of which can be ended."""
 
+    # Not http.server's own class: that looks up its name first, which can take seconds without a name server.
+    allow_reuse_address = True
     daemon_threads = True
     request_queue_size = 1024
 

@@ -1,0 +1,154 @@
+"""The commands that ask something: send, show, doctor."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from transfer_worker.terminal import AsJson, Exit, expected_errors, fail, make_console, print_json
+
+
+def send(
+    call_id: Annotated[str, typer.Option(help="The live call to move: its UUID, in any spelling.")],
+    to: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="DEST",
+            help="support (a name from the registry), +12025550143, sip:user@host or agent:UUID; "
+            "addresses may be given several times.",
+        ),
+    ] = None,
+    pipeline: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="A PCMO pipeline as JSON instead of --to; - for stdin."),
+    ] = None,
+    caller_id: Annotated[str | None, typer.Option(help="The number that the new leg shows.")] = None,
+    reason: Annotated[str | None, typer.Option(help="What the caller wants, for people to read.")] = None,
+    requested_by: Annotated[str, typer.Option(help="Who asks, for people to read.")] = "call-transfer send",
+    expires_in: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="Nobody may send after that.  [default: 15]")
+    ] = None,
+    idempotency_key: Annotated[
+        str | None, typer.Option(help="A key of your own, to recognise repeats by.")
+    ] = None,
+    metadata: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="Travels to the platform; may be given several times."),
+    ] = None,
+    wait: Annotated[bool, typer.Option(help="Wait until it is known how it ended.")] = True,
+    timeout: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS", min=0, help="Wait so long.  [default: until the deadline, and 15 s more]"
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask for a call to be moved, and say how that ended.
+
+    call-transfer send --call-id 7f1c… --to support --reason "invoice is wrong"
+
+    call-transfer send --call-id 7f1c… --to "+1 202-555-0143" --caller-id "+1 202-555-0100" --no-wait
+
+    call-transfer send --call-id 7f1c… --pipeline pipeline.json --json
+
+    Exit codes: 0 submitted (with --no-wait: accepted); 1 ended in anything else, or another transfer of the
+    call stands in the way; 2 wrong option, request or settings: nothing is queued; 3 Redis can't be used: the
+    same command again is safe; 4 not known yet, it goes on; 130 Ctrl-C while waiting, it goes on.
+    """
+    with expected_errors(as_json=as_json):
+        from transfer_tasks.publisher import TransferPublisher
+        from transfer_worker import sending
+
+        intent = sending.build_intent(
+            to=to or [],
+            pipeline=pipeline,
+            metadata=metadata or [],
+            call_id=call_id,
+            caller_id=caller_id,
+            reason=reason,
+            requested_by=requested_by,
+            expires_in_seconds=expires_in,
+            idempotency_key=idempotency_key,
+        )
+        with TransferPublisher() as publisher:
+            handle = publisher.submit(intent)
+            answer = sending.describe_handle(handle, intent)
+            if not as_json:
+                kind = "a repeat of" if handle.is_repeat else "accepted:"
+                typer.echo(f"{kind} transfer {handle.transfer_id} of call {intent.call_id}")
+            if not wait:
+                if as_json:
+                    print_json(answer)
+                return
+            outcome = handle.outcome(timeout)
+        if as_json:
+            print_json({**answer, "outcome": sending.describe_outcome(outcome)})
+        else:
+            typer.echo(sending.tell_outcome(outcome))
+        raise typer.Exit(sending.exit_code_of(outcome))
+
+
+def show(
+    wanted_id: Annotated[str, typer.Argument(metavar="CALL_OR_TRANSFER_ID")],
+    as_json: AsJson = False,
+) -> None:
+    """Tell the whole story of a call: every transfer of it, each attempt, who asked, and how it ended.
+
+    Numbers are masked.
+
+    Exit codes: 0 found; 1 nothing on record; 2 the settings are wrong; 3 Redis can't be used.
+    """
+    with expected_errors(as_json=as_json):
+        from transfer_tasks.ledger.connection import connect
+        from transfer_tasks.ledger.ledger import Ledger
+        from transfer_tasks.numbers import mask_text
+        from transfer_tasks.settings import PublisherSettings
+        from transfer_worker import desk, tables
+
+        settings = PublisherSettings.load()
+        with connect(
+            settings.redis_url.get_secret_value(), timeout_seconds=settings.publish_budget_seconds
+        ) as client:
+            ledger = Ledger(client, namespace="transfer", retention_seconds=settings.record_ttl_seconds)
+            records = desk.read_story(ledger, wanted_id)
+            if not records:
+                fail(
+                    Exit.FAILED,
+                    f"CALL_OR_TRANSFER_ID: no call and no transfer {mask_text(wanted_id)!r} is on record. "
+                    f"Records are kept for {settings.record_ttl_days} days; see that TRANSFER_REDIS_URL is "
+                    "the publisher's.",
+                    kind="NotFound",
+                    as_json=as_json,
+                )
+            story = desk.describe_story(records, ledger)
+        if as_json:
+            print_json(story)
+        else:
+            tables.print_story(make_console(), story)
+
+
+def doctor(as_json: AsJson = False) -> None:
+    """Look at everything that a worker needs before it starts, and say what to do about what is wrong.
+
+    Exit codes: 0 a worker can start (warnings are shown); 1 it can't; 2 the settings are wrong: all problems
+    are listed.
+    """
+    with expected_errors(as_json=as_json):
+        from transfer_tasks.ledger.connection import connect
+        from transfer_worker import desk, tables
+        from transfer_worker.preflight import Verdict
+        from transfer_worker.settings import WorkerSettings
+
+        settings = WorkerSettings.load()
+        with connect(
+            settings.redis_url.get_secret_value(), timeout_seconds=settings.publish_budget_seconds
+        ) as client:
+            findings = desk.examine(settings, client)
+        has_problem = any(finding.verdict is Verdict.PROBLEM for finding in findings)
+        if as_json:
+            print_json({"ok": not has_problem, "findings": [desk.describe_finding(f) for f in findings]})
+        else:
+            tables.print_findings(make_console(), findings)
+        raise typer.Exit(Exit.FAILED if has_problem else Exit.OK)

@@ -1,0 +1,148 @@
+"""The commands that keep something running: worker, sandbox, demo, up."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from transfer_worker.terminal import (
+    AsJson,
+    Exit,
+    expected_errors,
+    fail,
+    make_console,
+    print_json,
+    stop_signals_raise,
+)
+
+
+class LogLevel(StrEnum):
+    """As in TRANSFER_LOG_LEVEL."""
+
+    DEBUG = "DEBUG"
+    INFO = "INFO"
+    WARNING = "WARNING"
+    ERROR = "ERROR"
+
+
+def worker(
+    concurrency: Annotated[
+        int | None,
+        typer.Option(
+            "--concurrency",
+            "-c",
+            min=1,
+            max=256,
+            help="Transfers at a time.  [default: TRANSFER_CONCURRENCY, or 8]",
+        ),
+    ] = None,
+    log_level: Annotated[
+        LogLevel | None,
+        typer.Option(
+            case_sensitive=False, help="Lowest level that is logged.  [default: TRANSFER_LOG_LEVEL, or INFO]"
+        ),
+    ] = None,
+) -> None:
+    """Carry transfers out: run a Celery worker, and start it again whenever it ends unasked.
+
+    SIGTERM or Ctrl-C lets transfers in flight finish; a second one ends at once.
+
+    Exit codes: 0 stopped in good order; 1 ended by a second signal; 2 the settings are wrong.
+    """
+    with expected_errors():
+        from transfer_worker.lifeline import stop_with_parent
+        from transfer_worker.supervisor import supervise_worker
+
+        stop_with_parent()
+        raise typer.Exit(supervise_worker(concurrency=concurrency, log_level=log_level and log_level.value))
+
+
+def sandbox(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 for any.")] = 8900,
+    token: Annotated[
+        str, typer.Option(envvar="SANDBOX_TOKEN", help="The bearer token that it accepts.")
+    ] = "sandbox-token",  # noqa: S107 - opens nothing but the sandbox
+    record: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="Keep every request in this file of JSON lines, too.")
+    ] = None,
+) -> None:
+    """Stand in for the Piopiy API, on this machine: judge, misbehave as told, write everything down.
+
+    For the worker:  PIOPIY_API_URL=http://127.0.0.1:8900/v3 PIOPIY_TOKEN=sandbox-token
+
+    What it saw:  curl http://127.0.0.1:8900/_sandbox/requests
+    """
+    with expected_errors():
+        from transfer_worker.sandbox import run
+
+        def tell(server: Any) -> None:
+            typer.echo(f"PIOPIY_API_URL={server.url}")
+
+        try:
+            run(host, port, token, record_path=record, on_ready=tell)
+        except OSError as error:
+            fail(
+                Exit.FAILED,
+                f"--host/--port/--record: {error}. Choose others.",
+                kind="OSError",
+                as_json=False,
+            )
+
+
+def demo(as_json: AsJson = False) -> None:
+    """Move sandbox calls through the whole house, and show every step. Takes about ten seconds.
+
+    Starts a Redis, a sandbox and a worker of its own, needs no account, and leaves nothing behind.
+
+    Exit codes: 0 all ended as they must; 1 something did not; 3 no Redis to be had; 130 Ctrl-C.
+    """
+    with expected_errors(as_json=as_json), stop_signals_raise():
+        from transfer_worker.audit_text import describe_line
+        from transfer_worker.demo import run_demo
+        from transfer_worker.stack import ChildFailed
+        from transfer_worker.tables import print_report
+
+        console = make_console()
+        console.quiet = as_json
+        try:
+            report = run_demo(
+                say=lambda text: console.print(Text(text, style="bold")),
+                show_line=lambda line: console.print(describe_line(line), soft_wrap=True),
+            )
+        except ChildFailed as error:
+            fail(Exit.FAILED, str(error), kind="ChildFailed", as_json=as_json)
+        if as_json:
+            print_json(report.as_dict())
+        else:
+            print_report(console, report)
+        raise typer.Exit(Exit.OK if report.is_as_it_must_be else Exit.FAILED)
+
+
+def up(
+    data_dir: Annotated[
+        Path, typer.Option(file_okay=False, help="Where Redis, Flower and the logs keep their data.")
+    ] = Path("var"),
+) -> None:
+    """Keep Redis, a worker and Flower running on this machine, and show transfers as they happen.
+
+    With PIOPIY_TOKEN set, calls are moved on the real platform; without, in the sandbox. With
+    TRANSFER_REDIS_URL set, that Redis is used instead of one of our own.
+
+    Exit codes: 0 ended by Ctrl-C or SIGTERM; 1 a part failed; 2 the settings are wrong; 3 no Redis to be had.
+    """
+    with expected_errors(), stop_signals_raise():
+        from transfer_worker.stack import ChildFailed
+        from transfer_worker.up import run_up
+
+        try:
+            run_up(make_console(), data_dir=data_dir)
+        except ChildFailed as error:
+            code = Exit.USAGE if error.exit_code == Exit.USAGE else Exit.FAILED
+            fail(code, str(error), kind="ChildFailed", as_json=False)
+        except KeyboardInterrupt:
+            typer.echo("Ended.")

@@ -50,8 +50,8 @@ class PlatformAnswer:
 
     Attributes:
         http_status: The 2xx status.
-        body: The whole answer as a JSON value; the beginning of its text where that can't be kept (over 8 KiB,
-            or not to be written again as JSON).
+        body: The whole answer as a JSON value; the beginning of its text where that can't be kept (it is
+            over 8 KiB, or Python can't write it again as JSON).
     """
 
     http_status: int

@@ -206,6 +206,15 @@ def test_it_is_written_down_before_it_is_answered(sandbox, client):
             waiting.result()
 
 
+@pytest.mark.parametrize(
+    ("behaviour", "cause"), [("reset", "ConnectionReset"), ("close", "RemoteDisconnected")]
+)
+def test_a_reset_is_a_reset_and_a_close_is_a_close(sandbox, client, behaviour, cause):
+    sandbox.desk.script(CALL_ID, [behaviour])
+    with pytest.raises(requests.ConnectionError, match=cause):
+        post(client, sandbox)
+
+
 # ── telling it what to do ─────────────────────────────────────────────────────────────────────────────────
 
 

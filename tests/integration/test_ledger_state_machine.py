@@ -1,0 +1,385 @@
+"""No sequence of steps brings the ledger into an illegal state: random ones against a real Redis.
+
+The machine keeps no model of what must come out. It compares the whole ledger before and after each step with
+what that step may do to it, and looks at the invariants after every single one. Time passes for real where a
+deadline is some milliseconds away; leases end because a rule ends them.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
+
+from support.ledger_bench import LONG_MS, LedgerBench
+from transfer_tasks.ledger.commands import Begun, Claim, Ended
+from transfer_tasks.ledger.connection import connect
+from transfer_tasks.outcome import GUIDE, Reason, State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import redis
+
+CALLS = ("call-1", "call-2")
+WORKERS = ("w1", "w2")
+SHORT_MS = 4
+
+ENDINGS = (
+    (State.SUBMITTED, Reason.ACCEPTED_BY_PLATFORM),
+    (State.REJECTED, Reason.CALL_NOT_FOUND),
+    (State.FAILED, Reason.PLATFORM_UNREACHABLE),
+    (State.UNKNOWN, Reason.ANSWER_LOST),
+    (State.CLAIMED, Reason.PLATFORM_UNAVAILABLE),  # a retry
+)
+LATE = {State.EXPIRED, State.FAILED}
+ENDED_BY_WORKER = {State.SUBMITTED, State.REJECTED, State.FAILED, State.UNKNOWN}
+
+# Who may bring about what. A step that is not listed here changes nothing.
+LEGAL: dict[str, set[tuple[State | None, State]]] = {
+    "accept": {(None, State.WAITING)},
+    "refuse": {(None, State.REJECTED)},
+    "claim": {(State.WAITING, State.CLAIMED), *((State.WAITING, late) for late in LATE)},
+    "begin": {(State.CLAIMED, State.SENDING), *((State.CLAIMED, late) for late in LATE)},
+    "end": {
+        (State.SENDING, State.CLAIMED),
+        *((State.SENDING, ending) for ending in ENDED_BY_WORKER),
+        *((State.CLAIMED, ending) for ending in ENDED_BY_WORKER),
+        *((State.UNKNOWN, ending) for ending in ENDED_BY_WORKER - {State.UNKNOWN}),
+        # Evidence said that it had not been moved, and then its answer came after all.
+        (State.FAILED, State.SUBMITTED),
+        (State.FAILED, State.REJECTED),
+    },
+    "cancel": {(State.WAITING, State.CANCELLED), (State.CLAIMED, State.CANCELLED)},
+    "expire": {(State.WAITING, late) for late in LATE},
+    "resolve": {(State.UNKNOWN, State.SUBMITTED), (State.UNKNOWN, State.FAILED)},
+    "recover": {
+        (State.CLAIMED, State.WAITING),
+        (State.SENDING, State.UNKNOWN),
+        *((State.WAITING, late) for late in LATE),
+        *((State.CLAIMED, late) for late in LATE),
+    },
+}
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What matters of one record at one moment."""
+
+    call_id: str
+    state: State
+    token: int
+    attempt: int
+    hop: int
+    key: str
+    reason: str
+
+
+class LedgerMachine(RuleBasedStateMachine):
+    """Publishers, workers, a sweep, and time."""
+
+    transfers = Bundle("transfers")
+    claims = Bundle("claims")
+    past_steps = Bundle("past_steps")
+
+    client: redis.Redis
+
+    @initialize()
+    def open_a_new_house(self) -> None:
+        name = uuid.uuid4().hex
+        self.bench = LedgerBench(self.client, namespace=f"machine-{name}", queue=f"queue-{name}")
+        self.permitted: dict[tuple[str, int], str] = {}
+        self.before: dict[str, Seen] = {}
+        self.chains: dict[str, list[State]] = {}
+        for worker in WORKERS:
+            self.bench.beat(worker)
+
+    def teardown(self) -> None:
+        if hasattr(self, "bench"):
+            names: Any = self.client.keys(f"{self.bench.keys.namespace}:*")
+            self.client.delete(self.bench.queue, *names)
+
+    # --- what can be done
+
+    @rule(
+        target=transfers,
+        call_id=st.sampled_from(CALLS),
+        destination=st.sampled_from(["support", "sales"]),
+        key=st.sampled_from(["", "", "key-1", "call-1:1", "call-2:2"]),
+        remaining_ms=st.sampled_from([LONG_MS, LONG_MS, SHORT_MS, -1]),
+        repeat_window_ms=st.sampled_from([0, LONG_MS]),
+    )
+    def accept(self, call_id, destination, key, remaining_ms, repeat_window_ms):
+        transfer_id = str(uuid.uuid4())
+        ask = partial(
+            self.bench.accept,
+            transfer_id=transfer_id,
+            call_id=call_id,
+            destination=destination,
+            content=f"{call_id}{destination}",
+            key=key,
+            remaining_ms=remaining_ms,
+            repeat_window_ms=repeat_window_ms,
+        )
+        reply = self.step("accept", ask)
+        if reply.verdict == "accepted":
+            again = self.step("again", ask)
+            assert (again.verdict, again.transfer_id) == ("existing", transfer_id)
+            return transfer_id
+        if reply.verdict == "in_progress":
+            stands = self.before[reply.transfer_id]
+            assert stands.state.is_open or stands.state is State.UNKNOWN
+            assert stands.call_id == call_id
+        if reply.verdict == "conflict":
+            assert key == self.before[reply.transfer_id].key
+        return multiple()
+
+    @rule(target=transfers)
+    def refuse(self):
+        transfer_id = str(uuid.uuid4())
+        self.step("refuse", partial(self.bench.refuse, transfer_id))
+        return transfer_id
+
+    @rule(transfer_id=transfers)
+    def refuse_what_is_known(self, transfer_id):
+        self.step("again", partial(self.bench.refuse, transfer_id))
+
+    @rule(targets=(claims, past_steps), transfer_id=transfers, worker=st.sampled_from(WORKERS))
+    def claim(self, transfer_id, worker):
+        ask = partial(self.bench.claim, transfer_id, worker=worker, claim_id=uuid.uuid4().hex)
+        reply = self.step("claim", ask)
+        if not isinstance(reply, Claim):
+            return multiple()
+        again = self.step("again", ask)
+        assert isinstance(again, Claim)
+        assert again.token == reply.token
+        return reply
+
+    @rule(target=past_steps, claim=claims)
+    def begin_the_next_attempt(self, claim):
+        attempt = self.before[claim.transfer_id].attempt + 1
+        self.begin(claim, attempt)
+        return ("begin", claim, attempt)
+
+    @rule(claim=claims, attempt=st.integers(1, 4))
+    def begin_any_attempt(self, claim, attempt):
+        self.begin(claim, attempt)
+
+    @rule(target=past_steps, claim=claims, ending=st.sampled_from(ENDINGS))
+    def end(self, claim, ending):
+        self.end_attempt(claim, ending)
+        return ("end", claim, ending)
+
+    @rule(step=past_steps)
+    def repeat_what_was_done_long_ago(self, step):
+        """The network may hold a request back for any time."""
+        match step:
+            case ("begin", claim, attempt):
+                self.begin(claim, attempt)
+            case ("end", claim, ending):
+                self.end_attempt(claim, ending)
+            case Claim():
+                self.step("again", partial(self.bench.end, step, State.CLAIMED, Reason.NOT_SENT))
+
+    @rule(transfer_id=transfers)
+    def cancel(self, transfer_id):
+        is_cancelled, _ = self.step("cancel", partial(self.bench.cancel, transfer_id))
+        assert is_cancelled == (self.before[transfer_id].state is State.CANCELLED)
+
+    @rule(transfer_id=transfers)
+    def expire(self, transfer_id):
+        self.step("expire", partial(self.bench.expire, transfer_id))
+
+    @rule(transfer_id=transfers, transferred=st.booleans())
+    def resolve(self, transfer_id, transferred):
+        self.step("resolve", partial(self.bench.resolve, transfer_id, transferred=transferred))
+
+    @rule(worker=st.sampled_from(WORKERS))
+    def beat(self, worker):
+        self.step("beat", partial(self.bench.beat, worker))
+
+    @rule(worker=st.sampled_from(WORKERS))
+    def die(self, worker):
+        self.step("die", partial(self.bench.bury, worker))
+
+    @rule(
+        lease_ms=st.sampled_from([1, LONG_MS]),
+        attempt_bound_ms=st.sampled_from([0, LONG_MS]),
+        limit=st.sampled_from([1, 500]),
+    )
+    def recover(self, lease_ms, attempt_bound_ms, limit):
+        self.step(
+            "recover",
+            partial(self.bench.recover, lease_ms=lease_ms, attempt_bound_ms=attempt_bound_ms, limit=limit),
+        )
+
+    @rule()
+    def fetch_a_message_and_lose_it(self):
+        self.client.rpop(self.bench.queue)
+
+    @rule()
+    def let_time_pass(self):
+        deadline = self.now_ms() + SHORT_MS + 1
+        while self.now_ms() < deadline:
+            pass
+
+    # --- the steps with a meaning of their own
+
+    def begin(self, claim: Claim, attempt: int) -> None:
+        seen = self.before[claim.transfer_id]
+        reply = self.step("begin", partial(self.bench.begin, claim, attempt=attempt))
+        if not isinstance(reply, Begun):
+            return
+        assert int(claim.token) == seen.token, "a fenced-off worker may send"
+        assert seen.state in {State.CLAIMED, State.SENDING}
+        if seen.state is State.SENDING:
+            assert attempt == seen.attempt, "two attempts at once"
+        else:
+            assert (claim.transfer_id, attempt) not in self.permitted, "an attempt was begun twice"
+        holder = self.permitted.setdefault((claim.transfer_id, attempt), claim.token)
+        assert holder == claim.token, "two claims are valid at once"
+
+    def end_attempt(self, claim: Claim, ending: tuple[State, Reason]) -> None:
+        # Nobody ends as submitted or unknown what was never begun; a worker that does is not ours.
+        never_begun = (claim.transfer_id, self.before[claim.transfer_id].attempt) not in self.permitted
+        if never_begun and ending[0] in {State.SUBMITTED, State.UNKNOWN}:
+            return
+        seen = self.before[claim.transfer_id]
+        reply = self.step("end", partial(self.bench.end, claim, *ending))
+        if int(claim.token) != seen.token:
+            assert not isinstance(reply, Ended), "a fenced-off worker ended a transfer"
+            assert self.before[claim.transfer_id] == seen
+
+    # --- how each step is judged
+
+    def step(self, name: str, act: Callable[[], Any]) -> Any:
+        reply = act()
+        after = self.look()
+        changed = {key for key in after if after[key] != self.before.get(key)}
+        assert self.before.keys() <= after.keys(), "a record is gone"
+        if name != "recover":
+            assert len(changed) <= 1, "one step changed two transfers"
+        for key in changed:
+            old, new = self.before.get(key), after[key]
+            if (old and old.state) != new.state:
+                assert (old.state if old else None, new.state) in LEGAL.get(name, set()), (name, old, new)
+                self.chains.setdefault(key, []).append(new.state)
+            if old:
+                assert new.token >= old.token
+                assert new.attempt >= old.attempt
+                assert (new.call_id, new.hop, new.key) == (old.call_id, old.hop, old.key)
+        self.before = after
+        return reply
+
+    def look(self) -> dict[str, Seen]:
+        names: Any = self.client.keys(self.bench.keys.record("*"))
+        with self.client.pipeline(transaction=False) as pipe:
+            for name in names:
+                pipe.hmget(name, "call_id", "state", "token", "attempt", "hop", "key", "reason")
+            rows = pipe.execute()
+        return {
+            name.rpartition(":")[2]: Seen(
+                row[0], State(row[1]), int(row[2]), int(row[3]), int(row[4]), row[5], row[6] or ""
+            )
+            for name, row in zip(names, rows, strict=True)
+        }
+
+    def now_ms(self) -> int:
+        seconds, microseconds = self.client.time()
+        return seconds * 1000 + microseconds // 1000
+
+    # --- what always holds
+
+    @invariant()
+    def at_most_one_transfer_of_a_call_is_open(self) -> None:
+        for call_id in CALLS:
+            assert sum(s.state.is_open for s in self.records() if s.call_id == call_id) <= 1
+
+    @invariant()
+    def the_indexes_agree_with_the_records(self) -> None:
+        for name, states in (
+            ("waiting", {State.WAITING}),
+            ("in_flight", {State.CLAIMED, State.SENDING}),
+            ("unknown", {State.UNKNOWN}),
+        ):
+            expected = {key for key, seen in self.before.items() if seen.state in states}
+            assert self.bench.index(name) == expected, name
+
+    @invariant()
+    def hops_grow_one_by_one(self) -> None:
+        for call_id in CALLS:
+            ids: Any = self.client.lrange(self.bench.keys.call(call_id), 0, -1)
+            assert [self.before[key].hop for key in ids] == list(range(1, len(ids) + 1))
+            assert {key for key, seen in self.before.items() if seen.call_id == call_id} == set(ids)
+
+    @invariant()
+    def no_key_belongs_to_two_transfers(self) -> None:
+        keys = [seen.key for seen in self.records() if seen.key]
+        assert len(keys) == len(set(keys))
+
+    @invariant()
+    def every_key_has_a_ttl(self) -> None:
+        names: Any = self.client.keys(f"{self.bench.keys.namespace}:*")
+        with self.client.pipeline(transaction=False) as pipe:
+            for name in names:
+                pipe.pttl(name)
+            assert all(ttl > 0 for ttl in pipe.execute())
+
+    @invariant()
+    def every_ending_has_its_line_and_the_line_says_what_the_record_says(self) -> None:
+        finished: dict[str, list[dict[str, Any]]] = {key: [] for key in self.before}
+        resolved: dict[str, list[dict[str, Any]]] = {key: [] for key in self.before}
+        lines = self.bench.audit()
+        for line in lines:
+            if line["event"] == "transfer.finished":
+                assert not resolved[line["transfer_id"]]
+                finished[line["transfer_id"]].append(line)
+            elif line["event"] == "transfer.resolved":
+                assert finished[line["transfer_id"]][0]["state"] == "unknown"
+                resolved[line["transfer_id"]].append(line)
+        for key, seen in self.before.items():
+            assert len(finished[key]) == (0 if seen.state.is_open else 1)
+            if not seen.state.is_open:
+                last = [*finished[key], *resolved[key]][-1]
+                assert (last["state"], last["reason"]) == (seen.state, seen.reason)
+                assert GUIDE[Reason(seen.reason)].state is seen.state
+            begun = [
+                line["attempt"]
+                for line in lines
+                if (line["transfer_id"], line["event"]) == (key, "transfer.attempt_started")
+            ]
+            assert begun == list(range(1, seen.attempt + 1))
+
+    def records(self) -> list[Seen]:
+        return list(self.before.values())
+
+
+@pytest.mark.parametrize("seed", [None, 1])
+def test_no_sequence_of_steps_reaches_an_illegal_state(redis_url, seed):
+    with connect(redis_url, timeout_seconds=5) as client:
+        machine = type("Machine", (LedgerMachine,), {"client": client})
+        run_state_machine_as_test(
+            machine,
+            settings=settings(
+                max_examples=60,
+                stateful_step_count=40,
+                deadline=None,
+                derandomize=seed is not None,
+                database=None,
+                suppress_health_check=list(HealthCheck),
+            ),
+        )

@@ -1,0 +1,213 @@
+"""The ledger on a bench: every step with sensible defaults, on a real Redis, the record and audit at hand."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from transfer_tasks.ledger.ledger import Ledger
+from transfer_tasks.outcome import Reason, State
+from transfer_worker.audit import read_line
+
+if TYPE_CHECKING:
+    import redis
+
+    from transfer_tasks.ledger.commands import (
+        Accepted,
+        Begun,
+        Claim,
+        Command,
+        Ended,
+        Lost,
+        Missing,
+        Open,
+        Recovered,
+        TryAgain,
+    )
+    from transfer_tasks.ledger.record import TransferRecord
+
+T = TypeVar("T")
+
+LONG_MS = 60_000
+
+
+class LedgerBench:
+    """Steps of any worker and any publisher.
+
+    Args:
+        client: Made by `transfer_tasks.ledger.connection.connect`.
+        namespace: What every key begins with.
+        queue: Where messages go.
+    """
+
+    def __init__(self, client: redis.Redis, *, namespace: str = "transfer", queue: str = "transfers") -> None:
+        self.client, self.queue = client, queue
+        self.ledger = Ledger(client, namespace=namespace, retention_seconds=1000)
+        self.keys, self.commands = self.ledger.keys, self.ledger.commands
+
+    def run(self, command: Command[T]) -> T:
+        """Run any step."""
+        return self.ledger.run(command)
+
+    def accept(
+        self,
+        *,
+        call_id: str | None = None,
+        destination: str = "support",
+        key: str = "",
+        content: str | None = None,
+        transfer_id: str | None = None,
+        remaining_ms: int = LONG_MS,
+        repeat_window_ms: int = 30_000,
+        reply_to: str = "",
+        queue: str | None = None,
+    ) -> Accepted:
+        """Ask for a transfer; equal `destination` and `content` are equal requests."""
+        transfer_id = transfer_id or str(uuid.uuid4())
+        return self.run(
+            self.commands.accept(
+                transfer_id=transfer_id,
+                call_id=call_id or str(uuid.uuid4()),
+                idempotency_key=key,
+                destination_digest=destination,
+                content_digest=content or destination,
+                intent_json=json.dumps({"destination": destination}),
+                labels_json=json.dumps({"destination": destination}),
+                message=json.dumps({"headers": {"id": transfer_id}}),
+                queue=self.queue if queue is None else queue,
+                remaining_ms=remaining_ms,
+                repeat_window_ms=repeat_window_ms,
+                reply_to=reply_to,
+                asked_json=json.dumps({"requested_by": "test"}),
+            )
+        )
+
+    def claim(
+        self, transfer_id: str, *, worker: str = "w1", claim_id: str | None = None
+    ) -> Claim | Ended | Open | Missing:
+        """Claim as `worker`."""
+        return self.run(
+            self.commands.claim(transfer_id, worker=worker, claim_id=claim_id or uuid.uuid4().hex)
+        )
+
+    def begin(self, claim: Claim, *, attempt: int = 1) -> Begun | Lost:
+        """Begin an attempt."""
+        return self.run(self.commands.begin_attempt(claim, attempt=attempt))
+
+    def end(
+        self,
+        claim: Claim,
+        state: State = State.SUBMITTED,
+        reason: Reason = Reason.ACCEPTED_BY_PLATFORM,
+        *,
+        http_status: int | None = 200,
+        detail: str = "",
+        answer_json: str = "",
+    ) -> Ended | TryAgain | Lost:
+        """End an attempt."""
+        return self.run(
+            self.commands.end_attempt(
+                claim,
+                state=state,
+                reason=reason,
+                http_status=http_status,
+                detail=detail,
+                answer_json=answer_json,
+                attempt_ms=12,
+                wait_ms=100 if state is State.CLAIMED else None,
+            )
+        )
+
+    def retry(self, claim: Claim) -> Ended | TryAgain | Lost:
+        """End an attempt that was proven not carried out, with another to come."""
+        return self.end(claim, State.CLAIMED, Reason.PLATFORM_UNAVAILABLE, http_status=503)
+
+    def lose_answer(self, claim: Claim) -> Ended | TryAgain | Lost:
+        """End an attempt whose answer never came."""
+        return self.end(claim, State.UNKNOWN, Reason.ANSWER_LOST, http_status=None)
+
+    def cancel(self, transfer_id: str) -> tuple[bool, Ended | Open | Missing]:
+        """Cancel as the session."""
+        return self.run(
+            self.commands.cancel(
+                transfer_id, reason=Reason.CANCELLED_BY_SESSION, source="session", detail="hung up"
+            )
+        )
+
+    def expire(self, transfer_id: str) -> Ended | Open | Missing:
+        """Ask whether the deadline has passed."""
+        return self.run(self.commands.expire(transfer_id, source="publisher"))
+
+    def resolve(self, transfer_id: str, *, transferred: bool) -> Ended | Lost | Missing:
+        """Settle by evidence."""
+        return self.run(
+            self.commands.resolve(
+                transfer_id, transferred=transferred, source="operator", detail="seen in the call log"
+            )
+        )
+
+    def refuse(self, transfer_id: str, *, reason: Reason = Reason.INVALID_INTENT) -> Ended | None:
+        """Refuse a message that came without a record."""
+        return self.run(
+            self.commands.refuse(
+                transfer_id, call_id="", state=State.REJECTED, reason=reason, detail="call_id: is missing"
+            )
+        )
+
+    def beat(self, worker: str = "w1", *, lease_ms: int = LONG_MS) -> None:
+        """Beat a worker's heart."""
+        self.run(self.commands.beat(worker=worker, lease_ms=lease_ms, about_json="{}"))
+
+    def bury(self, worker: str = "w1") -> None:
+        """Let a worker's lease be over, as after `kill -9` and a while."""
+        self.client.delete(self.keys.worker(worker))
+        if self.client.zscore(self.keys.workers, worker) is not None:
+            self.client.zadd(self.keys.workers, {worker: 1})
+
+    def recover(
+        self,
+        *,
+        interval_ms: int = 0,
+        lease_ms: int = LONG_MS,
+        attempt_bound_ms: int = LONG_MS,
+        limit: int = 500,
+        grace_ms: int = 0,
+    ) -> Recovered:
+        """Sweep, by default at once and trusting nobody's silence."""
+        return self.run(
+            self.commands.recover(
+                interval_ms=interval_ms,
+                lease_ms=lease_ms,
+                queue=self.queue,
+                attempt_bound_ms=attempt_bound_ms,
+                limit=limit,
+                grace_ms=grace_ms,
+            )
+        )
+
+    def record(self, transfer_id: str) -> TransferRecord:
+        """Return the record, which must be there."""
+        record = self.ledger.read(transfer_id)
+        assert record is not None, f"no record of {transfer_id}"
+        return record
+
+    def audit(self, transfer_id: str | None = None) -> list[dict[str, Any]]:
+        """Return the audit lines of one transfer or of all, in order."""
+        entries: Any = self.client.xrange(self.keys.audit)
+        lines = [read_line(event_id, fields) for event_id, fields in entries]
+        return [line for line in lines if transfer_id in (None, line["transfer_id"])]
+
+    def events(self, transfer_id: str) -> list[str]:
+        """Return the names of a transfer's audit lines without their prefix."""
+        return [line["event"].removeprefix("transfer.") for line in self.audit(transfer_id)]
+
+    def queued(self) -> list[str]:
+        """Return the ids on the queue, the one that is taken next first."""
+        elements: Any = self.client.lrange(self.queue, 0, -1)
+        return [json.loads(element)["headers"]["id"] for element in reversed(elements)]
+
+    def index(self, name: str) -> set[str]:
+        """Return the members of the index `waiting`, `in_flight` or `unknown`."""
+        members: Any = self.client.zrange(getattr(self.keys, name), 0, -1)
+        return set(members)

@@ -174,7 +174,7 @@ class TransferIntent(ContractModel, json_schema_extra=_add_expires_in_seconds):
         data = dict(data)
         seconds = data.pop("expires_in_seconds", DEFAULT_EXPIRES_IN_SECONDS)
         if "expires_at" in data:
-            raise refusal("expires_twice", path="expires_in_seconds", value=seconds)
+            raise refusal("expires_twice", path="expires_in_seconds", shown=mask_value(seconds))
         if (
             isinstance(seconds, bool)
             or not isinstance(seconds, int | float)
@@ -183,7 +183,7 @@ class TransferIntent(ContractModel, json_schema_extra=_add_expires_in_seconds):
             raise refusal(
                 "expires_in_seconds",
                 path="expires_in_seconds",
-                value=seconds,
+                shown=mask_value(seconds),
                 min_seconds=MIN_EXPIRES_IN_SECONDS,
                 max_seconds=MAX_EXPIRES_IN_SECONDS,
                 default_seconds=DEFAULT_EXPIRES_IN_SECONDS,

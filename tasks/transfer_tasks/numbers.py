@@ -45,7 +45,7 @@ _KEPT: Final = re.compile(
     r"|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)?)(?![0-9A-Za-z]))"
 )
 _MASKED: Final = re.compile(
-    r"(?P<scheme>sips?):[^\s@]+@(?P<host>[A-Za-z0-9.\-]*)"
+    r"(?P<scheme>sips?):[^\s@]{1,512}@(?P<host>[A-Za-z0-9.\-]*)"
     r"|[+＋]?\(?\d(?:[ ().\-/\u00a0\u2010-\u2015\u2212]{0,3}\d){6,}",  # noqa: RUF001
     re.IGNORECASE,
 )

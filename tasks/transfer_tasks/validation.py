@@ -44,7 +44,7 @@ def faults(error: ValidationError, *, root: str) -> list[Fault]:
     for line in error.errors(include_url=False):
         code, context = line["type"], line.get("ctx", {})
         path = context.get("path") or _path(line["loc"])
-        value = _shown(context.get("value", line["input"]), code=code, path=path)
+        value = context.get("shown") or _shown(line["input"], code=code, path=path)
         problem, mend = REFUSALS.get(code, _UNKNOWN).filled(context)
         found.append(Fault(code, path or root, value, problem, mend))
     return found

@@ -57,12 +57,8 @@ TEXT = st.text(
     max_size=40,
 )
 NUMBERS = st.builds(
-    "{}202{}555{}01{:02}".format,
-    st.sampled_from(["+1", "1", "001", "+1 ", "1-"]),
-    st.just(""),
-    st.just(""),
-    st.integers(0, 99),
-)
+    "{} 202-555-01{:02}".format, st.sampled_from(["+1", "1", "001", "(+1)"]), st.integers(0, 99)
+) | st.builds("120255501{:02}".format, st.integers(0, 99))
 UUIDS = st.one_of(
     st.uuids().map(str),
     st.uuids().map(lambda value: value.hex.upper()),

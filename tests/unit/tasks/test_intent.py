@@ -177,6 +177,12 @@ def test_a_deadline_outside_one_to_three_hundred_seconds_is_refused(seconds):
     assert refused(expires_in_seconds=seconds).field == "expires_in_seconds"
 
 
+def test_a_deadline_is_kept_to_the_millisecond():
+    value = intent(expires_at="2020-01-31T12:00:00.123987Z")
+    assert value.expires_at.microsecond == 123_000
+    assert value.remaining_ms(datetime(2020, 1, 31, 12, tzinfo=UTC)) == 123
+
+
 def test_a_stored_deadline_may_have_passed():
     value = intent(expires_at="2020-01-31T12:00:00+02:00")
     assert value.expires_at == datetime(2020, 1, 31, 10, tzinfo=UTC)
@@ -299,6 +305,33 @@ def test_connect_options_keep_to_the_platforms_ranges(options, field):
 def test_a_result_url_is_http_and_clean(url):
     action = {"action": "input", "on_result": {"type": "url", "url": url}}
     assert refused(destination=[action, CONNECT]).field == "destination.pipeline[0].on_result.url"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"expires_in_seconds": "\ud800"},
+        {"expires_in_seconds": "\ud800", "expires_at": "\ud800"},
+        {"expires_at": "\ud800"},
+        {"destination": "\ud800"},
+        {"destination": "sip:\ud800@example.com"},
+        {"destination": {"type": "\ud800"}},
+        {"destination": {"\ud800": 1, "type": "pstn", "number": "\ud800"}},
+        {"destination": {"name": "support", "\ud800": 1}},
+        {"destination": [{"action": "\ud800"}]},
+        {"destination": [{"action": "record", "format": "\ud800"}, CONNECT]},
+        {"destination": [{**CONNECT, "params": {"from": "\ud800", "\ud800": 1}}]},
+        {"caller_id": "\ud800"},
+        {"strategy": "\ud800"},
+        {"idempotency_key": "\ud800"},
+        {"metadata": {"\ud800": 1}},
+        {"options": {"waiting_music": "\ud800"}},
+        {"schema_version": "\ud800"},
+        {"reason": "\ud800"},
+    ],
+)
+def test_broken_unicode_is_refused_wherever_it_stands(fields):
+    assert refused(**fields).problem
 
 
 @pytest.mark.parametrize("version", [0, 2, 99, -1, pytest.param(10**5000, id="huge")])

@@ -82,6 +82,13 @@ def test_a_refusal_has_no_cause_that_could_show_a_secret(environment):
     assert refused.value.__context__ is None
 
 
+def test_not_even_pydantics_own_error_shows_a_value(environment):
+    environment.setenv("TRANSFER_QUEUE", "hunter 2")
+    with pytest.raises(ValueError) as refused:
+        PublisherSettings()
+    assert "hunter" not in str(refused.value)
+
+
 @pytest.mark.parametrize(
     "url",
     [

@@ -127,16 +127,11 @@ class TransferIntent(ContractModel, json_schema_extra=_add_expires_in_seconds):
             raise invalid_intent(error) from error
 
     @classmethod
-    def model_validate_json(
-        cls,
-        json_data: str | bytes | bytearray,
-        **options: Any,
-    ) -> Self:
+    def model_validate_json(cls, json_data: str | bytes | bytearray, **options: Any) -> Self:
         """Validate JSON; as `from_json`."""
         size = len(json_data)
-        if (
-            size > 2 * MAX_INTENT_BYTES
-        ):  # spelt out with spaces and escapes; the compact form is checked later
+        # Spaces and escapes may double the size; the compact form is measured at the end.
+        if size > 2 * MAX_INTENT_BYTES:
             raise _refused("intent_too_large", value=f"{size} bytes", max_bytes=MAX_INTENT_BYTES)
         try:
             obj = from_json(json_data, allow_inf_nan=False)

@@ -25,6 +25,7 @@ START_SECONDS: Final = 20.0
 DRAIN_SECONDS: Final = 15.0
 """How long a child may take to end in good order; longer than the longest HTTP request."""
 
+_FLOWER_CONF: Final = Path(__file__).with_name("flowerconfig.py")
 _POLL_SECONDS: Final = 0.02
 _WORKER_IS_READY: Final = r'"transfer-\d+@\S+ ready\."'
 
@@ -134,7 +135,7 @@ class Stack:
         command = [sys.executable, "-m", "transfer_worker.celery_command", "-A", "transfer_worker", "flower"]
         flower = self._add_child(
             "flower",
-            [*command, f"--conf={_find_flower_conf()}", "--address=127.0.0.1", f"--port={port}"],
+            [*command, f"--conf={_FLOWER_CONF}", "--address=127.0.0.1", f"--port={port}"],
             env,
         )
         deadline = time.monotonic() + START_SECONDS
@@ -171,13 +172,6 @@ def pick_port(wanted: int) -> int:
 def _is_listening(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def _find_flower_conf() -> Path:
-    """Return Flower's configuration: in a wheel it lies inside the package, in the sources beside it."""
-    package = Path(__file__).parent
-    inside = package / "flowerconfig.py"
-    return inside if inside.exists() else package.parent / "flowerconfig.py"
 
 
 def without_settings(env: Mapping[str, str] | None = None) -> dict[str, str]:

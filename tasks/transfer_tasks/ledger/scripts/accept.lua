@@ -40,6 +40,7 @@ end
 
 local function stand_back(verdict, event, which)
   if verdict == 'repeat' then listen(which) end
+  count('stood_back|' .. verdict)
   audit(which, event, cjson.encode({ verdict = verdict, refused_transfer_id = id }))
   return answer(verdict, which)
 end
@@ -87,4 +88,5 @@ keep(record_key(id))
 add_to(WAITING, id, NOW)
 if ARGV[11] ~= '' then redis.call('LPUSH', ARGV[11], ARGV[10]) end
 audit(id, 'transfer.accepted', ARGV[15])
+count('accepted')
 return answer('accepted', id)

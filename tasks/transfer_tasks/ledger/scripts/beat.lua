@@ -9,4 +9,6 @@
 local worker = ARGV[3]
 redis.call('SET', NS .. 'worker:' .. worker, ARGV[5], 'PX', ARGV[4])
 add_to(NS .. 'workers', worker, NOW)
+redis.call('HSET', STATISTICS, 'last_beat_ms', int(NOW))
+keep(STATISTICS)
 return 1

@@ -8,7 +8,7 @@
 --      | {'lost', state, outcome JSON or ''}  the right to act is gone: cancelled, taken over, or too late
 
 local id, token, attempt = ARGV[3], ARGV[4], ARGV[5]
-local r = get(id, 'state', 'token', 'expires_ms', 'attempt', 'worker')
+local r = get(id, 'state', 'token', 'expires_ms', 'attempt', 'worker', 'accepted_ms')
 local state = r[1]
 if not state then return { 'lost', 'missing', '' } end
 if not OPEN[state] then return { 'lost', state, outcome_json(id) } end
@@ -25,4 +25,5 @@ end
 redis.call('HSET', record_key(id), 'state', 'sending', 'attempt', attempt, 'begun_ms', int(NOW),
   'attempt:' .. attempt, cjson.encode({ begun_ms = NOW, worker = r[5] }))
 audit(id, 'transfer.attempt_started', cjson.encode({ worker = r[5] }))
+if r[4] == '0' then count_in_slice(count_span('post_ms', NOW - tonumber(r[6]))) end
 return { 'begun', int(tonumber(r[3]) - NOW) }

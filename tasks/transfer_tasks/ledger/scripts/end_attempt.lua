@@ -19,7 +19,11 @@ local http_status, detail, answer, attempt_ms = text_or_nil(ARGV[7]), ARGV[8], A
 local r = get(id, 'state', 'token', 'attempt', 'reason', 'source', 'worker', 'begun_ms')
 local current, attempt = r[1], r[3]
 if not current then return { 'lost', 'missing', '' } end
-if r[2] ~= token then return { 'lost', current, OPEN[current] and '' or outcome_json(id) } end
+if r[2] ~= token then
+  -- Nobody sends with an old token, unless Redis has lost what it had said: then somebody else may send, too.
+  if state == 'submitted' or state == 'unknown' then count('double_posts') end
+  return { 'lost', current, OPEN[current] and '' or outcome_json(id) }
+end
 
 local function note_attempt()
   if current == 'claimed' then return end -- an ending between attempts says nothing of the last one
@@ -29,6 +33,7 @@ local function note_attempt()
   redis.call('HSET', record_key(id), 'attempt:' .. attempt, cjson.encode(note))
 end
 
+local MAY_HAVE_MOVED = { sending = true, submitted = true, unknown = true }
 local ending = { state = state, reason = reason, http_status = http_status, detail = detail, source = 'worker',
   data = { attempt_ms = attempt_ms, worker = r[6] } }
 
@@ -41,12 +46,17 @@ if was_given_up then
   end
   if ending.state == current then return { 'ended', outcome_json(id) } end
   note_attempt()
+  -- Somebody had said that the call was not moved, and asked for the next transfer meanwhile.
+  local newest = redis.call('LINDEX', NS .. 'call:' .. get(id, 'call_id')[1], -1)
+  if ending.state == 'submitted' and newest and newest ~= id
+    and MAY_HAVE_MOVED[get(newest, 'state')[1]] then count('double_posts') end
   return { 'ended', finish(id, 'transfer.resolved', ending) }
 end
 if not OPEN[current] then
   if current == state and r[4] == reason then return { 'ended', outcome_json(id) } end
   return { 'lost', current, outcome_json(id) }
 end
+if current == 'sending' then count_attempt(reason) end
 if state ~= 'claimed' then
   note_attempt()
   return { 'ended', finish(id, 'transfer.finished', ending) }

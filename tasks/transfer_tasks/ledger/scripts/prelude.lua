@@ -16,6 +16,7 @@ local OPEN = { waiting = true, claimed = true, sending = true }
 
 local function record_key(id) return NS .. 'record:' .. id end
 local WAITING, IN_FLIGHT, UNKNOWN = NS .. 'waiting', NS .. 'in_flight', NS .. 'unknown'
+local INDEX = { waiting = WAITING, claimed = IN_FLIGHT, sending = IN_FLIGHT, unknown = UNKNOWN }
 local AUDIT = NS .. 'audit'
 
 local function read_clock_ms()
@@ -56,33 +57,110 @@ local function outcome_json(id)
   })
 end
 
-local function wake(id)
+local function wake(id, outcome)
   local channels = get(id, 'reply_to')[1]
   if not channels then return end
-  local outcome = outcome_json(id)
   for channel in string.gmatch(channels, '%S+') do redis.call('PUBLISH', channel, outcome) end
+end
+
+-- Statistics: counters that are right whoever counts, because they change in the step that they tell of.
+--
+--   statistics                   hash: since the beginning; heartbeats renew its TTL
+--   statistics:<time / 10 s>     hash: the same fields in one slice of time, for "the last minute"
+--   ended:<state>:<time / 1 h>   list: the endings of one hour, oldest first
+--
+-- A field's name is its parts joined by '|'. Whoever reads them lists them: transfer_worker/statistics.py.
+local STATISTICS, SLICE = NS .. 'statistics', NS .. 'statistics:' .. int(math.floor(NOW / 10000))
+local SLICE_TTL, MAX_FIELDS = 2 * 3600, 2000
+
+local function count(field, by)
+  by = by or 1
+  local sum = redis.call('HINCRBY', STATISTICS, field, int(by))
+  if sum == by then keep(STATISTICS) end
+  return sum
+end
+
+local function count_in_slice(field)
+  if redis.call('HINCRBY', SLICE, field, 1) == 1 then redis.call('EXPIRE', SLICE, SLICE_TTL) end
+end
+
+-- Upper bound of a histogram's bucket: 1, 2, 3, 5, 7, 10, 20 … 300000 ms, then 'inf'.
+local function bucket_of(ms)
+  local decade = 1
+  while ms > 10 * decade do decade = 10 * decade end
+  for _, step in ipairs({ 1, 2, 3, 5, 7, 10 }) do
+    if ms <= step * decade then return step * decade <= 300000 and int(step * decade) or 'inf' end
+  end
+end
+
+local function count_span(name, ms)
+  local field = name .. '|' .. bucket_of(ms)
+  count(field)
+  count(name .. '_sum', ms)
+  return field
+end
+
+-- What became of one request; each is counted once.
+local function count_attempt(class)
+  count('attempt|' .. class)
+  count_in_slice('attempt|' .. class)
+end
+
+-- Anybody may send any destination name: when the hash is full, new ones are counted as 'other'.
+local function count_ending(state, reason, destination)
+  local field = 'ended|' .. state .. '|' .. reason .. '|'
+  local name = destination
+  if count(field .. name) == 1 and redis.call('HLEN', STATISTICS) > MAX_FIELDS then
+    redis.call('HDEL', STATISTICS, field .. name)
+    name = 'other'
+    count(field .. name)
+  end
+  count_in_slice(field .. name)
+end
+
+local function destination_of(labels)
+  local ok, said = pcall(cjson.decode, labels or '')
+  local name = ok and type(said) == 'table' and said.destination
+  return type(name) == 'string' and #name <= 64 and string.match(name, '^[%w_-]+$') or 'unreadable'
+end
+
+local function list_ending(id, state, reason, destination)
+  local list = NS .. 'ended:' .. state .. ':' .. int(math.floor(NOW / 3600000))
+  if redis.call('RPUSH', list, table.concat({ id, int(NOW), reason, destination }, ' ')) == 1 then
+    redis.call('EXPIRE', list, RETENTION + 3600)
+  end
 end
 
 -- Write an ending: record, indexes, audit line, wake-up; all or nothing.
 -- `event` is 'transfer.finished', or 'transfer.resolved' where an unknown gets its truth.
 local function finish(id, event, ending)
-  local r = get(id, 'accepted_ms', 'state')
+  local r = get(id, 'accepted_ms', 'state', 'labels', 'attempt')
+  local waited_ms = NOW - (tonumber(r[1]) or NOW)
   redis.call('HSET', record_key(id), 'state', ending.state, 'reason', ending.reason, 'source', ending.source,
     'http_status', ending.http_status or '', 'detail', ending.detail or '', 'ended_ms', int(NOW))
   redis.call('HDEL', record_key(id), 'message')
-  redis.call('ZREM', WAITING, id)
-  redis.call('ZREM', IN_FLIGHT, id)
-  if ending.state == 'unknown' then add_to(UNKNOWN, id, NOW) else redis.call('ZREM', UNKNOWN, id) end
+  if INDEX[r[2]] then redis.call('ZREM', INDEX[r[2]], id) end
+  if ending.state == 'unknown' then add_to(UNKNOWN, id, NOW) end
   keep(record_key(id))
   local data = ending.data or {}
   data.state, data.reason, data.source = ending.state, ending.reason, ending.source
   data.http_status = tonumber(ending.http_status) or nil
   if ending.detail and ending.detail ~= '' then data.detail = ending.detail end
-  data.waited_ms = NOW - (tonumber(r[1]) or NOW)
-  if event == 'transfer.resolved' then data.previous_state = r[2] end
+  data.waited_ms = waited_ms
+  local destination = destination_of(r[3])
+  list_ending(id, ending.state, ending.reason, destination)
+  if event == 'transfer.resolved' then
+    data.previous_state = r[2]
+    count('resolved|' .. ending.state .. '|' .. ending.reason)
+  else
+    count_ending(ending.state, ending.reason, destination)
+    count_span('outcome_ms', waited_ms)
+    count('posts|' .. (r[4] or '0'))
+  end
   audit(id, event, cjson.encode(data))
-  wake(id)
-  return outcome_json(id)
+  local outcome = outcome_json(id)
+  wake(id, outcome)
+  return outcome
 end
 
 -- What a deadline makes of an open transfer: nothing was sent, or the last proven refusal stands.

@@ -15,4 +15,5 @@ redis.call('LPUSH', QUARANTINE,
 redis.call('LTRIM', QUARANTINE, 0, tonumber(ARGV[7]) - 1)
 keep(QUARANTINE)
 audit(id, 'message.quarantined', cjson.encode({ why = ARGV[4], size_bytes = tonumber(ARGV[6]) }))
+count('quarantined')
 return 1

@@ -1,0 +1,228 @@
+"""Fakes for voice teams: test an agent's transfers with no Redis, no worker and no platform.
+
+::
+
+    publisher = RecordingPublisher(ending(Reason.RATE_LIMITED), ending(Reason.ACCEPTED_BY_PLATFORM))
+    async with TransferClient(publisher, choices=[…]) as transfers:
+        …                                    # the first transfer fails, every later one is submitted
+    assert publisher.intents[0].reason == "wants a refund"
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from transfer_tasks.errors import (
+    LedgerUnavailable,
+    OutcomeTimeout,
+    PublishOutcomeUnknown,
+    PublishUnavailable,
+    TransferInProgress,
+    TransferNotFound,
+)
+from transfer_tasks.outcome import GUIDE, Reason, State, TransferOutcome
+
+if TYPE_CHECKING:
+    from transfer_tasks.intent import TransferIntent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScriptedEnding:
+    """How one transfer will end; see `ending`."""
+
+    reason: Reason
+    after_seconds: float
+    unsent_seconds: float
+    loses_answer: bool
+
+
+def ending(
+    reason: Reason, *, after_seconds: float = 0.0, unsent_seconds: float = 0.0, loses_answer: bool = False
+) -> ScriptedEnding:
+    """Return an ending for a script.
+
+    Args:
+        reason: Why it ends; the state follows from it.
+        after_seconds: How long after the submission it ends.
+        unsent_seconds: How long after the submission it can still be cancelled.
+        loses_answer: Whether Redis goes away right after it has accepted: the submission raises
+            `PublishOutcomeUnknown`, and nothing works until `RecordingPublisher.is_reachable` is set again.
+    """
+    return ScriptedEnding(
+        reason=reason, after_seconds=after_seconds, unsent_seconds=unsent_seconds, loses_answer=loses_answer
+    )
+
+
+class RecordingPublisher:
+    """Stands in for `AsyncTransferPublisher`: records what is asked, and answers from a script.
+
+    Like the ledger, it knows one open transfer a call: the same request again is a repeat, another
+    destination is refused; and so it is as long as a transfer's outcome is unknown.
+
+    Args:
+        script: For each new transfer, how it ends, or the error that submitting it raises. When it is used
+            up, every transfer is submitted at once.
+
+    Attributes:
+        intents: Every request that was put to it, in order; also those that a script refused.
+        handles: The transfers that were accepted, in order.
+        is_reachable: Set it to False, and everything fails as it does while Redis is away.
+        is_closed: Whether `close` was called.
+    """
+
+    def __init__(self, *script: ScriptedEnding | Exception) -> None:
+        self.intents: list[TransferIntent] = []
+        self.handles: list[RecordedTransfer] = []
+        self.is_reachable = True
+        self.is_closed = False
+        self._script = list(script)
+
+    async def submit(self, intent: TransferIntent) -> RecordedTransfer:
+        """Record a request, and accept it unless the script says otherwise."""
+        self.intents.append(intent)
+        if not self.is_reachable:
+            raise PublishUnavailable(transfer_id=intent.transfer_id, cause="not reachable")
+        last = next((handle for handle in reversed(self.handles) if handle.call_id == intent.call_id), None)
+        if last is not None and last.state_now() in {State.WAITING, State.SENDING, State.UNKNOWN}:
+            if last.intent.destination_digest() == intent.destination_digest():
+                return last
+            raise TransferInProgress(
+                call_id=intent.call_id, transfer_id=last.transfer_id, state=last.state_now()
+            )
+        scripted = self._script.pop(0) if self._script else ending(Reason.ACCEPTED_BY_PLATFORM)
+        if isinstance(scripted, Exception):
+            raise scripted
+        hop = 1 + sum(handle.call_id == intent.call_id for handle in self.handles)
+        self.handles.append(RecordedTransfer(self, intent, scripted, hop=hop))
+        if scripted.loses_answer:
+            self.is_reachable = False
+            raise PublishOutcomeUnknown(transfer_id=intent.transfer_id, cause="the answer is lost")
+        return self.handles[-1]
+
+    def handle(self, transfer_id: str) -> RecordedTransfer:
+        """Return the transfer of this id, or one that nobody knows."""
+        for handle in self.handles:
+            if handle.transfer_id == transfer_id:
+                return handle
+        intent = next(intent for intent in self.intents if intent.transfer_id == transfer_id)
+        return RecordedTransfer(self, intent, None, hop=1)
+
+    async def close(self) -> None:
+        """Note that it was closed."""
+        self.is_closed = True
+
+
+class RecordedTransfer:
+    """Stands in for `AsyncTransferHandle`.
+
+    Attributes:
+        intent: What was asked.
+        reports: The evidence that the session gave: ``transferred`` or ``not_transferred``.
+        was_cancelled: Whether it was withdrawn in time.
+    """
+
+    def __init__(
+        self,
+        publisher: RecordingPublisher,
+        intent: TransferIntent,
+        scripted: ScriptedEnding | None,
+        *,
+        hop: int,
+    ) -> None:
+        self.intent = intent
+        self.reports: list[str] = []
+        self.was_cancelled = False
+        self._publisher = publisher
+        self._hop = hop
+        self._scripted = scripted
+        self._settled: TransferOutcome | None = None
+        self._has_settled = asyncio.Event()
+        self._submitted_at = asyncio.get_running_loop().time()
+
+    @property
+    def transfer_id(self) -> str:
+        """The transfer's id."""
+        return self.intent.transfer_id
+
+    @property
+    def call_id(self) -> str:
+        """The call's id."""
+        return self.intent.call_id
+
+    def state_now(self) -> State:
+        """Return where it stands."""
+        if self._settled is not None:
+            return self._settled.state
+        scripted = self._known()
+        age_seconds = self._age_seconds()
+        if age_seconds < scripted.unsent_seconds:
+            return State.WAITING
+        return State.SENDING if age_seconds < scripted.after_seconds else GUIDE[scripted.reason].state
+
+    async def outcome(self, timeout: float | None = None) -> TransferOutcome:  # noqa: ASYNC109 - as the real one
+        """Wait for the scripted ending."""
+        left = max(0.0, self._known().after_seconds - self._age_seconds())
+        patience_seconds = left if timeout is None else min(left, timeout)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience_seconds):
+                await self._has_settled.wait()
+        if self._settled is None:
+            if patience_seconds < left:
+                raise OutcomeTimeout(
+                    transfer_id=self.transfer_id, state=self.state_now(), waited_seconds=patience_seconds
+                )
+            self._settle(self._known().reason, source="worker")
+        assert self._settled is not None  # noqa: S101 - narrows the type
+        return self._settled
+
+    async def cancel(self, *, detail: str = "") -> bool:
+        """Withdraw it, if the script still lets it."""
+        self._reach_ledger()
+        if self.state_now() is State.WAITING:
+            self._settle(Reason.CANCELLED_BY_SESSION, source="session", detail=detail)
+            self.was_cancelled = True
+        return self.was_cancelled
+
+    async def report_transferred(self, *, detail: str = "") -> TransferOutcome | None:
+        """Record the evidence, and believe it where the outcome is unknown."""
+        return self._believe("transferred", Reason.TRANSFER_CONFIRMED, detail)
+
+    async def report_not_transferred(self, *, detail: str = "") -> TransferOutcome | None:
+        """Record the evidence, and believe it where the outcome is unknown."""
+        return self._believe("not_transferred", Reason.NOT_TRANSFERRED, detail)
+
+    def _believe(self, report: str, reason: Reason, detail: str) -> TransferOutcome | None:
+        self._reach_ledger()
+        self.reports.append(report)
+        if self.state_now() is State.UNKNOWN:
+            self._settle(reason, source="session", detail=detail)
+        return self._settled
+
+    def _reach_ledger(self) -> None:
+        if not self._publisher.is_reachable:
+            raise LedgerUnavailable("not reachable", may_have_happened=False)
+
+    def _known(self) -> ScriptedEnding:
+        if self._scripted is None:
+            raise TransferNotFound(self.transfer_id)
+        return self._scripted
+
+    def _age_seconds(self) -> float:
+        return asyncio.get_running_loop().time() - self._submitted_at
+
+    def _settle(self, reason: Reason, *, source: str, detail: str = "") -> None:
+        sent = reason not in {Reason.CANCELLED_BY_SESSION, Reason.DEADLINE_PASSED}
+        self._settled = TransferOutcome(
+            transfer_id=self.transfer_id,
+            call_id=self.call_id,
+            state=GUIDE[reason].state,
+            reason=reason,
+            attempts=int(sent),
+            hop=self._hop,
+            source=source,
+            detail=detail,
+        )
+        self._has_settled.set()

@@ -1,0 +1,98 @@
+"""Transfers for voice sessions of any framework: one `TransferClient` a process, one session a call.
+
+::
+
+    async with TransferClient() as transfers:                           # once, at the start
+        async with transfers.session(call_id) as session:               # once a call
+            answer = await session.transfer("support", reason="…", say=speak)   # in the tool's handler
+            return answer.for_model()
+
+`transfer_tasks.agent_tool` does this for piopiy-ai; docs/voice.md shows it for Pipecat and LiveKit.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from transfer_tasks.choices import Choice, read_choices, tool_properties
+from transfer_tasks.publisher import AsyncTransferPublisher
+from transfer_tasks.session import Aftermath, TransferSession
+from transfer_tasks.voice_settings import VoiceSettings
+from transfer_tasks.wording import Phrase, SessionReason, TransferAnswer, Wording
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from types import TracebackType
+
+    from transfer_tasks.flight import Publisher
+
+__all__ = [
+    "Choice",
+    "Phrase",
+    "SessionReason",
+    "TransferAnswer",
+    "TransferClient",
+    "TransferSession",
+    "VoiceSettings",
+    "Wording",
+]
+
+CLOSE_SECONDS: Final = 2.0
+"""How long the end of a process waits for sessions to end and requests to be withdrawn."""
+
+
+class TransferClient:
+    """What all sessions of a process share. Use it as an async context manager, or call `close` at the end.
+
+    Args:
+        publisher: Carries the requests; by default an `AsyncTransferPublisher` of our own.
+        choices: The destinations on offer; by default those of the file in TRANSFER_DESTINATIONS_FILE.
+        settings: Read from the environment when not given.
+        wording: What callers hear and models are told.
+
+    Raises:
+        SettingsError: The settings are wrong, or no destination is known.
+        InvalidIntent: A choice leads nowhere.
+    """
+
+    def __init__(
+        self,
+        publisher: Publisher | None = None,
+        *,
+        choices: Iterable[Choice] | None = None,
+        settings: VoiceSettings | None = None,
+        wording: Wording | None = None,
+    ) -> None:
+        self.settings = settings or VoiceSettings.load()
+        self.wording = wording or Wording()
+        self.choices = read_choices(choices, destinations_file=self.settings.destinations_file)
+        self.publisher: Publisher = publisher or AsyncTransferPublisher(self.settings)
+        self._aftermath = Aftermath()
+
+    def session(self, call_id: str | None) -> TransferSession:
+        """Return the transfers of one call, for ``async with``: leave it when the call's session ends."""
+        return TransferSession(
+            call_id,
+            publisher=self.publisher,
+            choices=self.choices,
+            settings=self.settings,
+            wording=self.wording,
+            aftermath=self._aftermath,
+        )
+
+    def tool_properties(self) -> dict[str, Any]:
+        """Return the JSON Schema of a tool's arguments: ``destination``, by name, and ``reason``."""
+        return tool_properties(self.choices)
+
+    async def close(self) -> None:
+        """Withdraw what ending sessions have not sent, then close the publisher; see `CLOSE_SECONDS`."""
+        await self._aftermath.close(within_seconds=CLOSE_SECONDS)
+        await self.publisher.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()

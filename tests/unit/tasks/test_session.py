@@ -1,0 +1,523 @@
+"""One call's transfers: one at a time, the truth in time, and what a session's end means. On fake time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import uuid
+from functools import wraps
+
+import pytest
+
+from support.fast_loop import run_fast
+from transfer_tasks.outcome import GUIDE, Reason, State
+from transfer_tasks.testing import RecordingPublisher, ending
+from transfer_tasks.voice import Choice, SessionReason, TransferClient, VoiceSettings, Wording
+
+CHOICES = [
+    Choice(name="support", description="Faults and questions"),
+    Choice(name="billing", description="Invoices"),
+]
+OK = Reason.ACCEPTED_BY_PLATFORM
+
+
+def on_fake_time(test):
+    @wraps(test)
+    def run(*args, **kwargs):
+        run_fast(test(*args, **kwargs))
+
+    return run
+
+
+def now():
+    return asyncio.get_running_loop().time()
+
+
+class Caller:
+    """Hears what the session says, and when."""
+
+    def __init__(self):
+        self.heard = []
+
+    async def say(self, text):
+        self.heard.append((round(now(), 3), text))
+
+    @property
+    def texts(self):
+        return [text for _, text in self.heard]
+
+
+@contextlib.asynccontextmanager
+async def client_of(*script, wording=None, **settings):
+    publisher = RecordingPublisher(*script)
+    client = TransferClient(
+        publisher,
+        choices=CHOICES,
+        settings=VoiceSettings(_env_file=None, **settings),
+        wording=wording,
+    )
+    async with client:
+        yield client, publisher
+
+
+def new_call_id():
+    return str(uuid.uuid4())
+
+
+@on_fake_time
+async def test_a_submitted_transfer_ends_with_the_goodbye_line():
+    async with client_of() as (client, publisher), client.session(new_call_id()) as session:
+        caller = Caller()
+        answer = await session.transfer("support", reason="wants a refund", say=caller.say)
+        assert answer.state is State.SUBMITTED
+        assert caller.heard == [(0.0, GUIDE[OK].say)]
+        assert answer.ends_conversation
+        assert publisher.intents[0].reason == "wants a refund"
+        assert publisher.intents[0].call_id == session.call_id
+
+
+@on_fake_time
+async def test_a_caller_who_waits_longer_hears_one_holding_line_after_a_second_and_a_half():
+    async with (
+        client_of(ending(OK, after_seconds=12)) as (client, _),
+        client.session(new_call_id()) as session,
+    ):
+        caller = Caller()
+        await session.transfer("support", say=caller.say)
+        assert caller.heard == [(1.5, "One moment, please. I'm connecting you."), (12.0, GUIDE[OK].say)]
+
+
+@on_fake_time
+async def test_holding_lines_can_be_several_or_none():
+    several = Wording(holding=("a", "b", "c"))
+    async with (
+        client_of(ending(OK, after_seconds=12), wording=several) as (client, _),
+        client.session(new_call_id()) as session,
+    ):
+        caller = Caller()
+        await session.transfer("support", say=caller.say)
+        assert caller.heard[:-1] == [(1.5, "a"), (9.5, "b")]
+    async with (
+        client_of(ending(OK, after_seconds=12), wording=Wording(holding=())) as (client, _),
+        client.session(new_call_id()) as session,
+    ):
+        caller = Caller()
+        await session.transfer("support", say=caller.say)
+        assert len(caller.heard) == 1
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [reason for reason in Reason if reason not in {Reason.NOT_TRANSFERRED, Reason.TRANSFER_CONFIRMED}],
+)
+def test_every_reason_is_said_and_noted_as_the_wording_has_it(reason):
+    async def check():
+        async with (
+            client_of(ending(reason), witness=False) as (client, _),
+            client.session(new_call_id()) as session,
+        ):
+            caller = Caller()
+            answer = await session.transfer("support", say=caller.say)
+            phrase = client.wording.phrase(reason)
+            assert (answer.reason, answer.state) == (reason, GUIDE[reason].state)
+            assert caller.texts == ([phrase.say] if phrase.speaks else [])
+            seen_by_model = answer.for_model()
+            assert seen_by_model["note"] == phrase.note
+            assert seen_by_model["may_try_again"] is GUIDE[reason].may_retry
+            assert seen_by_model["may_try_other_destination"] is GUIDE[reason].may_try_other
+            assert answer.ends_conversation is (reason is OK)
+
+    run_fast(check())
+
+
+def test_every_reason_has_a_note_and_nothing_unknown_is_said_to_have_failed_or_worked():
+    wording = Wording()
+    for reason in [*Reason, *SessionReason]:
+        phrase = wording.phrase(reason)
+        assert phrase.note
+        if phrase.state is State.UNKNOWN:
+            assert phrase.speaks
+            assert "couldn't" not in phrase.say
+            assert "transferring you" not in phrase.say
+
+
+@on_fake_time
+async def test_every_sentence_and_note_can_be_replaced_or_silenced():
+    wording = Wording(say={Reason.RATE_LIMITED: "Später.", OK: None}, notes={Reason.RATE_LIMITED: "Warte."})
+    async with client_of(ending(Reason.RATE_LIMITED), wording=wording) as (client, _):
+        async with client.session(new_call_id()) as session:
+            caller = Caller()
+            answer = await session.transfer("support", say=caller.say)
+            assert caller.texts == ["Später."]
+            assert answer.for_model()["note"] == "Warte."
+        async with client.session(new_call_id()) as session:
+            caller = Caller()
+            answer = await session.transfer("support", say=caller.say)
+            assert caller.texts == []
+            assert not answer.ends_conversation, "the model says goodbye"
+
+
+@on_fake_time
+async def test_two_requests_at_once_are_one_transfer_with_one_answer_said_once():
+    async with (
+        client_of(ending(OK, after_seconds=1)) as (client, publisher),
+        client.session(new_call_id()) as session,
+    ):
+        caller = Caller()
+        first, second = await asyncio.gather(
+            session.transfer("support", say=caller.say), session.transfer("support", say=caller.say)
+        )
+        assert len(publisher.intents) == 1
+        assert (first.is_repeat, second.is_repeat) == (False, True)
+        assert first.outcome == second.outcome
+        assert second.ends_conversation
+        assert caller.texts == [GUIDE[OK].say]
+
+
+@on_fake_time
+async def test_the_same_request_on_the_next_turn_gets_the_first_answer():
+    async with client_of() as (client, publisher), client.session(new_call_id()) as session:
+        first = await session.transfer("support")
+        await asyncio.sleep(20)
+        again = await session.transfer("support")
+        assert again.is_repeat
+        assert again.outcome == first.outcome
+        assert len(publisher.intents) == 1
+
+
+@on_fake_time
+async def test_another_destination_meanwhile_or_just_after_is_told_that_one_is_in_progress():
+    async with (
+        client_of(ending(OK, after_seconds=1)) as (client, publisher),
+        client.session(new_call_id()) as session,
+    ):
+        caller = Caller()
+        first, second = await asyncio.gather(
+            session.transfer("support", say=caller.say), session.transfer("billing", say=caller.say)
+        )
+        third = await session.transfer("billing", say=caller.say)
+        assert first.state is State.SUBMITTED
+        assert second.reason is third.reason is Reason.TRANSFER_IN_PROGRESS
+        assert len(publisher.intents) == 1
+        assert caller.texts == [GUIDE[OK].say]
+
+
+@on_fake_time
+async def test_a_call_that_is_still_here_after_the_repeat_window_can_be_transferred_again():
+    async with client_of() as (client, publisher), client.session(new_call_id()) as session:
+        await session.transfer("support")
+        await asyncio.sleep(31)
+        assert (await session.transfer("billing")).state is State.SUBMITTED
+        assert len(publisher.intents) == 2
+
+
+@on_fake_time
+async def test_a_failed_transfer_may_be_asked_for_again_at_once():
+    async with (
+        client_of(ending(Reason.RATE_LIMITED)) as (client, publisher),
+        client.session(new_call_id()) as session,
+    ):
+        assert (await session.transfer("support")).phrase.may_retry
+        assert (await session.transfer("support")).state is State.SUBMITTED
+        assert len(publisher.intents) == 2
+
+
+@on_fake_time
+async def test_a_made_up_destination_is_refused_here_and_nothing_is_said_to_the_caller():
+    async with client_of() as (client, publisher), client.session(new_call_id()) as session:
+        caller = Caller()
+        for made_up in ("+12025550143", "sales", "", "agent:3d0b6a52-7c1e-4b8a-9f60-2a1f5e9c8d47"):
+            answer = await session.transfer(made_up, say=caller.say)
+            assert answer.reason is SessionReason.NO_SUCH_DESTINATION
+        assert caller.texts == []
+        assert publisher.intents == []
+
+
+@pytest.mark.parametrize("call_id", [None, "", "call-17"])
+def test_a_session_without_a_usable_call_id_says_so_when_it_is_asked_and_not_before(call_id):
+    async def check():
+        async with client_of() as (client, publisher), client.session(call_id) as session:
+            caller = Caller()
+            answer = await session.transfer("support", say=caller.say)
+            assert answer.reason is SessionReason.INVALID_REQUEST
+            assert len(caller.texts) == 1
+            assert publisher.intents == []
+
+    run_fast(check())
+
+
+@on_fake_time
+async def test_a_long_reason_is_cut_and_a_dirty_one_cleaned():
+    async with client_of() as (client, publisher), client.session(new_call_id()) as session:
+        answer = await session.transfer("support", reason="a\nb" * 400)
+        assert answer.state is State.SUBMITTED
+        assert len(publisher.intents[0].reason) <= 500
+        assert "\n" not in publisher.intents[0].reason
+
+
+@on_fake_time
+async def test_with_redis_down_the_caller_hears_the_apology():
+    async with client_of() as (client, publisher), client.session(new_call_id()) as session:
+        publisher.is_reachable = False
+        caller = Caller()
+        answer = await session.transfer("support", say=caller.say)
+        assert answer.reason is SessionReason.QUEUE_UNAVAILABLE
+        assert answer.phrase.may_retry
+        assert caller.texts == ["I'm sorry, I couldn't transfer you just now."]
+
+
+@on_fake_time
+async def test_a_request_that_redis_may_have_got_is_withdrawn_until_the_ledger_says_so():
+    lost = ending(OK, after_seconds=9, unsent_seconds=9, loses_answer=True)
+    async with client_of(lost) as (client, publisher), client.session(new_call_id()) as session:
+        caller = Caller()
+        answer = await session.transfer("support", say=caller.say)
+        assert answer.reason is SessionReason.QUEUE_SILENT
+        assert caller.texts == ["I'm sorry, I'm having trouble with the transfer. Please stay on the line."]
+        await asyncio.sleep(3)
+        assert not publisher.handles[0].was_cancelled
+        publisher.is_reachable = True
+        await asyncio.sleep(1)
+        assert publisher.handles[0].was_cancelled
+
+
+@on_fake_time
+async def test_the_same_request_again_keeps_the_one_that_redis_may_have_got():
+    lost = ending(OK, after_seconds=9, unsent_seconds=8, loses_answer=True)
+    async with client_of(lost) as (client, publisher), client.session(new_call_id()) as session:
+        await session.transfer("support")
+        await asyncio.sleep(2)
+        publisher.is_reachable = True
+        answer = await session.transfer("support")
+        assert answer.state is State.SUBMITTED
+        assert len(publisher.handles) == 1
+
+
+@on_fake_time
+async def test_whatever_the_frameworks_speech_raises_the_answer_comes_through():
+    async def broken(_):
+        raise RuntimeError("no pipeline")
+
+    async def stuck(_):
+        await asyncio.sleep(1000)
+
+    async with client_of() as (client, _):
+        for say in (broken, stuck):
+            async with client.session(new_call_id()) as session:
+                answer = await session.transfer("support", say=say)
+                assert answer.state is State.SUBMITTED
+                assert not answer.was_said
+
+
+@on_fake_time
+async def test_a_fault_of_our_own_becomes_an_answer_too():
+    async with client_of(ZeroDivisionError()) as (client, _), client.session(new_call_id()) as session:
+        answer = await session.transfer("support")
+        assert answer.reason is SessionReason.INTERNAL_ERROR
+        assert answer.for_model()
+
+
+@on_fake_time
+async def test_a_cancelled_request_leaves_the_transfer_running_and_the_next_one_joins_it():
+    async with (
+        client_of(ending(OK, after_seconds=3)) as (client, publisher),
+        client.session(new_call_id()) as session,
+    ):
+        caller = Caller()
+        cut_off = asyncio.create_task(session.transfer("support", say=caller.say))
+        await asyncio.sleep(1)
+        cut_off.cancel()
+        await asyncio.sleep(0.1)
+        answer = await session.transfer("support", say=caller.say)
+        assert answer.state is State.SUBMITTED
+        assert len(publisher.intents) == 1
+        assert caller.texts[-1] == GUIDE[OK].say
+
+
+@on_fake_time
+async def test_an_unknown_outcome_that_the_session_outlives_did_not_happen_and_is_tried_once_more():
+    async with (
+        client_of(ending(Reason.ANSWER_LOST, after_seconds=5)) as (client, publisher),
+        client.session(new_call_id()) as session,
+    ):
+        caller = Caller()
+        answer = await session.transfer("support", say=caller.say)
+        assert publisher.handles[0].reports == ["not_transferred"]
+        assert [handle.transfer_id for handle in publisher.handles][1] == answer.transfer_id
+        assert answer.outcome.hop == 2
+        assert caller.heard[-1] == (11.0, GUIDE[OK].say)
+
+
+@on_fake_time
+async def test_a_second_lost_answer_is_witnessed_too_but_not_tried_again():
+    lost = ending(Reason.ANSWER_LOST, after_seconds=5)
+    async with client_of(lost, lost) as (client, publisher), client.session(new_call_id()) as session:
+        caller = Caller()
+        answer = await session.transfer("support", say=caller.say)
+        assert answer.reason is Reason.NOT_TRANSFERRED
+        assert [handle.reports for handle in publisher.handles] == [["not_transferred"]] * 2
+        assert caller.texts[-1] == GUIDE[Reason.NOT_TRANSFERRED].say
+
+
+@on_fake_time
+async def test_without_the_retry_setting_the_evidence_is_given_and_the_caller_told():
+    lost = ending(Reason.ANSWER_LOST)
+    async with (
+        client_of(lost, witness_retry=False) as (client, publisher),
+        client.session(new_call_id()) as session,
+    ):
+        answer = await session.transfer("support")
+        assert answer.reason is Reason.NOT_TRANSFERRED
+        assert answer.phrase.may_retry
+        assert len(publisher.intents) == 1
+
+
+@on_fake_time
+async def test_one_setting_switches_all_evidence_off():
+    async with client_of(ending(Reason.ANSWER_LOST), witness=False) as (client, publisher):
+        async with client.session(new_call_id()) as session:
+            caller = Caller()
+            answer = await session.transfer("support", say=caller.say)
+            assert answer.reason is Reason.ANSWER_LOST
+            assert not answer.phrase.may_retry
+            assert "can't tell" in caller.texts[0]
+        await asyncio.sleep(60)
+        assert publisher.handles[0].reports == []
+        assert len(publisher.intents) == 1
+
+
+@on_fake_time
+async def test_evidence_that_the_ledger_does_not_take_repeats_nothing():
+    async with (
+        client_of(ending(Reason.ANSWER_LOST)) as (client, publisher),
+        client.session(new_call_id()) as session,
+    ):
+        asking = asyncio.create_task(session.transfer("support"))
+        await asyncio.sleep(1)
+        publisher.is_reachable = False
+        answer = await asking
+        assert answer.reason is SessionReason.OUTCOME_NOT_KNOWN
+        assert len(publisher.intents) == 1
+
+
+async def hang_up_during(session, caller, *, after_seconds):
+    """Let a session live so long with a transfer on its way; then cancel it, as a hang-up does."""
+
+    async def live():
+        async with session:
+            asking = asyncio.create_task(session.transfer("support", say=caller.say))
+            await asyncio.sleep(1000)
+            await asking
+
+    life = asyncio.create_task(live())
+    await asyncio.sleep(after_seconds)
+    hung_up_at = now()
+    life.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await life
+    return now() - hung_up_at
+
+
+@on_fake_time
+async def test_a_hang_up_before_the_request_was_sent_withdraws_it_and_nothing_more_is_said():
+    waiting = ending(OK, after_seconds=10, unsent_seconds=8)
+    async with client_of(waiting) as (client, publisher):
+        caller = Caller()
+        left_after = await hang_up_during(client.session(new_call_id()), caller, after_seconds=3)
+        assert publisher.handles[0].was_cancelled
+        assert left_after < 1
+        await asyncio.sleep(60)
+        assert len(caller.texts) == 1, "the holding line, before"
+        assert publisher.handles[0].reports == []
+
+
+@on_fake_time
+async def test_a_hang_up_after_the_request_was_sent_leaves_it_alone():
+    async with client_of(ending(OK, after_seconds=4)) as (client, publisher):
+        await hang_up_during(client.session(new_call_id()), Caller(), after_seconds=1)
+        await asyncio.sleep(60)
+        assert not publisher.handles[0].was_cancelled
+        assert publisher.handles[0].reports == []
+
+
+@pytest.mark.parametrize("ends_after_seconds", [1, 7])
+def test_a_session_that_ends_before_or_after_the_answer_is_lost_is_evidence_of_the_transfer(
+    ends_after_seconds,
+):
+    async def check():
+        async with client_of(ending(Reason.ANSWER_LOST, after_seconds=5)) as (client, publisher):
+            await hang_up_during(client.session(new_call_id()), Caller(), after_seconds=ends_after_seconds)
+            await asyncio.sleep(10)
+            assert publisher.handles[0].reports == ["transferred"]
+            assert (await publisher.handles[0].outcome()).reason is Reason.TRANSFER_CONFIRMED
+            assert len(publisher.intents) == 1
+
+    run_fast(check())
+
+
+@on_fake_time
+async def test_a_process_that_stops_is_no_evidence():
+    async with client_of(ending(Reason.ANSWER_LOST)) as (client, publisher):
+        await hang_up_during(client.session(new_call_id()), Caller(), after_seconds=1)
+    assert publisher.is_closed
+    await asyncio.sleep(60)
+    assert publisher.handles[0].reports == []
+
+
+@on_fake_time
+async def test_a_session_that_breaks_is_no_evidence():
+    async with client_of(ending(Reason.ANSWER_LOST)) as (client, publisher):
+        with contextlib.suppress(ZeroDivisionError):
+            async with client.session(new_call_id()) as session:
+                asking = asyncio.create_task(session.transfer("support"))
+                await asyncio.sleep(1)
+                raise ZeroDivisionError
+        assert (await asking).reason is SessionReason.SESSION_ENDED
+        await asyncio.sleep(60)
+        assert publisher.handles[0].reports == []
+
+
+@on_fake_time
+async def test_leaving_takes_a_second_at_most_and_the_withdrawal_goes_on_behind_it():
+    async with client_of(ending(OK, after_seconds=50, unsent_seconds=50)) as (client, publisher):
+        asyncio.get_running_loop().call_later(0.5, setattr, publisher, "is_reachable", False)
+        session = client.session(new_call_id())
+        assert await hang_up_during(session, Caller(), after_seconds=1) == pytest.approx(1)
+        await asyncio.sleep(5)
+        assert not publisher.handles[0].was_cancelled
+        publisher.is_reachable = True
+        await asyncio.sleep(1)
+        assert publisher.handles[0].was_cancelled
+
+
+@on_fake_time
+async def test_nothing_is_asked_for_once_a_session_has_ended():
+    async with client_of() as (client, publisher):
+        async with client.session(new_call_id()) as session:
+            pass
+        answer = await session.transfer("support")
+        assert answer.reason is SessionReason.SESSION_ENDED
+        assert publisher.intents == []
+
+
+@on_fake_time
+async def test_a_request_still_awaited_when_the_session_ends_gets_an_answer():
+    async with client_of(ending(OK, after_seconds=10)) as (client, _):
+        async with client.session(new_call_id()) as session:
+            asking = asyncio.create_task(session.transfer("support"))
+            await asyncio.sleep(1)
+        assert (await asking).reason is SessionReason.SESSION_ENDED
+
+
+@on_fake_time
+async def test_twenty_calls_at_once_each_ask_for_their_own():
+    async with client_of(*[ending(OK, after_seconds=1)] * 20) as (client, publisher):
+        call_ids = [new_call_id() for _ in range(20)]
+
+        async def live(call_id):
+            async with client.session(call_id) as session:
+                return await session.transfer("support")
+
+        answers = await asyncio.gather(*map(live, call_ids))
+        assert [answer.outcome.call_id for answer in answers] == call_ids
+        assert len(publisher.handles) == 20

@@ -27,7 +27,7 @@ from transfer_tasks.ledger.connection import connect
 from transfer_tasks.ledger.ledger import Ledger
 from transfer_tasks.outcome import Reason, State, TransferOutcome
 
-NOTHING = Recovered(requeued=0, given_up=0, expired=0, lost_workers=0)
+NOTHING = Recovered(requeued=0, given_up=0, expired=0, gone_workers=0)
 
 
 @pytest.fixture
@@ -539,7 +539,7 @@ def test_a_dead_workers_claim_is_queued_again_for_the_next_to_take(bench, claim)
     younger = bench.accept().transfer_id
     bench.client.rpop(bench.queue)  # what the dead worker had fetched
     bench.bury("w1")
-    assert bench.recover() == Recovered(requeued=1, given_up=0, expired=0, lost_workers=0)
+    assert bench.recover() == Recovered(requeued=1, given_up=0, expired=0, gone_workers=0)
     assert bench.queued() == [claim.transfer_id, younger]
     assert bench.record(claim.transfer_id).state is State.WAITING
     assert bench.index("waiting") == {claim.transfer_id, younger}
@@ -651,7 +651,7 @@ def test_a_dead_workers_late_claim_is_ended_instead_of_queued(bench):
     transfer_id = bench.accept(remaining_ms=30).transfer_id
     bench.claim(transfer_id)
     time.sleep(0.04)
-    assert bench.recover() == Recovered(requeued=0, given_up=0, expired=1, lost_workers=0)
+    assert bench.recover() == Recovered(requeued=0, given_up=0, expired=1, gone_workers=0)
     assert bench.record(transfer_id).state is State.EXPIRED
 
 
@@ -700,7 +700,7 @@ def test_a_fetched_message_is_left_alone_until_a_worker_is_lost(bench, waiting):
     time.sleep(0.005)
     assert bench.recover(lease_ms=1) == NOTHING
     bench.bury("w1")
-    assert bench.recover() == Recovered(requeued=1, given_up=0, expired=0, lost_workers=1)
+    assert bench.recover() == Recovered(requeued=1, given_up=0, expired=0, gone_workers=1)
     assert bench.queued() == [waiting]
     assert not bench.client.exists("unacked", "unacked_index")
     assert bench.audit(waiting)[-1]["why"] == "fetched_by_a_lost_worker"

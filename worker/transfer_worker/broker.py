@@ -1,4 +1,4 @@
-"""Celery's Redis transport with a guard at the door: poison never reaches kombu.
+"""Celery's way to Redis: with a guard at the door, and back quickly after an outage.
 
 In kombu 5.7.0 a queue element that is no JSON ends the worker, an undecodable body is put back and ends every
 restarted worker, and a missing delivery tag loses the message. So each element is looked at the moment it
@@ -13,6 +13,8 @@ import logging
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import redis
+from celery.app.amqp import AMQP
+from kombu import Connection
 from kombu.transport.redis import Channel, Transport
 
 from transfer_tasks.message import TASK_NAME
@@ -97,7 +99,26 @@ class GuardedChannel(Channel):
 
     Attributes:
         on_poison: Called with the element, why it can't be served, and its task id or an empty text.
+        do_restore: Off. When a connection breaks, kombu 5.7.0 would give the messages of running tasks back, to
+            be run twice at the same time; and where Redis is still away, it would end the worker in trying.
+            Recovery gives back what is really nobody's.
     """
+
+    do_restore = False
+
+    def basic_ack(self, delivery_tag: str, multiple: bool = False) -> None:
+        """Acknowledge; on a channel whose connection has gone, leave it to the outer net.
+
+        There kombu 5.7.0 raises AttributeError, which ends the worker. The message comes again after the
+        visibility timeout, and finds its transfer ended.
+        """
+        if self.connection is not None:
+            super().basic_ack(delivery_tag, multiple=multiple)
+
+    def basic_reject(self, delivery_tag: str, requeue: bool = False) -> None:
+        """Reject; on a channel whose connection has gone, leave it to the outer net."""
+        if self.connection is not None:
+            super().basic_reject(delivery_tag, requeue=requeue)
 
     on_poison: ClassVar[Callable[[bytes, str, str], None]] = staticmethod(_log_poison)
 
@@ -107,6 +128,27 @@ class GuardedChannel(Channel):
 
 
 class GuardedTransport(Transport):
-    """Set as Celery's `broker_transport`."""
+    """Set as Celery's `broker_transport`.
+
+    Attributes:
+        connection_errors: What Celery answers by connecting again. A Redis that refuses (read-only after a
+            failover, out of memory) is one to come back to; by default it ends the worker.
+    """
 
     Channel = GuardedChannel
+    connection_errors = (*Transport.connection_errors, redis.exceptions.ResponseError)
+
+
+class QuickConnection(Connection):
+    """Tries again soon. By default kombu 5.7.0 waits 2, 4, 6 … 30 s, with a caller on the line."""
+
+    def ensure_connection(self, *arguments: Any, **options: Any) -> Any:
+        """Connect, trying again after 0.1, 0.3, 0.5 s and so on every half second."""
+        quick = {"interval_start": 0.1, "interval_step": 0.2, "interval_max": 0.5}
+        return super().ensure_connection(*arguments, **{**quick, **options})
+
+
+class QuickAMQP(AMQP):
+    """Set as the Celery app's `amqp`."""
+
+    Connection = QuickConnection

@@ -97,8 +97,11 @@ def _configuration(settings: PublisherSettings) -> dict[str, Any]:
             # A worker killed while it holds this lock blocks the net for all: 300 s by default.
             "unacked_mutex_expire": 5,
             # kombu waits for ever by default.
-            "socket_connect_timeout": 2,
+            "socket_connect_timeout": 1,
+            "socket_timeout": 2,
             "socket_keepalive": True,
+            # A line that has gone silent is noticed after this and the second that BRPOP takes; 25 s by default.
+            "health_check_interval": 1,
         },
     }
 
@@ -108,7 +111,7 @@ def _build_app() -> Celery:
         settings = PublisherSettings.load()
     except SettingsError as error:
         _refuse_to_start(str(error))
-    app = Celery("transfer_worker", set_as_current=False)
+    app = Celery("transfer_worker", set_as_current=False, amqp="transfer_worker.broker:QuickAMQP")
     app.conf.update(_configuration(settings))
     return app
 

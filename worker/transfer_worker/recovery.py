@@ -84,7 +84,7 @@ class Recovery:
         self._thread.start()
 
     def stop(self) -> None:
-        """End, and say so in the ledger: this worker holds nothing any more."""
+        """End, and say so in the ledger, so that nobody has to wait for the end of our lease."""
         self._stop.set()
         self._thread.join(timeout=LEASE_SECONDS)
         try:
@@ -105,13 +105,13 @@ class Recovery:
         if self._is_away:
             self._log.info("redis.back")
             self._is_away = False
-        if done.requeued or done.given_up or done.expired or done.lost_workers:
+        if done.requeued or done.given_up or done.expired or done.gone_workers:
             self._log.info(
                 "recovery.swept",
                 requeued=done.requeued,
                 given_up=done.given_up,
                 expired=done.expired,
-                lost_workers=done.lost_workers,
+                gone_workers=done.gone_workers,
             )
 
     def _run(self) -> None:

@@ -119,7 +119,7 @@ class Recovered:
     requeued: int
     given_up: int
     expired: int
-    lost_workers: int
+    gone_workers: int
 
 
 def parse_outcome(text: str) -> TransferOutcome:
@@ -311,7 +311,7 @@ class LedgerCommands:
         return self._build("beat", (worker, lease_ms, about_json), lambda _: None)
 
     def retire(self, *, worker: str) -> Command[None]:
-        """Take a worker off the list: it holds nothing any more."""
+        """Say that a worker has stopped in good order."""
         return self._build("retire", (worker,), lambda _: None)
 
     def recover(

@@ -15,11 +15,11 @@
 -- ARGV[7] limit             how many transfers of each kind one sweep looks at
 -- ARGV[8] grace_ms          see above
 --
--- Reply: {requeued, given_up, expired, lost_workers}
+-- Reply: {requeued, given_up, expired, gone_workers}
 
 local interval_ms, lease_ms, queue = tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
 local attempt_bound_ms, limit, grace_ms = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
-local requeued, given_up, expired, lost_workers = 0, 0, 0, 0
+local requeued, given_up, expired, gone_workers = 0, 0, 0, 0
 
 local SWEEP = NS .. 'sweep'
 local past = redis.call('HMGET', SWEEP, 'last_ms', 'resumed_ms')
@@ -55,10 +55,13 @@ local function ring(bell)
   redis.call('RPUSH', queue, message)
   redis.call('HSET', record_key(bell.id), 'requeued_ms', int(NOW))
   audit(bell.id, 'transfer.requeued', cjson.encode({ why = bell.why, worker = bell.worker }))
+  count('requeued|' .. bell.why)
   requeued = requeued + 1
 end
 
 local function give_up(id, reason, worker)
+  count_attempt(reason)
+  count('given_up|' .. reason)
   finish(id, 'transfer.finished', { state = 'unknown', reason = reason, source = 'recovery', data = { worker = worker } })
   given_up = given_up + 1
 end
@@ -89,7 +92,7 @@ end
 for _, worker in ipairs(redis.call('ZRANGEBYSCORE', NS .. 'workers', '-inf', int(NOW - lease_ms))) do
   if not is_alive(worker) then
     redis.call('ZREM', NS .. 'workers', worker)
-    lost_workers = lost_workers + 1
+    gone_workers = gone_workers + 1
   end
 end
 
@@ -115,7 +118,7 @@ for _, id in ipairs(redis.call('ZRANGE', WAITING, 0, limit - 1)) do
     local rang_at = tonumber(r[3]) or accepted
     local is_fetched = redis.call('HEXISTS', 'unacked', id) == 1
     if is_fetched then
-      if lost_workers > 0 then requeue(id, 'fetched_by_a_lost_worker') end
+      if gone_workers > 0 then requeue(id, 'its_worker_has_gone') end
     elseif queued_since and accepted < queued_since and NOW - rang_at > lease_ms then
       requeue(id, 'message_lost')
     end
@@ -125,4 +128,4 @@ end
 table.sort(bells, function(one, other) return one.accepted > other.accepted end)
 for _, bell in ipairs(bells) do ring(bell) end
 
-return { requeued, given_up, expired, lost_workers }
+return { requeued, given_up, expired, gone_workers }

@@ -1,0 +1,154 @@
+"""Redis away, slow, silent, full: no ledger, no POST; back at work within seconds; nothing sent twice."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support import TO_CLIENT, TO_SERVER, FaultProxy, wait_until
+from support.house import House, make_intent
+from transfer_tasks.outcome import State
+from transfer_worker.sandbox import SandboxServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from support import ProcessSpawner, SpawnedProcess
+    from transfer_worker.embedded_redis import EmbeddedRedis
+
+SLOW_NUMBER = "+1 202 555 0101"
+"""The sandbox answers after two seconds."""
+
+BACK_SECONDS = 2.0
+"""From the moment Redis is back to the POST of a new transfer."""
+
+
+@pytest.fixture
+def house(private_redis: EmbeddedRedis, spawn: ProcessSpawner) -> Iterator[House]:
+    with SandboxServer() as sandbox:
+        yield House(redis_url=private_redis.url, sandbox=sandbox, spawn=spawn)
+
+
+def start_supervised(house: House, redis_url: str = "") -> SpawnedProcess:
+    worker = house.spawn(
+        [sys.executable, "-m", "transfer_worker", "worker", "-c", "4"],
+        env=house.worker_environment(redis_url=redis_url),
+        name="supervised",
+    )
+    worker.wait_for_output(r"ready\.", deadline_seconds=20)
+    return worker
+
+
+def submit_until_accepted(house: House, deadline_seconds: float = 5) -> float:
+    """Have a new transfer carried out; return the seconds from now to its POST."""
+    started = time.monotonic()
+    with house.publisher() as publisher:
+        outcome = publisher.submit(make_intent(expires_in_seconds=30)).outcome(timeout=deadline_seconds)
+    assert outcome.state is State.SUBMITTED
+    return time.monotonic() - started
+
+
+@pytest.mark.parametrize("seconds", [0.3, 3.0, pytest.param(20.0, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("busy", [False, True], ids=["idle", "busy"])
+def test_after_a_restart_of_redis_the_worker_is_back_within_two_seconds(
+    house: House, private_redis: EmbeddedRedis, seconds: float, busy: bool
+) -> None:
+    worker = start_supervised(house)
+    with house.publisher() as publisher:
+        intent = make_intent(SLOW_NUMBER, expires_in_seconds=60)
+        if busy:
+            publisher.submit(intent)
+            wait_until(lambda: house.sandbox.post_count(intent.call_id) == 1, message="the POST is out")
+        private_redis.kill()
+        time.sleep(seconds)  # the length of the outage is what is tested
+        private_redis.restart()
+
+        assert submit_until_accepted(house) < BACK_SECONDS
+
+        if busy:
+            outcome = publisher.handle(intent.transfer_id).outcome(timeout=15)
+            assert outcome.state in {State.SUBMITTED, State.UNKNOWN}
+            assert house.sandbox.post_count(intent.call_id) == 1
+    assert worker.is_running()
+
+
+def test_without_a_ledger_nothing_is_sent(house: House, private_redis: EmbeddedRedis) -> None:
+    start_supervised(house)
+    with house.publisher() as publisher:
+        handle = publisher.submit(make_intent(SLOW_NUMBER, expires_in_seconds=60))
+        assert handle.outcome(timeout=10).state is State.SUBMITTED
+        posts = len(house.sandbox.requests())
+        private_redis.pause()
+        time.sleep(3)  # longer than every timeout of the worker's Redis clients
+        assert len(house.sandbox.requests()) == posts
+        private_redis.resume()
+        assert submit_until_accepted(house) < BACK_SECONDS
+
+
+@pytest.mark.parametrize(
+    "fault", ["silent both ways", "answers lost", "cut", "half-open", "slow", "refused"]
+)
+def test_a_broken_line_between_worker_and_redis_heals(
+    house: House, private_redis: EmbeddedRedis, fault: str
+) -> None:
+    with FaultProxy.before(private_redis.url) as proxy:
+        worker = start_supervised(house, redis_url=proxy.url_for(private_redis.url))
+        match fault:
+            case "silent both ways":
+                proxy.hold(TO_SERVER)
+                proxy.hold(TO_CLIENT)
+            case "answers lost":
+                proxy.drop(TO_CLIENT)
+            case "cut":
+                proxy.cut()
+            case "half-open":
+                proxy.abandon_servers()
+            case "slow":
+                proxy.delay(0.3, TO_CLIENT)
+            case "refused":
+                proxy.refuse()
+                proxy.cut()
+        with house.publisher() as publisher:
+            intent = make_intent(expires_in_seconds=60)
+            handle = publisher.submit(intent)
+            time.sleep(4)  # the fault lasts longer than the lease
+            proxy.heal()
+
+            outcome = handle.outcome(timeout=20)
+
+        assert outcome.state in {State.SUBMITTED, State.UNKNOWN}
+        assert house.sandbox.post_count(intent.call_id) <= 1
+        if outcome.state is State.SUBMITTED:
+            assert house.sandbox.post_count(intent.call_id) == 1
+        submit_until_accepted(house, deadline_seconds=10)
+        assert worker.is_running()
+
+
+@pytest.mark.parametrize("setting", ["out of memory", "read-only"])
+def test_a_redis_that_refuses_writes_stops_everything_and_then_it_goes_on(
+    house: House, private_redis: EmbeddedRedis, setting: str
+) -> None:
+    worker = start_supervised(house)
+    client = house.ledger().client
+    with house.publisher() as publisher:
+        held = make_intent(SLOW_NUMBER, expires_in_seconds=60)
+        handle = publisher.submit(held)
+        wait_until(lambda: house.sandbox.post_count(held.call_id) == 1, message="the POST is out")
+        if setting == "out of memory":
+            client.config_set("maxmemory", "1")
+        else:
+            client.replicaof("127.0.0.1", "1")
+        time.sleep(3)  # longer than the request takes, and than the lease
+        assert len(house.sandbox.requests()) == 1
+        if setting == "out of memory":
+            client.config_set("maxmemory", "0")
+        else:
+            client.replicaof("NO", "ONE")
+
+        assert handle.outcome(timeout=10).state in {State.SUBMITTED, State.UNKNOWN}
+        assert house.sandbox.post_count(held.call_id) == 1
+        assert submit_until_accepted(house) < BACK_SECONDS
+    assert worker.is_running()

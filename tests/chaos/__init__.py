@@ -1,0 +1,12 @@
+"""Breaks a whole cluster on purpose, and judges what it did: `make chaos SEED=… MINUTES=…`.
+
+schedule   which fault when, drawn from a seed
+cluster    Redis, the sandbox, the workers, and a fault proxy on every line between them
+faults     carries the schedule out on the cluster, and keeps a log of it
+load       sessions that ask, ask twice, change their minds and cancel; they keep a log, too
+history    everything that four witnesses saw: the sessions, the ledger, the audit log, the sandbox
+auditor    holds the witnesses against each other; `excuses` knows when an `unknown` was honest
+report     the summary, and the timeline of each transfer at fault
+run        one run from start to verdict
+mutants    workers with one safeguard taken out: the auditor has to condemn them
+"""

@@ -1,0 +1,271 @@
+"""Holds the witnesses against each other. A finding names what was promised, and which transfer broke it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final
+
+from chaos.attempts import check_attempts
+from chaos.excuses import find_excuse, find_loss_excuse
+from chaos.history import Index, destination_of
+from transfer_tasks.outcome import State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from chaos.history import Ask, History, Line, Post
+    from transfer_tasks.ledger.record import TransferRecord
+
+SLACK_MS: Final = 300.0
+"""From the moment a worker last looks at the clock until the sandbox has read the request."""
+
+CELERY_LOSS_MS: Final = 30_000.0
+IDLE_MS: Final = 5000.0
+"""A claimed transfer whose worker is well does not wait longer for its first attempt."""
+
+NOT_MOVED: Final = frozenset({State.FAILED, State.REJECTED, State.EXPIRED, State.CANCELLED})
+BESIDE: Final = frozenset({"refused", "repeated", "quarantined"})
+"""Lines that tell of a message or of another request, not of this transfer's course."""
+
+INVARIANTS: Final = {
+    "ended": "every accepted intent ended, in one outcome",
+    "doubled": "at most one request per transfer was carried out by the platform",
+    "one_at_a_time": "nothing was sent for a call while another transfer of it was open or unknown",
+    "deadline": "nothing was sent after the deadline",
+    "cancelled": "nothing was sent after a successful cancel",
+    "truth": "nobody was told what the sandbox knows to be wrong",
+    "told": "everybody who waited was told",
+    "honest_unknown": "unknown only where an answer was really lost",
+    "agreement": "audit log, ledger and sandbox agree",
+    "order": "the audit lines of a transfer make a legal course",
+    "lines": "every audit line was written",
+    "repeats": "repeats and conflicts were recognised as what they were",
+    "idle": "no transfer was held by a healthy worker that did nothing with it",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One broken promise; `subject` is a transfer's id, or what else it is about."""
+
+    invariant: str
+    subject: str
+    text: str
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What the auditor found, and what it counted on the way."""
+
+    findings: list[Finding] = field(default_factory=list)
+    checked: Counter[str] = field(default_factory=Counter)
+    unknown_because: Counter[str] = field(default_factory=Counter)
+    celery_lost: int = 0
+
+
+class Auditor:
+    """Judges one history."""
+
+    def __init__(self, history: History) -> None:
+        self.history, self.index, self.verdict = history, Index(history), Verdict()
+
+    def judge(self) -> Verdict:
+        """Check every invariant."""
+        for record in self.history.records.values():
+            self._check_record(record)
+        for call_id, records in self.index.calls.items():
+            if call_id:
+                self._check_call(records)
+        for ask in self.history.asks:
+            self._check_ask(ask)
+        keys = {record.idempotency_key for record in self.history.records.values()}
+        for post in self.history.posts:
+            self._expect("agreement", post.key in keys, post.key, f"a POST under a key of no record: {post}")
+        written = {line.event_id for line in self.history.lines}
+        missing = self.history.stream_ids - written
+        self._expect(
+            "lines", not missing, "audit", f"{len(missing)} lines are missing: {sorted(missing)[:5]}"
+        )
+        return self.verdict
+
+    def _expect(self, invariant: str, holds: object, subject: str, text: str) -> None:
+        self.verdict.checked[invariant] += 1
+        if not holds:
+            self.verdict.findings.append(Finding(invariant, subject, text))
+
+    # --- one transfer
+
+    def _check_record(self, record: TransferRecord) -> None:
+        which = record.transfer_id
+        lines = [line for line in self.index.lines.get(which, []) if line.event not in BESIDE]
+        posts = self.index.posts_of(record)
+        finished = [line for line in lines if line.event == "finished"]
+        self._expect("ended", not record.state.is_open, which, f"is {record.state} at the end")
+        self._expect("ended", len(finished) == 1, which, f"has {len(finished)} lines `transfer.finished`")
+        moved = [post for post in posts if post.carried_out]
+        self._expect("doubled", len(moved) <= 1, which, f"was carried out {len(moved)} times")
+        for post in posts:
+            late_ms = post.at_ms - record.expires_at_ms
+            self._expect("deadline", late_ms <= SLACK_MS, which, f"was sent {late_ms:.0f} ms too late")
+        self._check_order(record, lines)
+        for line in lines:
+            if line.event in {"finished", "resolved"}:
+                self._check_word(record, line.fields.get("state", ""), line.at_ms, "the audit log says")
+        self._check_unknown(lines, posts)
+        self._check_idle(lines)
+        for text in check_attempts(record, lines, posts):
+            self._expect("agreement", False, which, text)
+        self.verdict.checked["agreement"] += 1
+
+    def _check_order(self, record: TransferRecord, lines: list[Line]) -> None:
+        which, state, attempt = record.transfer_id, "", 0
+        for line in lines:
+            follows = _COURSE.get((state, line.event))
+            self._expect("order", follows, which, f"`{line.event}` after {state or 'nothing'}")
+            if line.event == "attempt_started":
+                attempt += 1
+                self._expect("order", line.attempt == attempt, which, f"attempt {line.attempt} as {attempt}.")
+            state = follows or state
+            if line.event in {"finished", "resolved"}:
+                is_resolvable = "unknown" in {line.fields.get("state"), line.fields.get("previous_state")}
+                state = "resolvable" if is_resolvable else "ended"
+                if line.event == "finished" and line.fields.get("state") in {"submitted", "unknown"}:
+                    self._expect(
+                        "order",
+                        follows == "ended" and _was_sending(lines, line),
+                        which,
+                        f"{line.fields['state']} without an attempt under way",
+                    )
+
+    def _check_word(self, record: TransferRecord, state: str, at_ms: float, who: str) -> None:
+        """Hold what somebody was told against what the sandbox did."""
+        moved = [post for post in self.index.posts_of(record) if post.carried_out]
+        which = record.transfer_id
+        if state == State.SUBMITTED:
+            said = [p for p in moved if p.status == 200 and p.behaviour.partition(":")[0] in {"ok", "slow"}]
+            knew = any(post.at_ms <= at_ms + SLACK_MS for post in said)
+            self._expect("truth", knew, which, f"{who} submitted; the sandbox never said so")
+        elif state in NOT_MOVED:
+            self._expect("truth", not moved, which, f"{who} {state}; the sandbox carried it out")
+        if state == State.CANCELLED:
+            after = [post for post in self.index.posts_of(record) if post.at_ms > at_ms + 5]
+            self._expect("cancelled", not after, which, "was sent after it was cancelled")
+
+    def _check_unknown(self, lines: list[Line], posts: list[Post]) -> None:
+        begun_ms = 0.0
+        for line in lines:
+            if line.event == "attempt_started":
+                begun_ms = line.at_ms
+            elif line.event == "finished" and line.fields.get("state") == State.UNKNOWN:
+                excuse = find_excuse(self.history, line, begun_ms, posts)
+                reason = line.fields.get("reason")
+                self._expect("honest_unknown", excuse, line.transfer_id, f"{reason} without a cause")
+                self.verdict.unknown_because[excuse or "nothing we know of"] += 1
+
+    def _check_idle(self, lines: list[Line]) -> None:
+        """A claim that nobody acts upon is a transfer lost to a healthy worker."""
+        for line, following in pairwise(lines):
+            if line.event != "claimed":
+                continue
+            self.verdict.checked["idle"] += 1
+            if following.at_ms - line.at_ms < IDLE_MS:
+                continue
+            slot = self.history.slot_of(line.worker)
+            since_ms = following.at_ms - IDLE_MS
+            troubled = [
+                fault
+                for fault in self.history.faults_between(since_ms, following.at_ms)
+                if fault.target in {slot, "redis", "platform", "machine"}
+            ]
+            waited = (following.at_ms - line.at_ms) / 1000
+            self._expect(
+                "idle", troubled, line.transfer_id, f"was held for {waited:.1f} s by {slot}, which was well"
+            )
+
+    # --- one call
+
+    def _check_call(self, records: list[TransferRecord]) -> None:
+        for record, heir in pairwise(records):
+            which, since_ms = heir.transfer_id, heir.accepted_at_ms
+            endings = [
+                line
+                for line in self.index.lines.get(record.transfer_id, [])
+                if line.event in {"finished", "resolved"} and line.at_ms <= since_ms
+            ]
+            state = endings[-1].fields.get("state") if endings else "open"
+            self._expect(
+                "one_at_a_time",
+                state not in {"open", "unknown"},
+                which,
+                f"was accepted while {record.transfer_id} was {state}",
+            )
+            stale = [post for post in self.index.posts_of(record) if post.at_ms > since_ms + 5]
+            self._expect("one_at_a_time", not stale, record.transfer_id, f"was sent after {which}")
+
+    # --- one ask
+
+    def _check_ask(self, ask: Ask) -> None:
+        record = self.history.records.get(ask.transfer_id)
+        match ask.action, ask.reply:
+            case "submit", "accepted":
+                self._expect("ended", record, ask.transfer_id, "was accepted and has no record")
+            case "submit", "repeat" | "in_progress" | "conflict":
+                self._check_standing_back(ask)
+            case "celery", "sent" if record is None:
+                excuse = find_loss_excuse(self.history, ask.at_ms, CELERY_LOSS_MS)
+                self._expect("ended", excuse, ask.transfer_id, "was sent over Celery and never seen again")
+                self.verdict.celery_lost += 1
+            case "cancel", "cancelled":
+                is_cancelled = record is not None and record.state is State.CANCELLED
+                self._expect("cancelled", is_cancelled, ask.transfer_id, "was cancelled, and is not")
+                if record is not None:
+                    self._check_word(record, State.CANCELLED, ask.answered_ms, "a session heard")
+            case "outcome", "timeout" | "not_found":
+                # Who asks before anything was accepted hears so; `about` is the state that was seen last.
+                was_there = record is not None and record.accepted_at_ms < ask.at_ms
+                self._expect("told", not was_there, ask.transfer_id, f"waited in vain ({ask.about})")
+            case "outcome", state:
+                self._expect("told", record, ask.transfer_id, "has an outcome and no record")
+                if record is not None:
+                    self._check_word(record, state, ask.answered_ms, "a session heard")
+
+    def _check_standing_back(self, ask: Ask) -> None:
+        other = self.history.records.get(ask.about)
+        if other is None:
+            self._expect("repeats", False, ask.transfer_id, f"{ask.reply}: {ask.about} has no record")
+            return
+        is_same = other.call_id == ask.call_id and destination_of(other) == ask.to
+        self._expect(
+            "repeats",
+            other.call_id == ask.call_id and is_same == (ask.reply == "repeat"),
+            ask.transfer_id,
+            f"{ask.reply} of {ask.about}, which has the {'same' if is_same else 'other'} destination",
+        )
+
+
+def _was_sending(lines: list[Line], ending: Line) -> bool:
+    before = lines[: lines.index(ending)]
+    return bool(before) and before[-1].event == "attempt_started"
+
+
+def find_doubled(posts: list[Post]) -> Iterator[str]:
+    """Yield the keys under which the platform carried out more than one request."""
+    moved = Counter(post.key for post in posts if post.carried_out)
+    yield from (key for key, count in moved.items() if count > 1)
+
+
+_COURSE: Final = {
+    ("", "accepted"): "waiting",
+    ("", "finished"): "ended",  # refused before it was accepted
+    ("waiting", "claimed"): "claimed",
+    ("waiting", "requeued"): "waiting",
+    ("waiting", "finished"): "ended",
+    ("claimed", "attempt_started"): "sending",
+    ("claimed", "requeued"): "waiting",
+    ("claimed", "finished"): "ended",
+    ("sending", "retry_scheduled"): "claimed",
+    ("sending", "finished"): "ended",
+    ("resolvable", "resolved"): "ended",
+}

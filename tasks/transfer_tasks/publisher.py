@@ -94,7 +94,7 @@ class AsyncTransferPublisher:
             transfer_id=accepted.transfer_id,
             idempotency_key=accepted.idempotency_key,
             hop=accepted.hop,
-            is_repeat=accepted.verdict != "accepted",
+            is_repeat=accepted.verdict == "repeat",
         )
 
     def _accept(self, intent: TransferIntent) -> Command[Any]:
@@ -194,7 +194,7 @@ class AsyncTransferHandle:
         transfer_id: The transfer's id; the same in the audit log and in Flower.
         idempotency_key: What makes it the same transfer; sent to the platform, too.
         hop: The how-many-eth transfer of its call this is, from 1.
-        is_repeat: Whether an earlier request stands behind this handle.
+        is_repeat: Whether another, earlier intent stands behind this handle.
     """
 
     publisher: AsyncTransferPublisher
@@ -355,7 +355,7 @@ class TransferHandle:
 
     @property
     def is_repeat(self) -> bool:
-        """Whether an earlier request stands behind this handle."""
+        """Whether another, earlier intent stands behind this handle."""
         return self.inner.is_repeat
 
     def outcome(self, timeout: float | None = None) -> TransferOutcome:

@@ -41,6 +41,12 @@ T = TypeVar("T")
 LOOK_SECONDS: Final = 1.0
 """How often a waiting handle looks at the record, in case a notification was missed."""
 
+UNREAD_PATIENCE_SECONDS: Final = 30.0
+"""How long a wait without a limit of its own goes on while not even the deadline can be read."""
+
+LEAST_LOOK_SECONDS: Final = 0.1
+"""What a look at the record gets when the caller's patience is over, or was none."""
+
 ENDING_MARGIN_SECONDS: Final = 15.0
 """How long after its deadline a transfer that was sent in time may still take to end."""
 
@@ -136,12 +142,16 @@ class AsyncTransferPublisher:
         """Wait for a transfer's outcome: see `AsyncTransferHandle.outcome`."""
         started = time.monotonic()
         state = "unread"
+        give_up_at = started + (UNREAD_PATIENCE_SECONDS if timeout is None else timeout)
+        budget_seconds = self.settings.publish_budget_seconds
+        look = self.ledger.commands.expire(transfer_id, source="publisher")
         async with self._replies.expect(transfer_id) as notification:
-            await self._replies.ready(within_seconds=min(LOOK_SECONDS, timeout or LOOK_SECONDS))
+            await self._replies.ready(within_seconds=min(LOOK_SECONDS, give_up_at - started))
             while True:
                 patience = LOOK_SECONDS
+                time_left = max(give_up_at - time.monotonic(), LEAST_LOOK_SECONDS)
                 try:
-                    seen = await self.run(self.ledger.commands.expire(transfer_id, source="publisher"))
+                    seen = await self.ledger.run(look, budget_seconds=min(budget_seconds, time_left))
                 except LedgerUnavailable:
                     state = "unreadable (Redis does not answer)"
                 else:
@@ -155,12 +165,11 @@ class AsyncTransferPublisher:
                             patience = _next_look_seconds(remaining_ms)
                             if timeout is None:
                                 timeout = max(0.0, remaining_ms / 1000) + ENDING_MARGIN_SECONDS
-                waited = time.monotonic() - started
-                if timeout is not None and waited >= timeout:
-                    raise OutcomeTimeout(transfer_id=transfer_id, state=state, waited_seconds=waited)
-                if timeout is not None:
-                    patience = min(patience, timeout - waited)
-                done, _ = await asyncio.wait({notification}, timeout=patience)
+                                give_up_at = time.monotonic() + timeout
+                now = time.monotonic()
+                if now >= give_up_at:
+                    raise OutcomeTimeout(transfer_id=transfer_id, state=state, waited_seconds=now - started)
+                done, _ = await asyncio.wait({notification}, timeout=min(patience, give_up_at - now))
                 if done:
                     return notification.result()
 
@@ -207,7 +216,8 @@ class AsyncTransferHandle:
         """Wait until it is known how the transfer ended.
 
         Args:
-            timeout: In seconds; by default until the deadline and 15 s more, when every ending is due.
+            timeout: In seconds; by default until the deadline and 15 s more, when every ending is due. While
+                Redis does not answer at all, 30 s.
 
         Raises:
             OutcomeTimeout: It is not known yet; the transfer goes on.

@@ -7,7 +7,7 @@ import json
 import threading
 import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from os import getpid
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -287,6 +287,9 @@ class TransferPublisher:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._inner: AsyncTransferPublisher | None = None
+        # A forked child must neither use nor collect what it got from its parent: closing a connection there
+        # would take it out of the parent's epoll set, which both share.
+        self._inherited: list[tuple[AsyncTransferPublisher | None, asyncio.AbstractEventLoop | None]] = []
 
     def submit(self, intent: TransferIntent) -> TransferHandle:
         """Put an intent on the queue: see `AsyncTransferPublisher.submit`."""
@@ -297,10 +300,13 @@ class TransferPublisher:
         """Return a handle on a transfer that was submitted before, here or elsewhere."""
         return TransferHandle(publisher=self, inner=self._start().handle(transfer_id))
 
+    def localize(self, handle: AsyncTransferHandle) -> AsyncTransferHandle:
+        """Return the handle with this process's own connections; it may come from before a fork."""
+        return replace(handle, publisher=self._start())
+
     def wait_for(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine of the inner publisher; an interrupt (Ctrl-C) cancels it."""
-        self._start()
-        assert self._loop is not None  # noqa: S101 - _start has just set it
+        assert self._loop is not None  # noqa: S101 - whoever made the coroutine has started it
         future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
         try:
             return future.result()
@@ -309,8 +315,12 @@ class TransferPublisher:
             raise
 
     def _start(self) -> AsyncTransferPublisher:
+        if self._owner_process_id not in {0, getpid()}:
+            self._lock = threading.Lock()  # the parent's may have been held at the moment of the fork
+            self._inherited.append((self._inner, self._loop))
+            self._inner, self._owner_process_id = None, 0
         with self._lock:
-            if self._inner is None or self._owner_process_id != getpid():
+            if self._inner is None:
                 self._owner_process_id = getpid()
                 self._loop = asyncio.new_event_loop()
                 self._thread = threading.Thread(
@@ -368,18 +378,21 @@ class TransferHandle:
         """Whether another, earlier intent stands behind this handle."""
         return self.inner.is_repeat
 
+    def _here(self) -> AsyncTransferHandle:
+        return self.publisher.localize(self.inner)
+
     def outcome(self, timeout: float | None = None) -> TransferOutcome:
         """Wait until it is known how the transfer ended: see `AsyncTransferHandle.outcome`."""
-        return self.publisher.wait_for(self.inner.outcome(timeout))
+        return self.publisher.wait_for(self._here().outcome(timeout))
 
     def cancel(self, *, detail: str = "") -> bool:
         """Withdraw the transfer if it has not been sent: see `AsyncTransferHandle.cancel`."""
-        return self.publisher.wait_for(self.inner.cancel(detail=detail))
+        return self.publisher.wait_for(self._here().cancel(detail=detail))
 
     def report_transferred(self, *, detail: str = "") -> TransferOutcome | None:
         """Settle an `unknown` as carried out: see `AsyncTransferHandle.report_transferred`."""
-        return self.publisher.wait_for(self.inner.report_transferred(detail=detail))
+        return self.publisher.wait_for(self._here().report_transferred(detail=detail))
 
     def report_not_transferred(self, *, detail: str = "") -> TransferOutcome | None:
         """Settle an `unknown` as not carried out: see `AsyncTransferHandle.report_not_transferred`."""
-        return self.publisher.wait_for(self.inner.report_not_transferred(detail=detail))
+        return self.publisher.wait_for(self._here().report_not_transferred(detail=detail))

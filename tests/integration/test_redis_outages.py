@@ -5,19 +5,22 @@ from __future__ import annotations
 import sys
 import time
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import pytest
+import redis
 
 from support import TO_CLIENT, TO_SERVER, FaultProxy, wait_until
 from support.house import House, make_intent
+from transfer_tasks.errors import TransferNotFound
 from transfer_tasks.outcome import State
+from transfer_worker.embedded_redis import EmbeddedRedis
 from transfer_worker.sandbox import SandboxServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from support import ProcessSpawner, SpawnedProcess
-    from transfer_worker.embedded_redis import EmbeddedRedis
 
 SLOW_NUMBER = "+1 202 555 0101"
 """The sandbox answers after two seconds."""
@@ -88,9 +91,7 @@ def test_without_a_ledger_nothing_is_sent(house: House, private_redis: EmbeddedR
         assert submit_until_accepted(house) < BACK_SECONDS
 
 
-@pytest.mark.parametrize(
-    "fault", ["silent both ways", "answers lost", "cut", "half-open", "slow", "refused"]
-)
+@pytest.mark.parametrize("fault", ["silent both ways", "answers lost", "cut", "half-open", "slow", "refused"])
 def test_a_broken_line_between_worker_and_redis_heals(
     house: House, private_redis: EmbeddedRedis, fault: str
 ) -> None:
@@ -151,4 +152,53 @@ def test_a_redis_that_refuses_writes_stops_everything_and_then_it_goes_on(
         assert handle.outcome(timeout=10).state in {State.SUBMITTED, State.UNKNOWN}
         assert house.sandbox.post_count(held.call_id) == 1
         assert submit_until_accepted(house) < BACK_SECONDS
+    assert worker.is_running()
+
+
+def test_after_the_promotion_of_a_replica_the_worker_goes_on_there(
+    house: House, private_redis: EmbeddedRedis
+) -> None:
+    with EmbeddedRedis() as other, FaultProxy.before(private_redis.url) as proxy:
+        password = urlsplit(private_redis.url).password or ""
+        replica = redis.Redis.from_url(other.url)
+        replica.config_set("masterauth", password)
+        replica.replicaof("127.0.0.1", private_redis.port)
+        wait_until(
+            lambda: replica.info("replication")["master_link_status"] == "up",
+            10,
+            message="the replica follows",
+        )
+        replica.config_set("requirepass", password)
+        start_supervised(house, redis_url=proxy.url_for(private_redis.url))
+        with house.publisher(redis_url=proxy.url_for(private_redis.url)) as publisher:
+            held = make_intent(SLOW_NUMBER, expires_in_seconds=60)
+            handle = publisher.submit(held)
+            wait_until(lambda: house.sandbox.post_count(held.call_id) == 1, message="the POST is out")
+            private_redis.kill()
+            redis.Redis(port=other.port, password=password).replicaof("NO", "ONE")
+            proxy.retarget(("127.0.0.1", other.port))
+            proxy.cut()
+
+            assert publisher.submit(make_intent()).outcome(timeout=5).state is State.SUBMITTED
+            assert handle.outcome(timeout=10).state in {State.SUBMITTED, State.UNKNOWN}
+            assert house.sandbox.post_count(held.call_id) == 1
+
+
+def test_a_redis_that_forgot_everything_is_told_truthfully(
+    house: House, private_redis: EmbeddedRedis
+) -> None:
+    worker = start_supervised(house)
+    with house.publisher() as publisher:
+        held = make_intent(SLOW_NUMBER, expires_in_seconds=60)
+        handle = publisher.submit(held)
+        wait_until(lambda: house.sandbox.post_count(held.call_id) == 1, message="the POST is out")
+        private_redis.kill()
+        for file in private_redis.data_dir.glob("appendonly*"):
+            file.unlink()
+        private_redis.restart()
+
+        with pytest.raises(TransferNotFound):
+            handle.outcome(timeout=10)
+        assert submit_until_accepted(house) < BACK_SECONDS
+        assert house.sandbox.post_count(held.call_id) == 1
     assert worker.is_running()

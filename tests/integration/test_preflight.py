@@ -1,0 +1,65 @@
+"""A worker that must not start does not, and says why, with the mend."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support.house import House
+from transfer_worker.sandbox import SandboxServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from support import ProcessSpawner
+    from transfer_worker.embedded_redis import EmbeddedRedis
+
+COMMANDS = {
+    "call-transfer": ["-m", "transfer_worker", "worker"],
+    "celery": ["-m", "celery", "-A", "transfer_worker", "worker"],
+}
+
+
+@pytest.fixture
+def house(private_redis: EmbeddedRedis, spawn: ProcessSpawner) -> Iterator[House]:
+    with SandboxServer() as sandbox:
+        yield House(redis_url=private_redis.url, sandbox=sandbox, spawn=spawn)
+
+
+@pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
+def test_a_redis_that_evicts_stops_the_start_with_exit_code_2(house: House, command: list[str]) -> None:
+    house.ledger().client.config_set("maxmemory-policy", "allkeys-lru")
+
+    worker = house.spawn([sys.executable, *command], env=house.worker_environment())
+
+    assert worker.wait(15) == 2
+    assert "CONFIG SET maxmemory-policy noeviction" in worker.output()
+    assert "Traceback" not in worker.output()
+
+
+@pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
+def test_wrong_settings_stop_the_start_with_every_problem_listed(house: House, command: list[str]) -> None:
+    wrong = {
+        "PIOPIY_TOKEN": "",
+        "TRANSFER_CONCURRENCY": "0",
+        "TRANSFER_ALLOW_UNLISTED": "?",
+        "TRANSFER_MAX_ATTEMPTS": "x",
+    }
+
+    worker = house.spawn([sys.executable, *command], env=house.worker_environment() | wrong)
+
+    assert worker.wait(15) == 2
+    for name in wrong:
+        assert name in worker.output()
+    assert "Traceback" not in worker.output()
+
+
+def test_missing_persistence_is_told_and_does_not_stop_the_start(house: House) -> None:
+    house.ledger().client.config_set("appendonly", "no")
+
+    worker = house.start_worker()
+
+    assert "preflight.warning" in worker.output()
+    assert "CONFIG SET appendonly yes" in worker.output()

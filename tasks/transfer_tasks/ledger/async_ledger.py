@@ -43,16 +43,18 @@ class AsyncLedger:
         """
         trial = _Trial()
         try:
-            async with asyncio.timeout(budget_seconds):
-                return command.parse(await self._persist(command, trial))
+            async with asyncio.timeout(budget_seconds) as limit:
+                return command.parse(await self._persist(command, trial, limit))
         except TimeoutError as error:
             cause = trial.cause or f"no answer within {budget_seconds:g} s"
             raise LedgerUnavailable(cause, may_have_happened=trial.is_unanswered) from error
 
-    async def _persist(self, command: Command[Any], trial: _Trial) -> Any:
-        while True:
+    async def _persist(self, command: Command[Any], trial: _Trial, limit: asyncio.Timeout) -> Any:
+        # The limit cancels us once, and redis-py 8.1 writes through `asyncio.wait_for`, which in Python 3.11
+        # loses a cancellation that comes when the write is just done. So we look ourselves, too.
+        while not limit.expired():
             try:
-                return await self._try_once(command, trial)
+                return await self._try_once(command, trial, limit)
             except BusyLoadingError as error:
                 trial.cause, trial.is_sent = f"Redis is loading its data: {error}", False
             except ResponseError as error:
@@ -63,8 +65,9 @@ class AsyncLedger:
             trial.lost_answers += trial.is_sent
             trial.is_sent = False
             await asyncio.sleep(PAUSE_SECONDS)
+        raise TimeoutError
 
-    async def _try_once(self, command: Command[Any], trial: _Trial) -> Any:
+    async def _try_once(self, command: Command[Any], trial: _Trial, limit: asyncio.Timeout) -> Any:
         script, pool = command.script, self.client.connection_pool
         # The connection is taken by hand, because only so it is known whether the step was sent.
         connection = await pool.get_connection()  # type: ignore[no-untyped-call]
@@ -72,6 +75,9 @@ class AsyncLedger:
             trial.is_sent = True
             try:
                 await connection.send_command("EVALSHA", script.sha, 0, *command.arguments)
+                if limit.expired():
+                    await connection.disconnect(nowait=True)  # or the next step would read our answer
+                    raise TimeoutError
                 reply = await connection.read_response()
             except NoScriptError:
                 await connection.send_command("EVAL", script.source, 0, *command.arguments)

@@ -1,4 +1,4 @@
-"""The publisher with a real Redis in good and bad hours: a hard time budget, and the truth about the queue."""
+"""The publisher with a real Redis in good and bad hours: a hard time budget, and the truth of the queue."""
 
 from __future__ import annotations
 

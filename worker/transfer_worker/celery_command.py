@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from transfer_worker.lifeline import stop_with_parent
+from transfer_worker.lifeline import die_with_parent
 
 
 def main() -> None:
-    """Run the `celery` command with this process's arguments; stop when the parent is gone."""
-    stop_with_parent()
+    """Run the `celery` command with this process's arguments; die with the parent."""
+    die_with_parent()
     from celery.__main__ import main as run_celery
 
     run_celery()

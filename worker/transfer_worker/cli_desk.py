@@ -27,7 +27,7 @@ def send(
     reason: Annotated[str | None, typer.Option(help="What the caller wants, for people to read.")] = None,
     requested_by: Annotated[str, typer.Option(help="Who asks, for people to read.")] = "call-transfer send",
     expires_in: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="Nobody may send after that.  [default: 15]")
+        float | None, typer.Option(metavar="SECONDS", show_default="15", help="Nobody may send after that.")
     ] = None,
     idempotency_key: Annotated[
         str | None, typer.Option(help="A key of your own, to recognise repeats by.")
@@ -40,22 +40,28 @@ def send(
     timeout: Annotated[
         float | None,
         typer.Option(
-            metavar="SECONDS", min=0, help="Wait so long.  [default: until the deadline, and 15 s more]"
+            metavar="SECONDS",
+            min=0,
+            show_default="until the deadline, and 15 s more",
+            help="Wait so long.",
         ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Ask for a call to be moved, and say how that ended.
 
-    call-transfer send --call-id 7f1c… --to support --reason "invoice is wrong"
+    Examples:
+      call-transfer send --call-id UUID --to support --reason "the invoice is wrong"
+      call-transfer send --call-id UUID --to "+1 202-555-0143" --caller-id "+1 202-555-0100"
+      call-transfer send --call-id UUID --pipeline pipeline.json --no-wait --json
 
-    call-transfer send --call-id 7f1c… --to "+1 202-555-0143" --caller-id "+1 202-555-0100" --no-wait
-
-    call-transfer send --call-id 7f1c… --pipeline pipeline.json --json
-
-    Exit codes: 0 submitted (with --no-wait: accepted); 1 ended in anything else, or another transfer of the
-    call stands in the way; 2 wrong option, request or settings: nothing is queued; 3 Redis can't be used: the
-    same command again is safe; 4 not known yet, it goes on; 130 Ctrl-C while waiting, it goes on.
+    Exit codes:
+      0    submitted: Piopiy accepted the request (with --no-wait: it is queued)
+      1    ended in anything else, or another transfer of the call stands in the way
+      2    a wrong option, request or setting; nothing is queued
+      3    Redis can't be used; the same command again is safe
+      4    not known yet within --timeout; the transfer goes on
+      130  Ctrl-C while waiting; the transfer goes on
     """
     with expected_errors(as_json=as_json):
         from transfer_tasks.publisher import TransferPublisher
@@ -82,7 +88,14 @@ def send(
                 if as_json:
                     print_json(answer)
                 return
-            outcome = handle.outcome(timeout)
+            try:
+                outcome = handle.outcome(timeout)
+            except KeyboardInterrupt:
+                typer.echo(
+                    f"call-transfer: the transfer goes on. See: call-transfer show {handle.transfer_id}",
+                    err=True,
+                )
+                raise
         if as_json:
             print_json({**answer, "outcome": sending.describe_outcome(outcome)})
         else:
@@ -98,7 +111,11 @@ def show(
 
     Numbers are masked.
 
-    Exit codes: 0 found; 1 nothing on record; 2 the settings are wrong; 3 Redis can't be used.
+    Exit codes:
+      0  found
+      1  nothing is on record
+      2  the settings are wrong; all problems are listed
+      3  Redis can't be used
     """
     with expected_errors(as_json=as_json):
         from transfer_tasks.ledger.connection import connect
@@ -132,8 +149,10 @@ def show(
 def doctor(as_json: AsJson = False) -> None:
     """Look at everything that a worker needs before it starts, and say what to do about what is wrong.
 
-    Exit codes: 0 a worker can start (warnings are shown); 1 it can't; 2 the settings are wrong: all problems
-    are listed.
+    Exit codes:
+      0  a worker can work, warnings or not
+      1  it can't: there is a problem
+      2  the settings are wrong; all problems are listed
     """
     with expected_errors(as_json=as_json):
         from transfer_tasks.ledger.connection import connect

@@ -37,13 +37,16 @@ def worker(
             "-c",
             min=1,
             max=256,
-            help="Transfers at a time.  [default: TRANSFER_CONCURRENCY, or 8]",
+            show_default="TRANSFER_CONCURRENCY, or 8",
+            help="Transfers at a time.",
         ),
     ] = None,
     log_level: Annotated[
         LogLevel | None,
         typer.Option(
-            case_sensitive=False, help="Lowest level that is logged.  [default: TRANSFER_LOG_LEVEL, or INFO]"
+            case_sensitive=False,
+            show_default="TRANSFER_LOG_LEVEL, or INFO",
+            help="Lowest level that is logged.",
         ),
     ] = None,
 ) -> None:
@@ -51,13 +54,16 @@ def worker(
 
     SIGTERM or Ctrl-C lets transfers in flight finish; a second one ends at once.
 
-    Exit codes: 0 stopped in good order; 1 ended by a second signal; 2 the settings are wrong.
+    Exit codes:
+      0  stopped in good order
+      1  ended by a second signal
+      2  the settings are wrong; all problems are listed
     """
     with expected_errors():
-        from transfer_worker.lifeline import stop_with_parent
+        from transfer_worker.lifeline import die_with_parent
         from transfer_worker.supervisor import supervise_worker
 
-        stop_with_parent()
+        die_with_parent()
         raise typer.Exit(supervise_worker(concurrency=concurrency, log_level=log_level and log_level.value))
 
 
@@ -74,8 +80,11 @@ def sandbox(
     """Stand in for the Piopiy API, on this machine: judge, misbehave as told, write everything down.
 
     For the worker:  PIOPIY_API_URL=http://127.0.0.1:8900/v3 PIOPIY_TOKEN=sandbox-token
+    What it saw:     curl http://127.0.0.1:8900/_sandbox/requests
 
-    What it saw:  curl http://127.0.0.1:8900/_sandbox/requests
+    Exit codes:
+      0  ended by Ctrl-C or SIGTERM
+      1  it can't listen there, or not write the file
     """
     with expected_errors():
         from transfer_worker.sandbox import run
@@ -99,7 +108,11 @@ def demo(as_json: AsJson = False) -> None:
 
     Starts a Redis, a sandbox and a worker of its own, needs no account, and leaves nothing behind.
 
-    Exit codes: 0 all ended as they must; 1 something did not; 3 no Redis to be had; 130 Ctrl-C.
+    Exit codes:
+      0    all ended as they must
+      1    something did not, or the worker did not start
+      3    no redis-server is to be had
+      130  Ctrl-C
     """
     with expected_errors(as_json=as_json), stop_signals_raise():
         from transfer_worker.audit_text import describe_line
@@ -130,10 +143,15 @@ def up(
 ) -> None:
     """Keep Redis, a worker and Flower running on this machine, and show transfers as they happen.
 
-    With PIOPIY_TOKEN set, calls are moved on the real platform; without, in the sandbox. With
-    TRANSFER_REDIS_URL set, that Redis is used instead of one of our own.
+    With PIOPIY_TOKEN set, calls are moved on the real platform; without, in the sandbox.
+    With TRANSFER_REDIS_URL set, that Redis is used instead of one of our own.
+    With FLOWER_BASIC_AUTH=user:password set, that is Flower's login instead of a new one.
 
-    Exit codes: 0 ended by Ctrl-C or SIGTERM; 1 a part failed; 2 the settings are wrong; 3 no Redis to be had.
+    Exit codes:
+      0  ended by Ctrl-C or SIGTERM
+      1  a part failed; the end of its output is shown
+      2  the settings are wrong; all problems are listed
+      3  no redis-server is to be had, or another `up` uses the data directory
     """
     with expected_errors(), stop_signals_raise():
         from transfer_worker.stack import ChildFailed

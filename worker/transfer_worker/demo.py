@@ -207,11 +207,19 @@ def _run_step(
         to_outcome_ms=to_outcome_ms,
         problems=problems,
     )
-    problems += _find_differences(step, first, result, sandbox.carried_out_count(intent.call_id))
+    problems += find_differences(step, first, result, sandbox.carried_out_count(intent.call_id))
     return result
 
 
-def _find_differences(step: Step, first: Result | None, result: Result, carried_out: int) -> list[str]:
+def find_differences(step: Step, first: Result | None, result: Result, carried_out: int) -> list[str]:
+    """Say in which ways a result is not what its step must come to.
+
+    Args:
+        step: What was asked.
+        first: The result of the step that this one repeats.
+        result: What it came to.
+        carried_out: How often the sandbox moved the call.
+    """
     seen_and_wanted = [
         ("ended", result.reason, step.reason.value),
         ("attempts", result.attempts, step.attempts),

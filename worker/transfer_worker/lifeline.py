@@ -1,10 +1,10 @@
 """Children that don't outlive us, however we end.
 
-A child inherits the reading end of a pipe whose writing end only we hold. When we are gone, by SIGKILL too,
-the child reads the pipe's end and stops itself: first as SIGTERM would, so that an answer of the platform
-that is on its way is still written down, then at once.
+A child inherits the reading end of a pipe whose writing end only we hold. When we are gone without having
+ended it, by SIGKILL say, it reads the pipe's end and is gone at once as well: `kill -9` of the command is
+`kill -9` of the worker, and the ledger settles what it held.
 
-The children are Python programs that call `stop_with_parent`. A foreign program needs a watchdog instead
+The children are Python programs that call `die_with_parent`. A foreign program needs a watchdog instead
 (`embedded_redis`).
 """
 
@@ -14,21 +14,17 @@ import os
 import signal
 import subprocess
 import threading
-import time
 from typing import IO, TYPE_CHECKING, Final, Self
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-GRACE_SECONDS: Final = 15.0
-"""How long an orphan may take to stop in good order; longer than the longest HTTP request."""
-
 _VARIABLE: Final = "CALL_TRANSFER_LIFELINE"
 
 
 class Lifeline:
-    """Starts children that stop when this process is gone. A context manager; leaving it ends them, too."""
+    """Starts children that die with this process. A context manager: end them before you leave it."""
 
     def __init__(self) -> None:
         self._read_fd, self._write_fd = os.pipe()
@@ -51,7 +47,7 @@ class Lifeline:
         """Start a child in a session of its own, so that Ctrl-C in the terminal reaches us and not it.
 
         Args:
-            command: The program, which has to call `stop_with_parent`.
+            command: The program, which has to call `die_with_parent`.
             env: Its whole environment.
             cwd: Where it runs; here unless given.
             output: Where stdout and stderr go; ours unless given.
@@ -68,8 +64,8 @@ class Lifeline:
         )
 
 
-def stop_with_parent() -> None:
-    """Have this process stop when the one that started it is gone; nothing, if it gave us no lifeline."""
+def die_with_parent() -> None:
+    """Have this process die with the one that started it; nothing, if that one gave us no lifeline."""
     descriptor = os.environ.pop(_VARIABLE, "")
     if descriptor.isdecimal():
         os.set_inheritable(int(descriptor), False)
@@ -81,6 +77,4 @@ def stop_with_parent() -> None:
 def _wait_for_the_end(descriptor: int) -> None:
     while os.read(descriptor, 1):
         pass
-    os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(GRACE_SECONDS)
     os.kill(os.getpid(), signal.SIGKILL)

@@ -7,7 +7,7 @@ A busy Celery 5.7 worker ends when Redis goes away, so whoever starts one must s
             │ ends with 2        -> so do we: the settings are wrong, another start won't mend them
     SIGTERM, SIGINT, SIGHUP      -> SIGTERM to it: transfers in flight finish; ours is exit code 0
     a second one                 -> SIGKILL to it: the ledger and the other workers settle what it held
-    SIGKILL to us                -> it reads the end of its lifeline, and stops in good order
+    SIGKILL to us                -> it reads the end of its lifeline, and is gone at once as well
 """
 
 from __future__ import annotations

@@ -1,0 +1,418 @@
+"""`send`, `show`, `doctor`, `worker` and `up` on a real Redis, with real workers and the sandbox."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+import uuid
+
+import pytest
+import redis
+from typer.testing import CliRunner
+
+from support import wait_until
+from support.kinship import descendants, still_running
+from transfer_worker import cli
+
+COMMAND = [sys.executable, "-m", "transfer_worker"]
+NUMBER = "+1 202-555-0143"
+NEEDS_RETRY = "+1 202-555-0153"
+ANSWERS_404 = "+1 202-555-0104"
+REGISTRY = '[support]\ndescription = "Technical support"\nendpoints = ["+1 202-555-0143"]\n'
+
+
+@pytest.fixture
+def ask(house, monkeypatch, tmp_path):
+    """Run one command in this process; stdout must be free of colours and of full numbers."""
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith(("TRANSFER_", "PIOPIY_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("TRANSFER_REDIS_URL", house.redis_url)
+
+    def run(*arguments):
+        answer = CliRunner().invoke(cli.app, list(arguments))
+        if answer.exception and not isinstance(answer.exception, SystemExit):
+            raise answer.exception
+        assert "\x1b" not in answer.output
+        # Some mends show how to write a number.
+        said = answer.output.replace("like +1 202-555-0143", "")
+        assert not re.search(r"202\W?555\W?\d{4}", said), answer.output
+        return answer
+
+    return run
+
+
+@pytest.fixture
+def call_id():
+    return str(uuid.uuid4())
+
+
+# ---- send
+
+
+def test_a_transfer_that_is_submitted_is_exit_code_0_and_a_repeat_says_so(house, ask, call_id):
+    house.start_worker()
+    first = ask("send", "--call-id", call_id, "--to", NUMBER)
+    assert first.exit_code == 0, first.output
+    transfer_id = re.match(rf"accepted: transfer (\S+) of call {call_id}\n", first.stdout)[1]
+    assert "submitted (accepted_by_platform; attempts 1, HTTP 200)" in first.stdout
+    again = json.loads(ask("send", "--call-id", call_id.upper(), "--to", NUMBER, "--json").stdout)
+    assert (again["transfer_id"], again["is_repeat"]) == (transfer_id, True)
+    assert again["outcome"]["state"] == "submitted"
+    assert house.sandbox.post_count(call_id) == 1
+
+
+def test_any_other_ending_is_exit_code_1_with_what_to_do_next(house, ask, call_id):
+    house.start_worker()
+    answer = ask("send", "--call-id", call_id, "--to", ANSWERS_404)
+    assert answer.exit_code == 1
+    assert "rejected (call_not_found; attempts 1, HTTP 404)" in answer.stdout
+    assert "check the call id" in answer.stdout
+
+
+def test_without_waiting_accepted_is_enough(house, ask, call_id):
+    answer = ask("send", "--call-id", call_id, "--to", "support", "--no-wait", "--json")
+    assert answer.exit_code == 0
+    document = json.loads(answer.stdout)
+    assert (document["call_id"], document["hop"], document["outcome"]) == (call_id, 1, None)
+    assert house.ledger().read(document["transfer_id"]).state == "waiting"
+
+
+def test_what_is_not_known_in_time_is_exit_code_4_and_the_transfer_goes_on(house, ask, call_id):
+    answer = ask("send", "--call-id", call_id, "--to", "support", "--timeout", "0.1", "--json")
+    assert answer.exit_code == 4
+    document = json.loads(answer.stdout[answer.stdout.index("{") :])
+    assert document["error"]["kind"] == "OutcomeTimeout"
+    assert document["error"]["transfer_id"] in answer.stderr
+    assert house.ledger().read(document["error"]["transfer_id"]).state.is_open
+
+
+def test_with_no_worker_the_deadline_ends_it(ask, call_id):
+    answer = ask("send", "--call-id", call_id, "--to", "support", "--expires-in", "1")
+    assert answer.exit_code == 1
+    assert "expired (deadline_passed" in answer.stdout
+
+
+def test_another_transfer_of_the_call_in_the_way_is_exit_code_1_and_nothing_is_queued(ask, call_id):
+    ask("send", "--call-id", call_id, "--to", "support", "--no-wait")
+    answer = ask("send", "--call-id", call_id, "--to", "sales", "--no-wait", "--json")
+    assert answer.exit_code == 1
+    assert json.loads(answer.stdout)["error"]["kind"] == "TransferInProgress"
+
+
+def test_a_key_with_other_content_is_exit_code_1(ask):
+    for code, destination in enumerate(("support", "sales")):
+        other_call = str(uuid.uuid4())
+        answer = ask(
+            "send", "--call-id", other_call, "--to", destination, "--idempotency-key", "k", "--no-wait"
+        )
+        assert answer.exit_code == code, answer.output
+
+
+def test_a_redis_that_is_away_is_exit_code_3(ask, call_id, monkeypatch):
+    monkeypatch.setenv("TRANSFER_REDIS_URL", "redis://127.0.0.1:1/0")
+    for command in (["send", "--call-id", call_id, "--to", "support"], ["show", call_id]):
+        answer = ask(*command)
+        assert answer.exit_code == 3, answer.output
+        assert re.fullmatch(r"call-transfer: .*call-transfer doctor\n", answer.stderr)
+
+
+# ---- show
+
+
+def test_show_tells_the_whole_story_of_a_call_with_every_number_masked(house, ask, call_id):
+    house.start_worker()
+    for destination in (NEEDS_RETRY, ANSWERS_404):
+        ask(
+            "send", "--call-id", call_id, "--to", destination, "--requested-by", "ops 202-555-0188",
+            "--reason", "call back 202-555-0177", "--metadata", "back=2025550166",
+        )  # fmt: skip
+    answer = ask("show", call_id, "--json")
+    assert answer.exit_code == 0
+    first, second = json.loads(answer.stdout)["transfers"]
+    assert (first["state"], first["hop"], first["to"]) == ("submitted", 1, "+1*******53")
+    assert [(a["http_status"], a["answer"]) for a in first["attempts"]] == [
+        (503, {"error": "unavailable"}),
+        (200, {"message": "queued"}),
+    ]
+    assert first["asked"] == {
+        "requested_by": "ops *******88",
+        "reason": "call back *******77",
+        "metadata": {"back": "*******66"},
+    }
+    assert first["accepted_at"] <= first["claimed_at"] <= first["ended_at"] < first["expires_at"]
+    assert (second["state"], second["reason"], second["hop"]) == ("rejected", "call_not_found", 2)
+    # The same by the id of any of its transfers, and for people.
+    assert ask("show", second["transfer_id"], "--json").stdout == answer.stdout
+    text = ask("show", call_id).stdout
+    for said in ("Hop 1", "Hop 2", "HTTP 503", "call back *******77", "rejected (call_not_found)"):
+        assert said in text
+
+
+def test_show_says_how_much_time_an_open_transfer_has(ask, call_id):
+    ask("send", "--call-id", call_id, "--to", "support", "--expires-in", "60", "--no-wait")
+    transfer = json.loads(ask("show", call_id, "--json").stdout)["transfers"][0]
+    assert transfer["state"] == "waiting"
+    assert 50_000 < transfer["clock_left_ms"] <= 60_000
+    assert "clock left" in ask("show", call_id).stdout
+
+
+@pytest.mark.parametrize("unknown", [str(uuid.uuid4()), "no-uuid", "+1 202-555-0143"])
+def test_what_is_not_on_record_is_exit_code_1(ask, unknown):
+    answer = ask("show", unknown, "--json")
+    assert answer.exit_code == 1
+    assert json.loads(answer.stdout)["error"]["kind"] == "NotFound"
+
+
+# ---- doctor
+
+
+def findings(answer):
+    return {finding["check"]: finding for finding in json.loads(answer.stdout)["findings"]}
+
+
+def test_doctor_finds_nothing_wrong_where_a_worker_can_start(ask, monkeypatch, tmp_path):
+    monkeypatch.setenv("PIOPIY_TOKEN", "secret-token")
+    (tmp_path / "destinations.toml").write_text(REGISTRY)
+    monkeypatch.setenv("TRANSFER_DESTINATIONS_FILE", str(tmp_path / "destinations.toml"))
+    answer = ask("doctor", "--json")
+    assert answer.exit_code == 0
+    found = findings(answer)
+    assert {finding["verdict"] for finding in found.values()} == {"ok"}
+    assert set(found) == {
+        "platform", "registry", "packages", "timing", "redis", "eviction", "persistence", "latency",
+    }  # fmt: skip
+    assert "secret-token" not in answer.output
+    assert "support" in ask("doctor").stdout
+
+
+def test_doctor_names_every_problem_with_its_mend_and_exit_code_1(ask, monkeypatch, tmp_path, private_redis):
+    monkeypatch.setenv("PIOPIY_TOKEN", "t")
+    monkeypatch.setenv("TRANSFER_REDIS_URL", private_redis.url)
+    (tmp_path / "destinations.toml").write_text('[support]\ndescription = "x"\nendpoints = ["+1 555 123"]\n')
+    monkeypatch.setenv("TRANSFER_DESTINATIONS_FILE", str(tmp_path / "destinations.toml"))
+    with redis.Redis.from_url(private_redis.url) as client:
+        client.config_set("maxmemory-policy", "allkeys-lru")
+    answer = ask("doctor", "--json")
+    assert answer.exit_code == 1
+    wrong = {name for name, finding in findings(answer).items() if finding["verdict"] == "problem"}
+    assert wrong == {"registry", "eviction"}
+    assert all(findings(answer)[name]["mend"] for name in wrong)
+    private_redis.stop()
+    assert findings(ask("doctor", "--json"))["latency"]["verdict"] == "problem"
+
+
+@pytest.mark.parametrize(("no_color", "is_coloured"), [("", True), ("1", False)])
+def test_colours_are_for_terminals_that_want_them(redis_url, tmp_path, no_color, is_coloured):
+    ours, theirs = pty.openpty()
+    env = {
+        "PIOPIY_TOKEN": "t",
+        "TRANSFER_REDIS_URL": redis_url,
+        "TERM": "xterm-256color",
+        "NO_COLOR": no_color,
+    }
+    subprocess.run([*COMMAND, "doctor"], stdout=theirs, env={**os.environ, **env}, cwd=tmp_path, check=True)
+    os.close(theirs)
+    shown = os.read(ours, 65536).decode()
+    os.close(ours)
+    assert "noeviction" in shown
+    assert ("\x1b[32m" in shown) is is_coloured
+
+
+# ---- worker
+
+
+@pytest.fixture
+def start_worker(house, tmp_path):
+    """Start `call-transfer worker`; return it and the way to its Celery process."""
+
+    def start(**environment):
+        worker = house.spawn(
+            [*COMMAND, "worker", "-c", "2", "--log-level", "INFO"],
+            env=house.worker_environment() | environment,
+            name="call-transfer-worker",
+        )
+
+        def celery_pid():
+            return next((pid for pid, line in descendants(worker.pid).items() if "celery_command" in line), 0)
+
+        return worker, celery_pid
+
+    return start
+
+
+def await_ready(worker, times=1):
+    wait_until(lambda: worker.output().count(" ready.") >= times, 15, message=worker.output)
+
+
+def log_lines(worker, event):
+    lines = [json.loads(line) for line in worker.output().splitlines() if line.startswith("{")]
+    return [line for line in lines if line["event"] == event]
+
+
+def test_a_worker_that_is_killed_is_replaced_within_two_seconds_and_under_the_same_name(
+    house, ask, start_worker, call_id
+):
+    worker, celery_pid = start_worker()
+    await_ready(worker)
+    first = celery_pid()
+    os.kill(first, signal.SIGKILL)
+    wait_until(lambda: celery_pid() not in (0, first), 2, message=worker.output)
+    restarted = wait_until(lambda: log_lines(worker, "worker.restarted"), 2)
+    assert [(line["exit_code"], line["wait_seconds"]) for line in restarted] == [(-9, 0.2)]
+    await_ready(worker, times=2)
+    names = {line["worker"].partition("/")[0] for line in log_lines(worker, "worker.started")}
+    assert len(names) == 1
+    assert names.pop().startswith(f"transfer-{worker.pid}@")
+    assert ask("send", "--call-id", call_id, "--to", NUMBER).exit_code == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_its_process_group_lets_the_transfer_in_flight_finish(
+    house, ask, start_worker, call_id, number
+):
+    worker, _ = start_worker()
+    await_ready(worker)
+    house.sandbox.desk.script(call_id, ["slow:1"])
+    ask("send", "--call-id", call_id, "--to", NUMBER, "--no-wait")
+    wait_until(lambda: house.sandbox.post_count(call_id))
+    family = descendants(worker.pid)
+    os.killpg(worker.pid, number)
+    assert worker.wait(10) == 0
+    assert not still_running(family)
+    assert json.loads(ask("show", call_id, "--json").stdout)["transfers"][0]["state"] == "submitted"
+    assert not house.ledger().client.keys("transfer:worker:*")  # it took its leave
+    assert "Traceback" not in worker.output()
+
+
+def test_a_second_signal_ends_it_at_once(house, ask, start_worker, call_id):
+    worker, _ = start_worker()
+    await_ready(worker)
+    house.sandbox.desk.script(call_id, ["silence"])
+    ask("send", "--call-id", call_id, "--to", NUMBER, "--no-wait")
+    wait_until(lambda: house.sandbox.post_count(call_id))
+    family = descendants(worker.pid)
+    worker.send_signal(signal.SIGTERM)
+    wait_until(lambda: "Warm shutdown" in worker.output())
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(1) == 1
+    assert not still_running(family)
+
+
+def test_what_it_started_does_not_outlive_a_supervisor_that_is_killed(start_worker):
+    worker, _ = start_worker()
+    await_ready(worker)
+    family = descendants(worker.pid)
+    assert len(family) == 1
+    worker.send_signal(signal.SIGKILL)
+    wait_until(lambda: not still_running(family), 2)
+
+
+def test_wrong_settings_are_said_once_with_exit_code_2_and_no_restart(start_worker, tmp_path):
+    (tmp_path / "destinations.toml").write_text("[support]\n")
+    worker, _ = start_worker(TRANSFER_DESTINATIONS_FILE=str(tmp_path / "destinations.toml"))
+    assert worker.wait(10) == 2
+    assert worker.output().count("[support] description") == 1
+    assert "worker.restarted" not in worker.output()
+    worker, _ = start_worker(TRANSFER_REDIS_URL="nonsense", TRANSFER_MAX_ATTEMPTS="0")
+    assert worker.wait(10) == 2
+    assert "TRANSFER_REDIS_URL" in worker.output()
+    assert "TRANSFER_MAX_ATTEMPTS" in worker.output()
+    assert "Traceback" not in worker.output()
+
+
+# ---- up
+
+
+@pytest.fixture
+def start_up(spawn, tmp_path):
+    """Start `call-transfer up` without any setting of the machine's; return it once everything stands."""
+
+    def start(**environment):
+        ours = {name: "" for name in os.environ if name.startswith(("TRANSFER_", "PIOPIY_", "FLOWER_"))}
+        up = spawn(
+            [*COMMAND, "up", "--data-dir", tmp_path / "data"],
+            env={**ours, "COLUMNS": "500", **environment},
+            cwd=tmp_path,
+            name="up",
+        )
+        up.wait_for_output("Ctrl-C ends everything", deadline_seconds=30)
+        return up
+
+    return start
+
+
+def flower_status(url, login=""):
+    request = urllib.request.Request(f"{url}/workers")
+    if login:
+        request.add_header("Authorization", f"Basic {base64.b64encode(login.encode()).decode()}")
+    try:
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+
+
+def test_up_runs_everything_and_ctrl_c_ends_everything(start_up, tmp_path, monkeypatch, call_id):
+    up = start_up()
+    flower = re.search(r"Flower +(http://127\.0\.0\.1:\d+) +user (\S+), password (\S+)", up.output())
+    assert flower_status(flower[1]) == 401
+    assert flower_status(flower[1], f"{flower[2]}:{flower[3]}") == 200
+
+    env_file = tmp_path / "data" / "env"
+    assert env_file.stat().st_mode & 0o777 == 0o600
+    monkeypatch.setenv("TRANSFER_REDIS_URL", re.search(r"'?(redis://[^'\s]+)", env_file.read_text())[1])
+    answer = CliRunner().invoke(cli.app, ["send", "--call-id", call_id, "--to", "sales"])
+    assert "submitted (accepted_by_platform; attempts 2" in answer.output
+    up.wait_for_output(r"finished +attempt 2 +submitted")
+    audit = tmp_path / "data" / "audit.jsonl"
+    wait_until(lambda: audit.read_text().count("transfer.finished") == 1)
+
+    family = descendants(up.pid)
+    assert {"redis-server", "transfer_worker worker", "flower"} <= {
+        name
+        for name in ("redis-server", "transfer_worker worker", "flower")
+        for line in family.values()
+        if name in line
+    }
+    os.killpg(up.pid, signal.SIGINT)
+    assert up.wait(15) == 0
+    assert up.output().endswith("Ended.\n")
+    wait_until(lambda: not still_running(family), 2)
+    assert "Traceback" not in up.output()
+
+
+def test_up_says_loudly_that_it_talks_to_the_real_platform(house, start_up):
+    # The sandbox of this test stands in for it, so that nobody's call is moved.
+    up = start_up(
+        PIOPIY_TOKEN=house.sandbox.token,
+        PIOPIY_API_URL=house.sandbox.url,
+        TRANSFER_REDIS_URL=house.redis_url,
+        FLOWER_BASIC_AUTH="on-call:correct-horse",
+    )
+    assert f"THE REAL PLATFORM: calls are moved at {house.sandbox.url}" in up.output()
+    assert "redis-server" not in " ".join(descendants(up.pid).values())
+    assert "correct-horse" not in up.output()
+    family = descendants(up.pid)
+    up.send_signal(signal.SIGKILL)
+    wait_until(lambda: not still_running(family), 2)
+
+
+def test_up_lists_every_wrong_setting(spawn, tmp_path):
+    up = spawn(
+        [*COMMAND, "up", "--data-dir", tmp_path / "data"],
+        env={"TRANSFER_REDIS_URL": "nonsense", "PIOPIY_TOKEN": "t", "TRANSFER_MAX_ATTEMPTS": "0"},
+    )
+    assert up.wait(10) == 2
+    assert "TRANSFER_REDIS_URL" in up.output()
+    assert "TRANSFER_MAX_ATTEMPTS" in up.output()
+    assert "Traceback" not in up.output()

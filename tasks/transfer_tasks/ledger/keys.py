@@ -68,3 +68,16 @@ class Keys:
     def sweep(self) -> str:
         """Hash: when recovery last looked."""
         return f"{self.namespace}:sweep"
+
+    @property
+    def statistics(self) -> str:
+        """Hash: everything that was counted since the beginning."""
+        return f"{self.namespace}:statistics"
+
+    def statistics_slice(self, number: int) -> str:
+        """Hash: what was counted in ten seconds; `number` is the time in tens of seconds since the epoch."""
+        return f"{self.namespace}:statistics:{number}"
+
+    def ended(self, state: str, hour: int) -> str:
+        """List: what ended so within one hour, oldest first; `hour` counts from the epoch."""
+        return f"{self.namespace}:ended:{state}:{hour}"

@@ -69,7 +69,7 @@ end
 --   statistics:<time / 10 s>     hash: the same fields in one slice of time, for "the last minute"
 --   ended:<state>:<time / 1 h>   list: the endings of one hour, oldest first
 --
--- A field's name is its parts joined by '|'. Whoever reads them lists them: transfer_worker/statistics.py.
+-- A field's name is its parts joined by '|'. Whoever reads them lists them: transfer_worker/counts.py.
 local STATISTICS, SLICE = NS .. 'statistics', NS .. 'statistics:' .. int(math.floor(NOW / 10000))
 local SLICE_TTL, MAX_FIELDS = 2 * 3600, 2000
 
@@ -93,7 +93,9 @@ local function bucket_of(ms)
   end
 end
 
+-- Redis's clock may be set back.
 local function count_span(name, ms)
+  ms = math.max(ms, 0)
   local field = name .. '|' .. bucket_of(ms)
   count(field)
   count(name .. '_sum', ms)

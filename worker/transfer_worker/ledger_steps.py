@@ -38,6 +38,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 PAUSE_SECONDS = 0.1
+
+CLAIM_PATIENCE_SECONDS = 10.0
+"""Shorter than the visibility timeout, after which the message comes again by itself."""
+
 QUARANTINED_BYTES = 4096
 QUARANTINED_ENTRIES = 1000
 
@@ -67,15 +71,21 @@ class LedgerSteps:
         self._settle_patience_seconds = settle_patience_seconds
 
     def claim(self, transfer_id: str) -> Claim | Ended | Open | Missing:
-        """Take the right to act. Not patient: nothing is held yet, and recovery rings again."""
-        return self._ledger.run(
-            self._ledger.commands.claim(transfer_id, worker=self._worker, claim_id=uuid.uuid4().hex)
-        )
+        """Take the right to act.
+
+        Patient: if only the answer was lost, this living worker holds a claim that it does not know of, and
+        nobody would act before the deadline.
+        """
+        command = self._ledger.commands.claim(transfer_id, worker=self._worker, claim_id=uuid.uuid4().hex)
+        return self._persist(command, CLAIM_PATIENCE_SECONDS)
 
     def accept(self, intent: TransferIntent) -> Accepted:
-        """Accept an intent that came with its message. Ours is kept for recovery, and not pushed now."""
+        """Accept an intent that came with its message. Ours is kept for recovery, and not pushed now.
+
+        Patient: the message is all there is of it.
+        """
         labels = intent.labels()
-        return self._ledger.run(
+        return self._persist(
             self._ledger.commands.accept(
                 transfer_id=intent.transfer_id,
                 call_id=intent.call_id,
@@ -94,18 +104,18 @@ class LedgerSteps:
                 asked_json=json.dumps(
                     {"requested_by": intent.requested_by, "asked": mask_text(intent.reason)}
                 ),
-            )
+            ),
+            CLAIM_PATIENCE_SECONDS,
         )
 
     def refuse(
         self, transfer_id: str, *, call_id: str, state: State, reason: Reason, detail: str
     ) -> TransferOutcome | None:
         """Give a message that can't become a transfer its one outcome."""
-        ended = self._ledger.run(
-            self._ledger.commands.refuse(
-                transfer_id, call_id=call_id, state=state, reason=reason, detail=detail
-            )
+        command = self._ledger.commands.refuse(
+            transfer_id, call_id=call_id, state=state, reason=reason, detail=detail
         )
+        ended = self._persist(command, CLAIM_PATIENCE_SECONDS)
         return ended.outcome if ended else None
 
     def begin_attempt(self, claim: Claim, *, attempt: int) -> Begun | Lost:
@@ -144,12 +154,15 @@ class LedgerSteps:
         try:
             self._ledger.run(command)
             if task_id:
-                self.refuse(
-                    task_id,
-                    call_id="",
-                    state=State.REJECTED,
-                    reason=Reason.INVALID_INTENT,
-                    detail=f"the message can't be read: {why}",
+                # Not patient: this is the thread that reads the queue.
+                self._ledger.run(
+                    self._ledger.commands.refuse(
+                        task_id,
+                        call_id="",
+                        state=State.REJECTED,
+                        reason=Reason.INVALID_INTENT,
+                        detail=f"the message can't be read: {why}",
+                    )
                 )
         except LedgerUnavailable as error:
             logging.getLogger(__name__).error(  # noqa: TRY400 - the element is lost; a trace would not bring it back

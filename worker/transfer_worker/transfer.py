@@ -7,6 +7,7 @@ handed to it. Each numbered step is entered once; only the attempts loop.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -18,7 +19,7 @@ from transfer_worker.errors import NotCarriedOut, NotPermitted, OutcomeUnknown, 
 from transfer_worker.retry import RetryPolicy, RetryWait, run_attempts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from transfer_worker.gateway import PlatformAnswer
 
@@ -124,12 +125,13 @@ class TransferService:
     retry: RetryPolicy
     write_within_seconds: float
 
-    def perform(self, transfer_id: str, asked: Mapping[str, Any] | None = None) -> Performed:
+    def perform(self, transfer_id: str, asked: object = None) -> Performed:
         """Do what one message asks for.
 
         Args:
             transfer_id: The transfer to look at.
-            asked: The intent, if it came with the message (from plain Celery) instead of being on record.
+            asked: The intent, if it came with the message (from plain Celery) instead of being on record. It
+                can be anything that JSON can say.
 
         Raises:
             LedgerUnavailable: The ledger could not be used, so nothing was sent. Recovery rings again.
@@ -153,13 +155,12 @@ class TransferService:
             case Claim():
                 return Performed(outcome=self._act(seen), note="")
 
-    def _admit(
-        self, transfer_id: str, asked: Mapping[str, Any] | None
-    ) -> Claim | Ended | Open | Missing | Performed:
+    def _admit(self, transfer_id: str, asked: object) -> Claim | Ended | Open | Missing | Performed:
         if asked is None:
             return Missing()
         try:
-            intent = TransferIntent.from_dict({**asked, "transfer_id": transfer_id})
+            fields = {**asked, "transfer_id": transfer_id} if isinstance(asked, Mapping) else asked
+            intent = TransferIntent.from_dict(fields)
         except InvalidIntent as error:
             return self._refuse(
                 transfer_id, reason=_reason_of(error), detail=str(error), call_id=_readable_call_id(asked)
@@ -167,7 +168,7 @@ class TransferService:
         accepted = self.ledger.accept(intent)
         match accepted.verdict:
             case "accepted" | "existing":
-                return self.ledger.claim(transfer_id)
+                return self.ledger.claim(intent.transfer_id)  # the canonical spelling of it
             case "repeat":
                 first = self.ledger.claim(accepted.transfer_id) if not accepted.state.is_open else None
                 outcome = first.outcome if isinstance(first, Ended) else None
@@ -319,9 +320,10 @@ def _reason_of(error: InvalidIntent) -> Reason:
     return Reason.INVALID_INTENT
 
 
-def _readable_call_id(asked: Mapping[str, Any]) -> str:
+def _readable_call_id(asked: object) -> str:
     """Return the call id of an intent that is otherwise wrong, so that the refusal is found by it."""
     try:
-        return TransferIntent(call_id=asked.get("call_id"), destination="x").call_id
+        call_id = asked.get("call_id") if isinstance(asked, Mapping) else None
+        return TransferIntent(call_id=call_id, destination="x").call_id
     except InvalidIntent:
         return ""

@@ -1,0 +1,71 @@
+"""Fixtures of the voice tests. They run in the voice environment: `make test-voice`."""
+
+from __future__ import annotations
+
+import os
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pydantic import SecretStr
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+    from voice.house import House
+
+# Elsewhere there is no piopiy-ai. With the variable set nothing is left out: what is missing fails.
+if "TRANSFER_WORKER_PYTHON" not in os.environ:
+    collect_ignore_glob = ["test_*.py"]
+else:
+    import nltk
+
+    nltk.download = lambda *_, **__: (
+        False
+    )  # piopiy.utils.string (0.6.1) downloads a model when it is imported
+
+
+@pytest.fixture(scope="session")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """One Redis, one sandbox and one worker for all tests that leave them alone."""
+    yield from _open_house(tmp_path_factory.mktemp("house"), has_worker=True)
+
+
+@pytest.fixture
+def private_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """A house for one test, to be damaged; no worker runs yet."""
+    yield from _open_house(tmp_path_factory.mktemp("private-house"), has_worker=False)
+
+
+def _open_house(directory: Any, *, has_worker: bool) -> Iterator[House]:
+    from support import ProcessSpawner
+    from voice.house import House
+
+    spawner = ProcessSpawner(directory)
+    with House(spawner) as opened:
+        try:
+            if has_worker:
+                opened.start_worker()
+            yield opened
+        finally:
+            spawner.end_all()
+
+
+@pytest.fixture
+def open_voice() -> Callable[..., Any]:
+    """Open a voice process: `async with open_voice(house) as voice: call = await voice.ring(…)`."""
+    from transfer_tasks.voice import TransferClient, VoiceSettings
+    from voice.house import DESTINATIONS
+    from voice.loopback import Loopback
+
+    @asynccontextmanager
+    async def open_voice_process(
+        house: House, *, wording: Any = None, equip: Any = None, mcp_tools: Any = None, **settings: Any
+    ) -> AsyncIterator[Loopback]:
+        given = {"redis_url": SecretStr(house.redis_url), "destinations_file": DESTINATIONS, **settings}
+        parts = {name: part for name, part in (("equip", equip), ("mcp_tools", mcp_tools)) if part}
+        client = TransferClient(settings=VoiceSettings(_env_file=None, **given), wording=wording)
+        async with client, Loopback(client, **parts) as voice:
+            yield voice
+
+    return open_voice_process

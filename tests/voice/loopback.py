@@ -1,0 +1,318 @@
+"""A whole voice process on 127.0.0.1; only the room, the ears, the mouth and the wits are fake.
+
+Real: piopiy-ai's `Agent` and its Socket.IO signalling, `VoiceAgent` and its pipeline, `OpenAILLMService` over
+HTTP with streamed answers, the function-call machinery, `TTSService`'s handling of text and interruptions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import time
+import uuid
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import socketio
+from aiohttp import web
+from piopiy.agent import Agent
+from piopiy.frames.frames import TranscriptionFrame, TTSAudioRawFrame, TTSStartedFrame, TTSStoppedFrame
+from piopiy.processors.frame_processor import FrameProcessor
+from piopiy.services.openai.llm import OpenAILLMService
+from piopiy.services.tts_service import TTSService
+from piopiy.transports.services import telecmi
+from piopiy.voice_agent import VoiceAgent
+
+from transfer_tasks.agent_tool import TransferTool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from transfer_tasks.voice import TransferClient
+
+AUDIO_RATE = 24000
+SETTLING_SECONDS = 0.1
+"""From the caller's joining until every processor of the pipeline has started."""
+
+
+class FakeRoom(telecmi.TelecmiTransportClient):
+    """In the place of the LiveKit room: the caller is there from the start, and what they are sent is lost."""
+
+    rooms: dict[str, FakeRoom] = {}  # noqa: RUF012 - shared on purpose: the SDK makes the instances
+
+    def __init__(self, url: str, token: str, room_name: str, *rest: Any) -> None:
+        super().__init__(url, token, room_name, *rest)
+        self.rooms[room_name] = self
+        self.call: Call | None = None
+
+    async def setup(self, setup: Any) -> None:
+        self._task_manager = setup.task_manager
+
+    async def connect(self) -> None:
+        if not self._connected:
+            self._connected = True
+            await self._callbacks.on_first_participant_joined("PA_caller")
+            asyncio.get_running_loop().call_later(SETTLING_SECONDS, self.call.is_live.set)
+
+    async def disconnect(self) -> None:
+        self._connected = False
+
+    async def publish_audio(self, _: Any) -> None:
+        pass
+
+    async def lose_caller(self) -> None:
+        """Do what the room does when the caller's leg ends."""
+        await self._callbacks.on_participant_disconnected("PA_caller")
+
+
+telecmi.TelecmiTransportClient = FakeRoom
+
+
+class Ears(FrameProcessor):
+    """In the place of speech-to-text."""
+
+    async def process_frame(self, frame: Any, direction: Any) -> None:
+        await super().process_frame(frame, direction)
+        await self.push_frame(frame, direction)
+
+    async def hear(self, text: str) -> None:
+        await self.push_frame(TranscriptionFrame(text=text, user_id="caller", timestamp="now"))
+
+
+class Mouth(TTSService):
+    """In the place of text-to-speech: keeps what would have been spoken."""
+
+    def __init__(self) -> None:
+        super().__init__(sample_rate=AUDIO_RATE)
+        self.spoken: list[tuple[float, str]] = []
+
+    async def run_tts(self, text: str) -> Any:
+        self.spoken.append((time.time(), text.strip()))
+        yield TTSStartedFrame()
+        yield TTSAudioRawFrame(audio=bytes(AUDIO_RATE // 50 * 2), sample_rate=AUDIO_RATE, num_channels=1)
+        yield TTSStoppedFrame()
+
+
+@dataclass(frozen=True)
+class Step:
+    """One answer of the model: text, or calls of tools."""
+
+    text: str = ""
+    calls: tuple[tuple[str, dict[str, Any]], ...] = ()
+
+
+def say(text: str) -> Step:
+    return Step(text=text)
+
+
+def transfer(*destinations: str, reason: str = "the caller asked") -> Step:
+    arguments = ({"destination": destination, "reason": reason} for destination in destinations)
+    return Step(calls=tuple(("transfer_call", each) for each in arguments))
+
+
+def call_tool(name: str, **arguments: Any) -> Step:
+    return Step(calls=((name, arguments),))
+
+
+@dataclass
+class Wits:
+    """In the place of the model's: answers from a script, then with small talk. Keeps what it was asked."""
+
+    script: list[Step]
+    requests: list[dict[str, Any]] = field(default_factory=list)
+    answered_at: list[float] = field(default_factory=list)
+    tool_calls_at: list[float] = field(default_factory=list)
+
+    def think(self, request: dict[str, Any]) -> Step:
+        self.requests.append(request)
+        step = self.script.pop(0) if self.script else say("Anything else?")
+        (self.tool_calls_at if step.calls else self.answered_at).append(time.time())
+        return step
+
+    @property
+    def tools_offered(self) -> dict[str, dict[str, Any]]:
+        """The tools in the last request, by name."""
+        return {tool["function"]["name"]: tool["function"] for tool in self.requests[-1].get("tools", [])}
+
+    def tool_results(self) -> list[dict[str, Any]]:
+        """What the model was told by tools, as far as it is JSON, in the last request."""
+        found = []
+        for message in self.requests[-1]["messages"]:
+            if message["role"] == "tool":
+                with suppress(ValueError):
+                    found.append(json.loads(message["content"]))
+        return found
+
+
+@dataclass
+class Call:
+    """One live call, seen from the caller's end."""
+
+    loopback: Loopback
+    call_id: str
+    wits: Wits
+    ears: Ears = field(default_factory=Ears)
+    mouth: Mouth = field(default_factory=Mouth)
+    is_live: asyncio.Event = field(default_factory=asyncio.Event)
+    has_ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def room_name(self) -> str:
+        return f"room-{self.call_id}"
+
+    @property
+    def heard(self) -> list[str]:
+        """What the caller would have heard so far."""
+        return [text for _, text in self.mouth.spoken]
+
+    async def say(self, text: str) -> None:
+        await self.ears.hear(text)
+
+    async def hears(self, pattern: str, *, within_seconds: float = 5.0) -> float:
+        """Wait until the caller hears something that matches; return when it began."""
+        return await self.until(
+            lambda: next((at for at, text in self.mouth.spoken if re.search(pattern, text)), 0.0),
+            within_seconds,
+            what=lambda: f"{pattern!r}; heard {self.heard}",
+        )
+
+    async def until(
+        self, condition: Callable[[], Any], within_seconds: float = 5.0, *, what: Callable[[], str] = str
+    ) -> Any:
+        """Wait until something is true of this call."""
+        deadline = time.monotonic() + within_seconds
+        while not (found := condition()):
+            assert time.monotonic() < deadline, f"not within {within_seconds:g} s: {what()}"
+            await asyncio.sleep(0.005)
+        return found
+
+    async def hang_up(self) -> None:
+        """End the caller's leg as the platform does: the signalling cancels the room."""
+        await self.loopback.sio.emit("cancel_room", {"room_name": self.room_name})
+        async with asyncio.timeout(5):
+            await self.has_ended.wait()
+
+    async def drop(self) -> None:
+        """End the caller's leg as the room sees it: the participant is gone."""
+        await FakeRoom.rooms[self.room_name].lose_caller()
+        async with asyncio.timeout(5):
+            await self.has_ended.wait()
+
+
+class Loopback:
+    """One voice process: `async with Loopback(client) as voice: call = await voice.ring(…)`.
+
+    Args:
+        client: What the sessions transfer with.
+        equip: Gives the agent of each call further tools, before `Action`.
+        mcp_tools: What an MCP client would have returned, for each call.
+    """
+
+    def __init__(
+        self,
+        client: TransferClient,
+        *,
+        equip: Callable[[VoiceAgent], None] = lambda _: None,
+        mcp_tools: Callable[[OpenAILLMService], Any] = lambda _: None,
+    ) -> None:
+        self.client = client
+        self.sio = socketio.AsyncServer(async_mode="aiohttp")
+        self.calls: dict[str, Call] = {}
+        self.faults: list[BaseException] = []
+        self._equip, self._mcp_tools = equip, mcp_tools
+        self._is_connected = asyncio.Event()
+        self._origin = ""
+
+    async def __aenter__(self) -> Loopback:
+        app = web.Application()
+        app.router.add_post("/v1/chat/completions", self._answer_as_model)
+        self.sio.attach(app)
+        self.sio.on("connect", self._connect)
+        self._runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        await site.start()
+        self._origin = f"http://127.0.0.1:{site._server.sockets[0].getsockname()[1]}"
+        self.agent = Agent("agent-id", "agent-token", self._create_session, signaling_url=self._origin)
+        self._agent_task = asyncio.create_task(self.agent.connect())
+        async with asyncio.timeout(10):
+            await self._is_connected.wait()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.agent.shutdown()
+        self._agent_task.cancel()
+        await asyncio.gather(self._agent_task, return_exceptions=True)
+        await self._runner.cleanup()
+        assert not self.faults, self.faults
+
+    async def ring(self, *script: Step, call_id: str | None = None) -> Call:
+        """Let a caller in, whose model will answer by the script; return once the agent listens."""
+        call = Call(self, call_id or str(uuid.uuid4()), Wits(list(script)))
+        self.calls[call.call_id] = call
+        invitation = {
+            "room_name": call.room_name,
+            "token": "room-token",
+            "url": "ws://nowhere",
+            "call_id": call.call_id,
+            "from_number": "12025550177",
+            "metadata": "{}",
+        }
+        await self.sio.emit("join_room", invitation)
+        async with asyncio.timeout(10):
+            await call.is_live.wait()
+        return call
+
+    async def _connect(self, _sid: str, _environ: Any, auth: Any) -> None:
+        assert auth == {"agent_id": "agent-id", "token": "agent-token"}
+        self._is_connected.set()
+
+    async def _create_session(self, call_id: str | None = None) -> None:
+        call = self.calls[call_id]
+        try:
+            async with TransferTool(self.client, call_id) as tool:
+                agent = VoiceAgent(instructions="Help the caller.")
+                self._equip(agent)
+                llm = OpenAILLMService(model="scripted", api_key=call_id, base_url=f"{self._origin}/v1")
+                await agent.Action(stt=call.ears, llm=llm, tts=call.mouth, mcp_tools=self._mcp_tools(llm))
+                tool.register(agent, llm)
+                FakeRoom.rooms[call.room_name].call = call
+                await agent.start()
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            self.faults.append(error)
+            raise
+        finally:
+            call.has_ended.set()
+
+    async def _answer_as_model(self, request: web.Request) -> web.StreamResponse:
+        call = self.calls[request.headers["Authorization"].removeprefix("Bearer ")]
+        step = call.wits.think(await request.json())
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        deltas = [({"content": step.text}, None)] if step.text else []
+        for index, (name, arguments) in enumerate(step.calls):
+            function = {"name": name, "arguments": json.dumps(arguments)}
+            tool_call = {
+                "index": index,
+                "id": f"call_{uuid.uuid4().hex[:8]}",
+                "type": "function",
+                "function": function,
+            }
+            deltas.append(({"tool_calls": [tool_call]}, None))
+        deltas.append(({}, "tool_calls" if step.calls else "stop"))
+        for delta, finish_reason in deltas:
+            choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
+            chunk = {
+                "id": "x",
+                "object": "chat.completion.chunk",
+                "created": 1,
+                "model": "m",
+                "choices": [choice],
+            }
+            await response.write(f"data: {json.dumps(chunk)}\n\n".encode())
+        await response.write(b"data: [DONE]\n\n")
+        return response

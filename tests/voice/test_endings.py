@@ -1,0 +1,177 @@
+"""Sessions that end while a transfer is on its way, and transfers whose answer is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+
+import pytest
+
+from transfer_tasks.outcome import GUIDE, Reason
+from voice.loopback import say, transfer
+
+GOODBYE = GUIDE[Reason.ACCEPTED_BY_PLATFORM].say
+NOTHING_MORE_SECONDS = 3.0
+"""Long enough for anything that should not happen to happen."""
+
+
+@pytest.mark.parametrize("how", ["hang_up", "drop"])
+async def test_a_caller_who_hangs_up_before_the_request_is_sent_is_not_moved(private_house, open_voice, how):
+    house = private_house
+    async with open_voice(house) as voice:
+        call = await voice.ring(transfer("support"))
+        await call.say("A person, please.")
+        await asyncio.to_thread(house.wait_for_state, call.call_id, "waiting")
+        await getattr(call, how)()
+        (record,) = house.records(call.call_id)
+        assert (record.state, record.reason) == ("cancelled", Reason.CANCELLED_BY_SESSION)
+        await asyncio.to_thread(house.start_worker)
+        await asyncio.sleep(NOTHING_MORE_SECONDS)
+        assert house.posts(call.call_id) == []
+
+
+async def test_a_caller_who_hangs_up_between_claim_and_request_is_not_moved(private_house, open_voice):
+    """The worker waits for the platform's Retry-After: claimed, sent once, and proven not carried out."""
+    house = private_house
+    await asyncio.to_thread(house.start_worker)
+    async with open_voice(house) as voice:
+        call = await voice.ring(transfer("support"))
+        house.script(call.call_id, "503:2")
+        await call.say("A person, please.")
+        await asyncio.to_thread(house.wait_for_state, call.call_id, "claimed")
+        await call.hang_up()
+        await asyncio.to_thread(house.wait_for_state, call.call_id, "cancelled")
+        await asyncio.sleep(NOTHING_MORE_SECONDS)
+        assert [post.carried_out for post in house.posts(call.call_id)] == [False]
+
+
+async def test_a_caller_who_hangs_up_after_the_request_was_sent_changes_nothing(house, open_voice):
+    async with open_voice(house) as voice:
+        call = await voice.ring(transfer("slow"))
+        await call.say("A person, please.")
+        await asyncio.to_thread(house.wait_for_posts, call.call_id)
+        await call.hang_up()
+        (record,) = await asyncio.to_thread(house.wait_for_state, call.call_id, "submitted")
+        assert record.source == "worker"
+        assert len(house.posts(call.call_id)) == 1
+
+
+async def test_a_hang_up_in_one_call_leaves_the_others_alone(private_house, open_voice):
+    house = private_house
+    async with open_voice(house) as voice:
+        calls = [await voice.ring(transfer("support")) for _ in range(3)]
+        for call in calls:
+            await call.say("A person, please.")
+            await asyncio.to_thread(house.wait_for_state, call.call_id, "waiting")
+        await calls[1].hang_up()
+        await asyncio.to_thread(house.start_worker)
+        for call in (calls[0], calls[2]):
+            await call.hears(GOODBYE)
+        assert [len(house.posts(call.call_id)) for call in calls] == [1, 0, 1]
+
+
+async def test_an_unknown_transfer_that_happened_takes_the_caller_away_and_is_recorded_so(house, open_voice):
+    async with open_voice(house) as voice:
+        call = await voice.ring(transfer("support"))
+        house.script(call.call_id, "silence")
+        await call.say("A person, please.")
+        (post,) = await asyncio.to_thread(house.wait_for_posts, call.call_id)
+        assert post.carried_out
+        await call.hang_up()  # the platform moved the call: the agent's leg ends
+        (record,) = await asyncio.to_thread(house.wait_for_state, call.call_id, "submitted")
+        assert (record.reason, record.source) == (Reason.TRANSFER_CONFIRMED, "session")
+        await asyncio.sleep(NOTHING_MORE_SECONDS)
+        assert len(house.posts(call.call_id)) == 1
+
+
+async def test_an_unknown_transfer_that_did_not_happen_is_asked_once_more_and_then_works(house, open_voice):
+    async with open_voice(house, witness_grace_seconds=1.5) as voice:
+        call = await voice.ring(transfer("support"))
+        house.script(call.call_id, "reset-not-done")
+        await call.say("A person, please.")
+        await call.hears(GOODBYE, within_seconds=6)
+        first, second = house.records(call.call_id)
+        assert (first.state, first.reason, first.source) == ("failed", Reason.NOT_TRANSFERRED, "session")
+        assert "still held the call 1.5 s" in first.detail
+        assert (second.state, second.hop) == ("submitted", 2)
+        posts = house.posts(call.call_id)
+        assert [post.carried_out for post in posts] == [False, True]
+        assert posts[1].at - posts[0].at > 1.5, "nothing is repeated before there is evidence"
+
+
+async def test_an_unknown_transfer_that_twice_did_not_happen_is_apologised_for(house, open_voice):
+    async with open_voice(house, witness_grace_seconds=1) as voice:
+        call = await voice.ring(transfer("support"), say("Let me try to help you."))
+        house.script(call.call_id, "reset-not-done", "reset-not-done")
+        await call.say("A person, please.")
+        await call.hears("Let me try", within_seconds=8)
+        assert call.heard[-2] == GUIDE[Reason.NOT_TRANSFERRED].say
+        await asyncio.sleep(NOTHING_MORE_SECONDS)
+        assert [post.carried_out for post in house.posts(call.call_id)] == [False, False]
+
+
+async def test_with_evidence_switched_off_nothing_is_repeated_and_the_caller_hears_the_truth(
+    house, open_voice
+):
+    async with open_voice(house, witness=False) as voice:
+        call = await voice.ring(transfer("support"), say("Are you still there?"), transfer("support"))
+        house.script(call.call_id, "reset-not-done")
+        await call.say("A person, please.")
+        await call.hears("still there")
+        assert "can't tell yet" in call.heard[-2]
+        await call.say("Yes. Try again!")
+        await call.until(lambda: len(call.wits.requests) == 4)
+        assert [result["status"] for result in call.wits.tool_results()] == ["unknown", "unknown"]
+        await call.hang_up()
+        await asyncio.sleep(NOTHING_MORE_SECONDS)
+        (record,) = house.records(call.call_id)
+        assert (record.state, record.reason) == ("unknown", Reason.ANSWER_LOST)
+        assert len(house.posts(call.call_id)) == 1
+
+
+async def test_a_process_that_is_stopped_is_no_evidence(house, open_voice):
+    async with open_voice(house) as voice:
+        call = await voice.ring(transfer("support"))
+        house.script(call.call_id, "reset")
+        await call.say("A person, please.")
+        await asyncio.to_thread(house.wait_for_state, call.call_id, "unknown")
+    await asyncio.sleep(NOTHING_MORE_SECONDS)
+    (record,) = house.records(call.call_id)
+    assert record.state == "unknown"
+
+
+async def test_a_worker_killed_before_it_has_sent_is_replaced_while_the_caller_holds(
+    private_house, open_voice
+):
+    house = private_house
+    async with open_voice(house) as voice:
+        first = await asyncio.to_thread(house.start_worker)
+        call = await voice.ring(transfer("support"))
+        first.send_signal(signal.SIGSTOP)
+        await call.say("A person, please.")
+        await asyncio.to_thread(house.wait_for_state, call.call_id, "waiting")
+        first.kill_group()
+        await asyncio.to_thread(house.start_worker)
+        await call.hears(GOODBYE, within_seconds=10)
+        assert len(house.posts(call.call_id)) == 1
+
+
+async def test_a_worker_killed_while_it_sends_leaves_the_truth_to_the_session(private_house, open_voice):
+    house = private_house
+    first = await asyncio.to_thread(house.start_worker)
+    await asyncio.to_thread(house.start_worker)
+    async with open_voice(house, witness_grace_seconds=1.5) as voice:
+        calls = [await voice.ring(transfer("support")) for _ in range(2)]
+        for call in calls:
+            house.script(call.call_id, "silence-not-done:2")
+            await call.say("A person, please.")
+            await asyncio.to_thread(house.wait_for_posts, call.call_id)
+        owners = {call.call_id: house.records(call.call_id)[0].worker for call in calls}
+        first.kill_group()
+        for call in calls:
+            await call.hears(GOODBYE, within_seconds=30)
+            posts = house.posts(call.call_id)
+            assert [post.carried_out for post in posts] == [False, True]
+            record = house.records(call.call_id)[0]
+            assert record.reason is Reason.NOT_TRANSFERRED
+        assert owners

@@ -26,6 +26,7 @@ MAX_ELEMENT_BYTES: Final = 256 * 1024
 """An intent has at most 32 KiB; what is far larger is no message of ours."""
 
 _PROTOCOL_2_PARTS: Final = 3
+_REPLIES: Final = b".reply.celery.pidbox"
 
 
 def find_poison(element: bytes) -> tuple[str, str]:
@@ -82,7 +83,10 @@ class _GuardedClient(redis.Redis):
         reply = super().parse_response(connection, command_name, **options)  # type: ignore[no-untyped-call]
         if command_name != "BRPOP" or not reply:
             return reply
-        element = reply[1]
+        queue, element = reply
+        # Flower and `celery inspect` read the workers' answers with the same client; those are no tasks.
+        if (queue if isinstance(queue, bytes) else queue.encode()).endswith(_REPLIES):
+            return reply
         why, task_id = find_poison(element if isinstance(element, bytes) else element.encode())
         if not why:
             return reply

@@ -350,23 +350,27 @@ def start_up(spawn, tmp_path):
     return start
 
 
-def flower_status(url, login=""):
-    request = urllib.request.Request(f"{url}/workers")
+def ask_flower(url, path, login=""):
+    request = urllib.request.Request(f"{url}{path}")
     if login:
         request.add_header("Authorization", f"Basic {base64.b64encode(login.encode()).decode()}")
     try:
         with urllib.request.urlopen(request, timeout=5) as answer:
-            return answer.status
+            return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         with error:
-            return error.code
+            return error.code, ""
 
 
 def test_up_runs_everything_and_ctrl_c_ends_everything(start_up, tmp_path, monkeypatch, call_id):
     up = start_up()
     flower = re.search(r"Flower +(http://127\.0\.0\.1:\d+) +user (\S+), password (\S+)", up.output())
-    assert flower_status(flower[1]) == 401
-    assert flower_status(flower[1], f"{flower[2]}:{flower[3]}") == 200
+    login = f"{flower[2]}:{flower[3]}"
+    assert ask_flower(flower[1], "/workers")[0] == 401
+    assert ask_flower(flower[1], "/workers", login)[0] == 200
+    # The worker's answers reach Flower, past the guard against poison on the queue.
+    wait_until(lambda: "transfer_tasks.transfer_call" in ask_flower(flower[1], "/api/workers", login)[1], 10)
+    assert "poison" not in (tmp_path / "data" / "flower.log").read_text()
 
     env_file = tmp_path / "data" / "env"
     assert env_file.stat().st_mode & 0o777 == 0o600

@@ -1,0 +1,246 @@
+"""Stand-ins for what `TransferService` is handed: a ledger in memory, a gateway with a script, a clock.
+
+They follow the rules of the real ones as far as one worker can see them:
+`tests/integration/test_fake_ledger.py` runs the same steps through this ledger and the one on Redis.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from transfer_tasks.errors import LedgerUnavailable
+from transfer_tasks.ledger.commands import (
+    Accepted,
+    Begun,
+    Claim,
+    Ended,
+    Lost,
+    Missing,
+    Open,
+    TryAgain,
+)
+from transfer_tasks.outcome import Reason, State, TransferOutcome
+from transfer_worker.answer import PlatformAnswer
+from transfer_worker.errors import AttemptError, NotCarriedOut
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from transfer_tasks.intent import TransferIntent
+    from transfer_worker.transfer import AttemptNote
+
+QUEUED: Final = PlatformAnswer(http_status=200, body={"message": "queued"})
+
+
+@dataclass(slots=True)
+class FakeClock:
+    """Stands still unless somebody sleeps, or a test moves it.
+
+    Attributes:
+        now: Seconds since the beginning.
+        slept: Every wait that was asked for.
+    """
+
+    now: float = 0.0
+    slept: list[float] = field(default_factory=list)
+
+    def monotonic(self) -> float:
+        """Return the time."""
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        """Let the time pass."""
+        self.slept.append(seconds)
+        self.now += seconds
+
+
+@dataclass(slots=True)
+class FakeRecord:
+    """One transfer as `FakeLedger` keeps it."""
+
+    intent: TransferIntent | None
+    state: State = State.WAITING
+    token: int = 0
+    holder: str = ""
+    attempts: int = 0
+    expires_at: float = 0.0
+    outcome: TransferOutcome | None = None
+    notes: list[AttemptNote] = field(default_factory=list)
+
+
+class FakeLedger:
+    """The steps of one worker, in memory.
+
+    Args:
+        clock: Decides about deadlines.
+
+    Attributes:
+        records: All transfers, by id.
+        before_step: Called with the name of each step before it; what it raises comes out of the step, and
+            what it does to the records has happened first. A test's way to be another worker or a session.
+    """
+
+    def __init__(self, clock: FakeClock) -> None:
+        self.records: dict[str, FakeRecord] = {}
+        self.before_step: Callable[[str], None] = lambda _: None
+        self._clock = clock
+
+    def add(self, intent: TransferIntent, *, remaining_seconds: float = 15.0) -> FakeRecord:
+        """Put a transfer on record, as a publisher does."""
+        record = FakeRecord(intent, expires_at=self._clock.now + remaining_seconds)
+        self.records[intent.transfer_id] = record
+        return record
+
+    def fail(self, step: str) -> None:
+        """Raise what a step raises without Redis."""
+        raise LedgerUnavailable(f"{step}: away")
+
+    def end(self, transfer_id: str, state: State, reason: Reason, **fields: Any) -> TransferOutcome:
+        """Write an ending, whoever's it is."""
+        record = self.records[transfer_id]
+        record.state = state
+        call_id = record.intent.call_id if record.intent else fields.pop("call_id", "")
+        record.outcome = TransferOutcome(
+            transfer_id=transfer_id,
+            call_id=call_id,
+            state=state,
+            reason=reason,
+            attempts=record.attempts,
+            **fields,
+        )
+        return record.outcome
+
+    def claim(self, transfer_id: str) -> Claim | Ended | Open | Missing:
+        """Take the right to act."""
+        self.before_step("claim")
+        record = self.records.get(transfer_id)
+        if record is None:
+            return Missing()
+        if record.outcome is not None:
+            return Ended(record.outcome)
+        if record.state is not State.WAITING or record.intent is None:
+            return Open(record.state, worker=record.holder)
+        if self._clock.now >= record.expires_at:
+            return Ended(self._end_late(transfer_id, record))
+        record.state, record.holder, record.token = State.CLAIMED, "this worker", record.token + 1
+        return Claim(
+            transfer_id=transfer_id,
+            token=str(record.token),
+            call_id=record.intent.call_id,
+            idempotency_key=record.intent.idempotency_key or f"{record.intent.call_id}:1",
+            hop=1,
+            attempts=record.attempts,
+            remaining_ms=self._remaining_ms(record),
+            intent_json=record.intent.to_json(),
+        )
+
+    def accept(self, intent: TransferIntent) -> Accepted:
+        """Accept an intent that came with its message."""
+        self.before_step("accept")
+        verdict, transfer_id = "accepted", intent.transfer_id
+        if transfer_id in self.records:
+            verdict = "existing"
+        else:
+            for other_id, other in self.records.items():
+                if other.intent is None:
+                    continue
+                if intent.idempotency_key and intent.idempotency_key == other.intent.idempotency_key:
+                    is_same = intent.content_digest() == other.intent.content_digest()
+                    verdict, transfer_id = "repeat" if is_same else "conflict", other_id
+                    break
+                if intent.call_id == other.intent.call_id and other.state in _IN_THE_WAY:
+                    is_same = intent.destination_digest() == other.intent.destination_digest()
+                    if is_same or other.state is not State.SUBMITTED:
+                        verdict, transfer_id = "repeat" if is_same else "in_progress", other_id
+            if verdict == "accepted":
+                self.add(intent)
+        return Accepted(verdict, transfer_id, f"{intent.call_id}:1", 1, self.records[transfer_id].state)
+
+    def refuse(
+        self, transfer_id: str, *, call_id: str, state: State, reason: Reason, detail: str
+    ) -> TransferOutcome | None:
+        """Give a message that can't become a transfer its one outcome."""
+        self.before_step("refuse")
+        if transfer_id in self.records:
+            return self.records[transfer_id].outcome
+        self.records[transfer_id] = FakeRecord(None)
+        return self.end(transfer_id, state, reason, detail=detail, call_id=call_id)
+
+    def begin_attempt(self, claim: Claim, *, attempt: int) -> Begun | Lost:
+        """Record an attempt before its request goes out."""
+        self.before_step("begin_attempt")
+        record = self.records[claim.transfer_id]
+        if record.state is not State.CLAIMED or claim.token != str(record.token):
+            return Lost(record.state, record.outcome)
+        if self._clock.now >= record.expires_at:
+            outcome = self._end_late(claim.transfer_id, record)
+            return Lost(outcome.state, outcome)
+        if attempt != record.attempts + 1:
+            raise AssertionError(f"attempt {attempt} after {record.attempts}")
+        record.state, record.attempts = State.SENDING, attempt
+        return Begun(self._remaining_ms(record))
+
+    def end_attempt(self, claim: Claim, note: AttemptNote) -> Ended | TryAgain | Lost:
+        """Record what an attempt taught us."""
+        self.before_step("end_attempt")
+        record = self.records[claim.transfer_id]
+        if record.outcome is not None or claim.token != str(record.token):
+            return Lost(record.state, record.outcome)
+        record.notes.append(note)
+        if note.state is State.CLAIMED:
+            record.state = State.CLAIMED
+            return TryAgain()
+        return Ended(
+            self.end(
+                claim.transfer_id, note.state, note.reason, http_status=note.http_status, detail=note.detail
+            )
+        )
+
+    def _remaining_ms(self, record: FakeRecord) -> int:
+        return round((record.expires_at - self._clock.now) * 1000)
+
+    def _end_late(self, transfer_id: str, record: FakeRecord) -> TransferOutcome:
+        if not record.attempts:
+            return self.end(transfer_id, State.EXPIRED, Reason.DEADLINE_PASSED)
+        last = record.notes[-1]
+        return self.end(
+            transfer_id, State.FAILED, last.reason, http_status=last.http_status, detail=last.detail
+        )
+
+
+_IN_THE_WAY: Final = frozenset({State.WAITING, State.CLAIMED, State.SENDING, State.UNKNOWN, State.SUBMITTED})
+
+
+@dataclass(slots=True)
+class FakeGateway:
+    """Answers as its script says, one ending for each request; the last one stays.
+
+    Attributes:
+        endings: What each request ends in: an answer that is returned, or an error that is raised.
+        takes_seconds: How long each request takes.
+        sent: What went out; a request that was held up too long did not.
+    """
+
+    clock: FakeClock
+    endings: list[PlatformAnswer | AttemptError] = field(default_factory=lambda: [QUEUED])
+    takes_seconds: float = 0.0
+    sent: list[dict[str, Any]] = field(default_factory=list)
+
+    def send(
+        self,
+        *,
+        call_id: str,
+        pipeline: list[dict[str, Any]],
+        idempotency_key: str,
+        write_within_seconds: float | None = None,
+    ) -> PlatformAnswer:
+        """Send one request, unless it is too late for it."""
+        if write_within_seconds is not None and write_within_seconds <= 0:
+            raise NotCarriedOut(reason=Reason.NOT_SENT)
+        self.sent.append({"call_id": call_id, "pipeline": pipeline, "idempotency_key": idempotency_key})
+        self.clock.now += self.takes_seconds
+        ending = self.endings[min(len(self.sent), len(self.endings)) - 1]
+        if isinstance(ending, AttemptError):
+            raise ending
+        return ending

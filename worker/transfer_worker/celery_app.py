@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import structlog
 from celery import Celery, signals
+from celery.exceptions import Ignore
 
 from transfer_tasks.destinations import DestinationRegistry
 from transfer_tasks.errors import SettingsError
@@ -32,6 +33,7 @@ from transfer_worker.errors import (
     TransferExpired,
     TransferFailed,
     TransferRejected,
+    TransferRepeated,
     TransferUnknown,
 )
 from transfer_worker.gateway import PiopiyGateway
@@ -39,6 +41,7 @@ from transfer_worker.ledger_steps import LedgerSteps
 from transfer_worker.policy import TransferPolicy, UnlistedRules
 from transfer_worker.preflight import Verdict, check_worker
 from transfer_worker.recovery import LEASE_SECONDS, Recovery
+from transfer_worker.request import MaskedRequest
 from transfer_worker.retry import RetryPolicy
 from transfer_worker.settings import SETTLE_PATIENCE_SECONDS, VISIBILITY_TIMEOUT_SECONDS, WorkerSettings
 from transfer_worker.transfer import TransferService
@@ -100,7 +103,7 @@ def _configuration(settings: PublisherSettings) -> dict[str, Any]:
             "socket_connect_timeout": 1,
             "socket_timeout": 2,
             "socket_keepalive": True,
-            # A line that has gone silent is noticed after this and the second that BRPOP takes; 25 s by default.
+            # Notices a line gone silent after this and the second that BRPOP takes; 25 s by default.
             "health_check_interval": 1,
         },
     }
@@ -173,6 +176,7 @@ class WorkerProcess:
             settle_patience_seconds=SETTLE_PATIENCE_SECONDS,
         )
         GuardedChannel.on_poison = steps.quarantine
+        MaskedRequest.list_endpoints(registry)
         self.service = TransferService(
             ledger=steps,
             gateway=self.gateway,
@@ -250,7 +254,7 @@ def _stop_process(**_: Any) -> None:
         _process.stop()
 
 
-@app.task(name=TASK_NAME, bind=True, throws=(TransferEnded,))
+@app.task(name=TASK_NAME, bind=True, throws=(TransferEnded,), Request="transfer_worker.request:MaskedRequest")
 def transfer_call(self: Any, intent: Mapping[str, Any] | None = None) -> str:
     """Carry out the transfer whose id is this task's id.
 
@@ -260,23 +264,29 @@ def transfer_call(self: Any, intent: Mapping[str, Any] | None = None) -> str:
 
     Raises:
         TransferEnded: It ended in anything but `submitted`; Flower shows it as a failure.
+        Ignore: Somebody else acts on it, and will say how it ended.
     """
     if _process is None:
         raise RuntimeError("transfer_call runs in a worker process only")
     performed = _process.service.perform(self.request.id, intent)
     if performed.outcome is None:
-        return performed.note
-    line = _describe(performed.outcome)
+        if performed.is_repeat:
+            raise TransferRepeated(performed.note)
+        # Not a return: in Flower, a success stands over any failure that comes later (celery.events.state).
+        raise Ignore(performed.note)
+    line = _describe(performed.outcome, performed.note)
     if performed.outcome.state is not State.SUBMITTED:
         raise _ENDINGS[performed.outcome.state](line)
     return f"submitted ({line})"
 
 
-def _describe(outcome: TransferOutcome) -> str:
+def _describe(outcome: TransferOutcome, note: str) -> str:
     """Return the outcome in one line, for Flower."""
     parts = [outcome.reason.value, f"attempts {outcome.attempts}"]
     if outcome.http_status is not None:
         parts.append(f"HTTP {outcome.http_status}")
     if outcome.detail:
         parts.append(outcome.detail)
+    if note:
+        parts.append(note)
     return ", ".join(parts)

@@ -13,7 +13,8 @@
     │   ├── TransferFailed
     │   ├── TransferExpired
     │   ├── TransferCancelled
-    │   └── TransferUnknown
+    │   ├── TransferUnknown
+    │   └── TransferRepeated        the same was asked for before, and has not ended
     └── PreflightFailed             the worker must not start; every problem is listed
 """
 
@@ -88,7 +89,10 @@ class NotPermitted(TransferWorkerError):
 
 
 class TransferEnded(TransferWorkerError):
-    """A transfer ended in anything but `submitted`; the text is what Flower shows."""
+    """A transfer ended in anything but `submitted`; the representation is what Flower shows."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self})"
 
 
 class TransferRejected(TransferEnded):
@@ -109,6 +113,10 @@ class TransferCancelled(TransferEnded):
 
 class TransferUnknown(TransferEnded):
     """It may have been carried out."""
+
+
+class TransferRepeated(TransferEnded):
+    """Not another transfer: the one that was asked for before is under way."""
 
 
 class PreflightFailed(TransferWorkerError):

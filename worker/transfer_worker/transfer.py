@@ -96,10 +96,12 @@ class Performed:
     Attributes:
         outcome: How the transfer ended; None where somebody else still acts on it.
         note: One line for Flower.
+        is_repeat: Whether the outcome is, or will be, that of an earlier request for the same.
     """
 
     outcome: TransferOutcome | None
     note: str
+    is_repeat: bool = False
 
 
 class _RightLost(Exception):
@@ -172,7 +174,11 @@ class TransferService:
             case "repeat":
                 first = self.ledger.claim(accepted.transfer_id) if not accepted.state.is_open else None
                 outcome = first.outcome if isinstance(first, Ended) else None
-                return Performed(outcome=outcome, note=f"repeat of {accepted.transfer_id} ({accepted.state})")
+                return Performed(
+                    outcome=outcome,
+                    note=f"repeat of {accepted.transfer_id} ({accepted.state})",
+                    is_repeat=True,
+                )
             case verdict:
                 reason = Reason.IDEMPOTENCY_CONFLICT if verdict == "conflict" else Reason.TRANSFER_IN_PROGRESS
                 return self._refuse(

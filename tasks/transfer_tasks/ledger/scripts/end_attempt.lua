@@ -48,8 +48,7 @@ if was_given_up then
   note_attempt()
   -- Somebody had said that the call was not moved, and asked for the next transfer meanwhile.
   local newest = redis.call('LINDEX', NS .. 'call:' .. get(id, 'call_id')[1], -1)
-  if ending.state == 'submitted' and newest and newest ~= id
-    and MAY_HAVE_MOVED[get(newest, 'state')[1]] then count('double_posts') end
+  if ending.state == 'submitted' and newest and MAY_HAVE_MOVED[get(newest, 'state')[1]] then count('double_posts') end
   return { 'ended', finish(id, 'transfer.resolved', ending) }
 end
 if not OPEN[current] then

@@ -38,7 +38,7 @@ SETTLING_SECONDS = 0.1
 
 
 class FakeRoom(telecmi.TelecmiTransportClient):
-    """In the place of the LiveKit room: the caller is there from the start, and what they are sent is lost."""
+    """In the place of the LiveKit room: the caller is there from the start; their audio goes nowhere."""
 
     rooms: dict[str, FakeRoom] = {}  # noqa: RUF012 - shared on purpose: the SDK makes the instances
 

@@ -1,4 +1,4 @@
-"""How one message shows itself in Flower, to `celery inspect` and in Celery's log: masked, whoever sent it."""
+"""How one message shows itself in Flower, to `celery inspect`, in Celery's log: masked, whoever sent it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Our message is what Celery and kombu 5.7 themselves write, and what their worker and their defaults do with it.
+"""Our message is what Celery and kombu 5.7 write themselves; and the defaults that our settings stand on.
 
 If a test of this file fails after an upgrade, the vendor has changed something that the house stands on.
 """
@@ -8,8 +8,7 @@ from __future__ import annotations
 import base64
 import inspect
 import json
-import uuid
-from importlib.metadata import version
+import sys
 from typing import Any
 
 import celery
@@ -29,7 +28,7 @@ KWARGS_REPR = "{'call_id': 'c', 'destination': 'endpoints', 'to': '+1*******43'}
 
 # What differs on purpose, or names the sender: path -> why.
 DIFFERENT = {
-    "properties.delivery_tag": "ours is the transfer's id, so that recovery finds it in `unacked`; kombu's is random",
+    "properties.delivery_tag": "the transfer's id, so that recovery finds it in `unacked`; kombu's is random",
     "properties.reply_to": "names the sending process's result queue; nobody answers there",
     "headers.origin": "gen123@host; ours is 123@host",
 }
@@ -86,8 +85,12 @@ def test_a_task_that_is_called_by_its_function_looks_the_same(redis_client, redi
     """`apply_async` of a registered task adds what the task's own options say; ours has the same."""
     app = Celery("any producer", broker=redis_url, set_as_current=False)
     app.conf.update(task_default_queue="transfers", task_ignore_result=True)
-    task = app.task(name=TASK_NAME)(lambda: None)
-    task.apply_async(task_id=TRANSFER_ID, argsrepr="()", kwargsrepr=KWARGS_REPR)
+
+    @app.task(name=TASK_NAME)
+    def transfer_call() -> None:
+        """Never run."""
+
+    transfer_call.apply_async(task_id=TRANSFER_ID, argsrepr="()", kwargsrepr=KWARGS_REPR)
     app.close()
     theirs, ours = flatten(json.loads(redis_client.rpop("transfers"))), flatten(write_ourselves())
     assert {name for name in ours if ours[name] != theirs[name]} <= DIFFERENT.keys()
@@ -113,11 +116,7 @@ def test_kombu_reads_our_envelope(redis_client, redis_url):
     with kombu.Connection(redis_url) as connection, connection.SimpleQueue("transfers") as queue:
         message = queue.get(timeout=2)
         assert message.headers["id"] == message.delivery_tag == TRANSFER_ID
-        assert message.payload == [
-            [],
-            {},
-            {"callbacks": None, "errbacks": None, "chain": None, "chord": None},
-        ]
+        assert message.payload[:2] == [[], {}]
         # Where recovery looks for it.
         assert redis_client.hexists("unacked", TRANSFER_ID)
         assert redis_client.zscore("unacked_index", TRANSFER_ID) is not None
@@ -195,10 +194,10 @@ def test_our_message_runs_on_a_real_worker_under_our_id(spawn, redis_client, red
         "app.conf.update(task_default_queue='transfers', broker_connection_retry_on_startup=True)\n"
         f"@app.task(name={TASK_NAME!r}, bind=True)\n"
         "def run(self, **given):\n"
-        "    print('ran', self.request.id, self.request.args, given, self.request.delivery_info, flush=True)\n"
+        "    print('ran', self.request.id, self.request.args, given, flush=True)\n"
     )
     worker = spawn(
-        ["python", "-m", "celery", "-A", "stranger", "worker", "-P", "threads", "-c", "1",
+        [sys.executable, "-m", "celery", "-A", "stranger", "worker", "-P", "threads", "-c", "1",
          "--without-mingle", "--without-gossip"],
         env={"BROKER": redis_url, "PYTHONPATH": str(tmp_path)},
         cwd=tmp_path,
@@ -215,5 +214,3 @@ def test_our_message_runs_on_a_real_worker_under_our_id(spawn, redis_client, red
         ),
     )
     worker.wait_for_output(rf"ran {intent.transfer_id} \[\] {{}}", 20)
-    assert uuid.UUID(intent.transfer_id)
-    assert version("celery") == celery.__version__

@@ -194,7 +194,7 @@ def test_our_message_runs_on_a_real_worker_under_our_id(spawn, redis_client, red
         "app.conf.update(task_default_queue='transfers', broker_connection_retry_on_startup=True)\n"
         f"@app.task(name={TASK_NAME!r}, bind=True)\n"
         "def run(self, **given):\n"
-        "    print('ran', self.request.id, self.request.args, given, flush=True)\n"
+        "    print(f'ran {self.request.id} {self.request.args} {given}', flush=True)\n"
     )
     worker = spawn(
         [sys.executable, "-m", "celery", "-A", "stranger", "worker", "-P", "threads", "-c", "1",

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from transfer_tasks.errors import (
     IdempotencyConflict,
+    InvalidIntent,
     LedgerUnavailable,
     OutcomeTimeout,
     PublishOutcomeUnknown,
@@ -62,6 +63,7 @@ class AsyncTransferPublisher:
 
     def __init__(self, settings: PublisherSettings | None = None) -> None:
         self.settings = settings or PublisherSettings.load()
+        self._rules = self.settings.load_rules() if self.settings.destinations_file else None
         url, budget = self.settings.redis_url.get_secret_value(), self.settings.publish_budget_seconds
         client = connect_async(url, timeout_seconds=budget)
         self.ledger = AsyncLedger(
@@ -77,11 +79,19 @@ class AsyncTransferPublisher:
             for a call whose transfer is open, or was submitted a moment ago, gives the first one's handle.
 
         Raises:
+            InvalidIntent: The registry, if this side knows it, forbids the destination; nothing is queued.
             TransferInProgress: Another destination is open for this call.
             IdempotencyConflict: The intent's own key belongs to other content.
             PublishUnavailable: Redis can't be used; nothing is queued.
             PublishOutcomeUnknown: It may be queued; submitting the same intent object again is safe.
         """
+        if self._rules and (objection := self._rules.find_objection(intent)):
+            raise InvalidIntent(
+                field=objection.field,
+                value=objection.value,
+                problem=objection.problem,
+                mend=objection.mend,
+            )
         try:
             accepted = await self.run(self._accept(intent))
         except LedgerUnavailable as error:

@@ -8,7 +8,9 @@ from pydantic import AfterValidator, Field, FilePath, SecretStr, ValidationError
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from transfer_tasks.destinations import DestinationRegistry
 from transfer_tasks.errors import SettingsError
+from transfer_tasks.rules import DestinationRules, UnlistedRules
 
 SETTINGS_CONFIG: Final = SettingsConfigDict(
     env_prefix="TRANSFER_",
@@ -77,6 +79,11 @@ RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
 QueueName = Annotated[str, Field(pattern=r"\A[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\z")]
 
 
+def _check_rules(text: str) -> str:
+    UnlistedRules.parse(text)
+    return text
+
+
 class PublisherSettings(BaseSettings):
     """What a publisher must know.
 
@@ -85,7 +92,9 @@ class PublisherSettings(BaseSettings):
         publish_budget_seconds: The longest that one call of the publisher may take, whatever Redis does.
         repeat_window_seconds: How long after `submitted` the same request counts as a repeat.
         record_ttl_days: How long the record of a transfer is kept.
-        destinations_file: The registry of named destinations, if the publisher should know it.
+        destinations_file: The registry of named destinations. A publisher that has it refuses at once what
+            the worker would refuse later.
+        allow_unlisted: Which endpoints outside the registry are allowed: regions, SIP hosts, ``agents``.
         queue: The Redis list that the worker reads.
     """
 
@@ -96,12 +105,26 @@ class PublisherSettings(BaseSettings):
     repeat_window_seconds: float = Field(default=30, ge=0, le=3600, allow_inf_nan=False)
     record_ttl_days: int = Field(default=7, ge=1, le=365)
     destinations_file: FilePath | None = None
+    allow_unlisted: Annotated[str, AfterValidator(_check_rules)] = ""
     queue: QueueName = "transfers"
 
     @property
     def record_ttl_seconds(self) -> int:
         """How long the record of a transfer is kept, in seconds."""
         return self.record_ttl_days * 24 * 3600
+
+    def load_rules(self) -> DestinationRules:
+        """Read the registry; without a file it is empty.
+
+        Raises:
+            SettingsError: The file can't be read or holds mistakes; every one of them is listed.
+        """
+        registry = (
+            DestinationRegistry.load(self.destinations_file)
+            if self.destinations_file
+            else DestinationRegistry({})
+        )
+        return DestinationRules(registry, UnlistedRules.parse(self.allow_unlisted))
 
     @classmethod
     def load(cls) -> Self:

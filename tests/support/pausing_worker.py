@@ -64,7 +64,7 @@ class _PausingGateway:
             _stop_at("after_post")
 
 
-@signals.worker_init.connect
+@signals.worker_init.connect  # type: ignore[untyped-decorator]  # Celery has no types
 def _wrap(**_: Any) -> None:
     process = celery_app._process
     assert process is not None, "this handler runs after the worker's own"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import redis
 from celery.app.amqp import AMQP
-from kombu import Connection
+from kombu.connection import Connection
 from kombu.transport.redis import Channel, Transport
 
 from transfer_tasks.message import TASK_NAME
@@ -103,8 +103,8 @@ class GuardedChannel(Channel):
 
     Attributes:
         on_poison: Called with the element, why it can't be served, and its task id or an empty text.
-        do_restore: Off. When a connection breaks, kombu 5.7.0 would give the messages of running tasks back, to
-            be run twice at the same time; and where Redis is still away, it would end the worker in trying.
+        do_restore: Off. When a connection breaks, kombu 5.7.0 would give the messages of running tasks back,
+            to be run twice at the same time; where Redis is still away, it would end the worker in trying.
             Recovery gives back what is really nobody's.
     """
 
@@ -117,12 +117,12 @@ class GuardedChannel(Channel):
         visibility timeout, and finds its transfer ended.
         """
         if self.connection is not None:
-            super().basic_ack(delivery_tag, multiple=multiple)
+            super().basic_ack(delivery_tag, multiple=multiple)  # type: ignore[no-untyped-call]
 
     def basic_reject(self, delivery_tag: str, requeue: bool = False) -> None:
         """Reject; on a channel whose connection has gone, leave it to the outer net."""
         if self.connection is not None:
-            super().basic_reject(delivery_tag, requeue=requeue)
+            super().basic_reject(delivery_tag, requeue=requeue)  # type: ignore[no-untyped-call]
 
     on_poison: ClassVar[Callable[[bytes, str, str], None]] = staticmethod(_log_poison)
 
@@ -149,10 +149,10 @@ class QuickConnection(Connection):
     def ensure_connection(self, *arguments: Any, **options: Any) -> Any:
         """Connect, trying again after 0.1, 0.3, 0.5 s and so on every half second."""
         quick = {"interval_start": 0.1, "interval_step": 0.2, "interval_max": 0.5}
-        return super().ensure_connection(*arguments, **{**quick, **options})
+        return super().ensure_connection(*arguments, **{**quick, **options})  # type: ignore[no-untyped-call]
 
 
-class QuickAMQP(AMQP):
+class QuickAMQP(AMQP):  # type: ignore[misc]  # Celery has no types
     """Set as the Celery app's `amqp`."""
 
     Connection = QuickConnection

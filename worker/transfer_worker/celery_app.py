@@ -16,7 +16,6 @@ import structlog
 from celery import Celery, signals
 from celery.exceptions import Ignore
 
-from transfer_tasks.destinations import DestinationRegistry
 from transfer_tasks.errors import SettingsError
 from transfer_tasks.ledger.connection import connect
 from transfer_tasks.ledger.ledger import Ledger
@@ -38,7 +37,7 @@ from transfer_worker.errors import (
 )
 from transfer_worker.gateway import PiopiyGateway
 from transfer_worker.ledger_steps import LedgerSteps
-from transfer_worker.policy import TransferPolicy, UnlistedRules
+from transfer_worker.policy import TransferPolicy
 from transfer_worker.preflight import Verdict, check_worker
 from transfer_worker.recovery import LEASE_SECONDS, Recovery
 from transfer_worker.request import MaskedRequest
@@ -163,11 +162,6 @@ class WorkerProcess:
             log=structlog.get_logger("audit"),
             file=settings.audit_file,
         )
-        registry = (
-            DestinationRegistry.load(settings.destinations_file)
-            if settings.destinations_file
-            else DestinationRegistry({})
-        )
         steps = LedgerSteps(
             self.ledger,
             worker=self.worker,
@@ -176,15 +170,12 @@ class WorkerProcess:
             settle_patience_seconds=SETTLE_PATIENCE_SECONDS,
         )
         GuardedChannel.on_poison = steps.quarantine
-        MaskedRequest.list_endpoints(registry)
+        rules = settings.load_rules()
+        MaskedRequest.list_endpoints(rules.registry)
         self.service = TransferService(
             ledger=steps,
             gateway=self.gateway,
-            policy=TransferPolicy(
-                registry,
-                unlisted=UnlistedRules.parse(settings.allow_unlisted),
-                default_caller_id=settings.piopiy_number,
-            ),
+            policy=TransferPolicy(rules, default_caller_id=settings.piopiy_number),
             clock=time,
             retry=RetryPolicy(max_attempts=settings.max_attempts),
             # Well within the lease: whoever was held up for longer may have been given up for dead.

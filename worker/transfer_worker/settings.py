@@ -9,18 +9,12 @@ from pydantic import AfterValidator, Field, SecretStr
 
 from transfer_tasks.numbers import parse_number
 from transfer_tasks.settings import PublisherSettings, load_settings
-from transfer_worker.policy import UnlistedRules
 
 VISIBILITY_TIMEOUT_SECONDS: Final = 12
 """When kombu gives an unacknowledged message to another worker: the outer net, in case ours tears."""
 
 MAX_ATTEMPT_TIMEOUT_SECONDS: Final = 10
 SETTLE_PATIENCE_SECONDS: Final = 60.0
-
-
-def _check_rules(text: str) -> str:
-    UnlistedRules.parse(text)
-    return text
 
 
 class WorkerSettings(PublisherSettings):
@@ -30,7 +24,6 @@ class WorkerSettings(PublisherSettings):
         piopiy_token: The REST token. Only the worker has it.
         piopiy_api_url: The API's root; the default is the SDK's own (piopiy 1.2.2).
         piopiy_number: Caller id where neither the intent nor the registry names one.
-        allow_unlisted: Which endpoints outside the registry are allowed: regions, SIP hosts, ``agents``.
         concurrency: How many transfers one worker process carries out at a time.
         attempt_timeout_seconds: What one HTTP request may take as a whole.
         max_attempts: How many HTTP requests one transfer may cost, all proven not carried out but the last.
@@ -47,7 +40,6 @@ class WorkerSettings(PublisherSettings):
     piopiy_number: Annotated[str, AfterValidator(parse_number)] | None = Field(
         None, validation_alias="PIOPIY_NUMBER"
     )
-    allow_unlisted: Annotated[str, AfterValidator(_check_rules)] = ""
     concurrency: int = Field(8, ge=1, le=256)
     attempt_timeout_seconds: float = Field(5.0, gt=0, le=MAX_ATTEMPT_TIMEOUT_SECONDS)
     max_attempts: int = Field(5, ge=1, le=20)

@@ -8,9 +8,11 @@ from typing import NamedTuple
 
 import pytest
 
+from transfer_tasks.destinations import DestinationRegistry
 from transfer_tasks.errors import InvalidIntent
 from transfer_tasks.intent import TransferIntent
 from transfer_tasks.refusals import REFUSALS
+from transfer_tasks.rules import DestinationRules, UnlistedRules
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "refusals.md"
 VALID = {"call_id": "6f1c1f0e-5b0a-4d4e-9a51-0c9d6a3c2b11", "destination": "support"}
@@ -24,8 +26,8 @@ class Row(NamedTuple):
     mend: str
 
 
-def rows() -> list[Row]:
-    lines = [line for line in DOCUMENT.read_text(encoding="utf-8").splitlines() if line.startswith("| `")]
+def rows(text: str) -> list[Row]:
+    lines = [line for line in text.splitlines() if line.startswith("| `")]
     found = []
     for line in lines:
         cells = [cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
@@ -55,7 +57,9 @@ def read(example: str) -> TransferIntent:
     return TransferIntent.from_dict(expanded({**VALID, **value}) if isinstance(value, dict) else value)
 
 
-ROWS = rows()
+OF_THE_INTENT, OF_THE_REGISTRY = DOCUMENT.read_text(encoding="utf-8").split("## What the registry says")
+ROWS = rows(OF_THE_INTENT)
+REGISTRY_ROWS = rows(OF_THE_REGISTRY)
 
 
 @pytest.mark.parametrize("row", ROWS, ids=[f"{row.field}-{i}" for i, row in enumerate(ROWS)])
@@ -64,6 +68,16 @@ def test_a_refusal_reads_as_its_row_says(row):
         read(row.example)
     error = refused.value
     assert Row(error.field, row.example, error.value, error.problem, error.mend) == row
+
+
+@pytest.mark.parametrize("row", REGISTRY_ROWS, ids=[row.example[:60] for row in REGISTRY_ROWS])
+def test_the_registry_refuses_as_its_row_says(row):
+    example = DOCUMENT.parents[1] / "destinations.example.toml"
+    rules = DestinationRules(DestinationRegistry.load(example), UnlistedRules())
+
+    objection = rules.find_objection(read(row.example))
+
+    assert Row(objection.field, row.example, objection.value, objection.problem, objection.mend) == row
 
 
 def test_every_refusal_has_a_row():

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr
+from pydantic_core import PydanticCustomError
 
 from transfer_tasks.numbers import parse_number
 from transfer_tasks.settings import PublisherSettings, load_settings
@@ -15,6 +17,24 @@ VISIBILITY_TIMEOUT_SECONDS: Final = 12
 
 MAX_ATTEMPT_TIMEOUT_SECONDS: Final = 10
 SETTLE_PATIENCE_SECONDS: Final = 60.0
+
+
+def _check_token(secret: SecretStr) -> SecretStr:
+    token = secret.get_secret_value()
+    if not token or not all("!" <= character <= "~" for character in token):
+        raise PydanticCustomError("token", "a token is printable ASCII, without blanks and line breaks")
+    return secret
+
+
+def _check_api_url(text: str) -> str:
+    try:
+        url = urlsplit(text)
+        is_usable = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
+    except ValueError:
+        is_usable = False
+    if not is_usable or any(character in text for character in "?# \t\r\n"):
+        raise PydanticCustomError("api_url", "write it like https://rest.piopiy.com/v3")
+    return text
 
 
 class WorkerSettings(PublisherSettings):
@@ -31,11 +51,9 @@ class WorkerSettings(PublisherSettings):
         log_level: The lowest level that is logged.
     """
 
-    piopiy_token: SecretStr = Field(validation_alias="PIOPIY_TOKEN", min_length=1)
-    piopiy_api_url: str = Field(
-        "https://rest.piopiy.com/v3",
-        validation_alias="PIOPIY_API_URL",
-        pattern=r"^https?://[^\s/?#]+[^\s?#]*$",
+    piopiy_token: Annotated[SecretStr, AfterValidator(_check_token)] = Field(validation_alias="PIOPIY_TOKEN")
+    piopiy_api_url: Annotated[str, AfterValidator(_check_api_url)] = Field(
+        "https://rest.piopiy.com/v3", validation_alias="PIOPIY_API_URL"
     )
     piopiy_number: Annotated[str, AfterValidator(parse_number)] | None = Field(
         None, validation_alias="PIOPIY_NUMBER"

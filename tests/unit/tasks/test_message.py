@@ -1,0 +1,63 @@
+"""The Celery message that says: look at this transfer. (The wire is pinned in tests/contract.)"""
+
+from __future__ import annotations
+
+import base64
+import json
+
+from transfer_tasks.intent import TransferIntent
+from transfer_tasks.message import TASK_NAME, build_message
+
+CALL_ID = "0f8fad5b-d9cb-469f-a165-70867728950e"
+
+
+def build(destination: object) -> tuple[TransferIntent, str]:
+    intent = TransferIntent(
+        call_id=CALL_ID, destination=destination, reason="Ring me at +1 202 555 0199", metadata={"k": "secret"}
+    )
+    text = build_message(
+        transfer_id=intent.transfer_id, call_id=intent.call_id, labels=intent.labels(), queue="transfers"
+    )
+    return intent, text
+
+
+def test_the_transfers_id_is_the_tasks_id_and_the_delivery_tag():
+    intent, text = build("support")
+    message = json.loads(text)
+    assert message["headers"]["task"] == TASK_NAME == "transfer_tasks.transfer_call"
+    assert (
+        message["headers"]["id"]
+        == message["headers"]["root_id"]
+        == message["properties"]["correlation_id"]
+        == message["properties"]["delivery_tag"]
+        == intent.transfer_id
+    )
+
+
+def test_the_message_carries_nothing_of_the_intent_but_the_masked_labels():
+    _, text = build(["+1 (202) 555-0143", "sip:alice.secret@sip.example.com"])
+    for private in ("5550143", "555-0143", "0199", "alice", "secret"):
+        assert private not in text
+    assert json.loads(base64.b64decode(json.loads(text)["body"]))[:2] == [[], {}]
+
+
+def test_flower_can_tell_the_call_and_the_destination():
+    _, text = build("support")
+    assert json.loads(text)["headers"]["kwargsrepr"] == repr({"call_id": CALL_ID, "destination": "support"})
+
+
+def test_it_never_expires_by_itself_so_that_every_transfer_gets_its_line():
+    """A message whose `expires` has passed is dropped by the worker without a word (Celery 5.7)."""
+    headers = json.loads(build("support")[1])["headers"]
+    assert headers["expires"] is headers["eta"] is None
+
+
+def test_it_is_small_and_one_line():
+    _, text = build("support")
+    assert len(text) < 1500
+    assert "\n" not in text
+
+
+def test_the_queue_is_its_own_routing_key():
+    text = build_message(transfer_id="t", call_id="c", labels={}, queue="other")
+    assert json.loads(text)["properties"]["delivery_info"] == {"exchange": "", "routing_key": "other"}

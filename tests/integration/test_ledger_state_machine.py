@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     import redis
 
 CALLS = ("call-1", "call-2")
-MAX_ASKED = 6
-"""Few, so that steps meet each other on the same ones."""
 WORKERS = ("w1", "w2")
 SHORT_MS = 4
 
@@ -109,7 +107,8 @@ class LedgerMachine(RuleBasedStateMachine):
     def open_a_new_house(self) -> None:
         name = uuid.uuid4().hex
         self.bench = LedgerBench(self.client, namespace=f"machine-{name}", queue=f"queue-{name}")
-        self.asked = 0
+        # Publishers may ask as often as workers work, so that steps meet each other on few transfers.
+        self.asked = self.worked = 0
         self.permitted: dict[tuple[str, int], str] = {}
         self.before: dict[str, Seen] = {}
         self.chains: dict[str, list[State]] = {}
@@ -123,7 +122,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     # --- what can be done
 
-    @precondition(lambda self: self.asked < MAX_ASKED)
+    @precondition(lambda self: self.asked < 1 + self.worked)
     @rule(
         target=transfers,
         call_id=st.sampled_from(CALLS),
@@ -163,7 +162,7 @@ class LedgerMachine(RuleBasedStateMachine):
             assert key == self.before[reply.transfer_id].key
         return reply.transfer_id
 
-    @precondition(lambda self: self.asked < MAX_ASKED)
+    @precondition(lambda self: self.asked < 1 + self.worked)
     @rule(target=transfers)
     def refuse(self):
         self.asked += 1
@@ -177,6 +176,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(targets=(claims, past_steps), transfer_id=transfers, worker=st.sampled_from(WORKERS))
     def claim(self, transfer_id, worker):
+        self.worked += 1
         ask = partial(self.bench.claim, transfer_id, worker=worker, claim_id=uuid.uuid4().hex)
         reply = self.step("claim", ask)
         if not isinstance(reply, Claim):
@@ -232,6 +232,7 @@ class LedgerMachine(RuleBasedStateMachine):
     )
     def claim_and_send(self, transfer_id, ending):
         """The way to most deep states, which are rare at random. Without an ending the worker is busy."""
+        self.worked += 1
         claim = self.step("claim", partial(self.bench.claim, transfer_id, worker="w1"))
         if not isinstance(claim, Claim):
             return never_valid(transfer_id)

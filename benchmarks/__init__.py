@@ -1,0 +1,1 @@
+"""How fast, against the floor and every peer: `make bench`, or `python -m benchmarks --help`."""

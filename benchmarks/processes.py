@@ -1,0 +1,134 @@
+"""Child processes with all that they start: their processor time, their memory, their end."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import psutil
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class ProcessTree:
+    """A child in a process group of its own, and everything below it."""
+
+    def __init__(self, command: list[str], *, env: dict[str, str]) -> None:
+        self._log = tempfile.NamedTemporaryFile(prefix="bench-", suffix=".log", delete=False)  # noqa: SIM115
+        self.process = subprocess.Popen(
+            command,
+            env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"} | env,
+            cwd=tempfile.gettempdir(),  # no .env of the project is read
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        self._root = psutil.Process(self.process.pid)
+
+    def members(self) -> list[psutil.Process]:
+        try:
+            return [self._root, *self._root.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return []
+
+    def cpu_seconds(self) -> float:
+        """What all have used, including children that have ended (rq forks one for each job)."""
+        total = 0.0
+        for member in self.members():
+            try:
+                used = member.cpu_times()
+            except psutil.NoSuchProcess:
+                continue
+            total += used.user + used.system + used.children_user + used.children_system
+        return total
+
+    def memory_mb(self) -> float:
+        """Proportional set size: what is shared among the processes counts once."""
+        return sum(member.memory_full_info().pss for member in self.members()) / 1e6
+
+    def log(self) -> str:
+        return Path(self._log.name).read_text(errors="replace")
+
+    def check(self) -> None:
+        if self.process.poll() is not None:
+            raise RuntimeError(f"ended with {self.process.returncode}:\n{self.log()[-3000:]}")
+
+    def stop(self) -> None:
+        """SIGTERM, and SIGKILL to whatever is left after a few seconds. Only to what we started."""
+        members = self.members()
+        if self.process.poll() is None:
+            self.process.terminate()
+        _, alive = psutil.wait_procs(members, timeout=6)
+        for member in alive:
+            member.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        Path(self._log.name).unlink()
+
+
+class Talker:
+    """A child that answers each line with one, as JSON."""
+
+    def __init__(self, command: list[str], *, env: dict[str, str]) -> None:
+        self.process = subprocess.Popen(
+            command,
+            env=os.environ | {"PYTHONPATH": str(ROOT)} | env,
+            cwd=tempfile.gettempdir(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.greeting = json.loads(self._read())
+
+    def _read(self) -> str:
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{self.process.args} ended with {self.process.wait()}")
+        return line
+
+    def ask(self, command: dict) -> dict:
+        self.process.stdin.write(json.dumps(command) + "\n")
+        self.process.stdin.flush()
+        return json.loads(self._read())
+
+    def stop(self) -> None:
+        self.process.stdin.close()
+        try:
+            self.process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.process.stdout.close()
+
+
+def python_of(venv: str) -> str:
+    """The interpreter of a venv beside this project; our own for an empty name."""
+    return str(ROOT / venv / "bin" / "python") if venv else sys.executable
+
+
+class LoadSampler:
+    """How busy the machine is with others while we measure: a run on a busy machine says so itself."""
+
+    def __init__(self) -> None:
+        self._samples: list[float] = []
+        self._stop = threading.Event()
+
+    def sample_idle(self, seconds: float = 1.0) -> float:
+        """Return the share of the processors that others use while we do nothing."""
+        psutil.cpu_percent()
+        time.sleep(seconds)
+        share = psutil.cpu_percent() / 100
+        self._samples.append(share)
+        return share
+
+    @property
+    def samples(self) -> list[float]:
+        return [round(sample, 3) for sample in self._samples]

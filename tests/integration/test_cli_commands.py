@@ -285,6 +285,8 @@ def test_a_signal_to_its_process_group_lets_the_transfer_in_flight_finish(
     ask("send", "--call-id", call_id, "--to", NUMBER, "--no-wait")
     wait_until(lambda: house.sandbox.post_count(call_id))
     family = descendants(worker.pid)
+    # Ctrl-C in a terminal reaches the group; the Celery process hears of it once, from us.
+    assert all(os.getpgid(pid) != worker.pid for pid in family)
     os.killpg(worker.pid, number)
     assert worker.wait(10) == 0
     assert not still_running(family)
@@ -391,18 +393,18 @@ def test_up_runs_everything_and_ctrl_c_ends_everything(start_up, tmp_path, monke
     os.killpg(up.pid, signal.SIGINT)
     assert up.wait(15) == 0
     assert up.output().endswith("Ended.\n")
+    assert (tmp_path / "data" / "worker.log").read_text().count("Warm shutdown") == 1
     wait_until(lambda: not still_running(family), 2)
     assert "Traceback" not in up.output()
 
 
-def test_up_says_loudly_that_it_talks_to_the_real_platform(house, start_up):
+def test_up_says_loudly_that_it_talks_to_the_real_platform(house, start_up, tmp_path):
     # The sandbox of this test stands in for it, so that nobody's call is moved.
-    up = start_up(
-        PIOPIY_TOKEN=house.sandbox.token,
-        PIOPIY_API_URL=house.sandbox.url,
-        TRANSFER_REDIS_URL=house.redis_url,
-        FLOWER_BASIC_AUTH="on-call:correct-horse",
+    (tmp_path / ".env").write_text(
+        f"PIOPIY_TOKEN={house.sandbox.token}\nPIOPIY_API_URL={house.sandbox.url}\n"
+        f"TRANSFER_REDIS_URL={house.redis_url}\nFLOWER_BASIC_AUTH=on-call:correct-horse\n"
     )
+    up = start_up()
     assert f"THE REAL PLATFORM: calls are moved at {house.sandbox.url}" in up.output()
     assert "redis-server" not in " ".join(descendants(up.pid).values())
     assert "correct-horse" not in up.output()

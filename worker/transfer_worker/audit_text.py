@@ -52,6 +52,7 @@ def describe_line(line: Mapping[str, Any]) -> Text:
     if state := shown.pop("state", None):
         text.append(f"{state} ", style=style)
     text.append("  ".join(f"{name}={value}" for name, value in shown.items()))
+    text.rstrip()
     return text
 
 

@@ -13,7 +13,7 @@ A busy Celery 5.7 worker ends when Redis goes away, so whoever starts one must s
 from __future__ import annotations
 
 import os
-import queue
+import select
 import signal
 import sys
 import threading
@@ -39,6 +39,7 @@ STEADY_SECONDS: Final = 10.0
 EXIT_FORCED: Final = 1
 EXIT_MISCONFIGURED: Final = 2
 
+_CHILD_ENDED: Final = 0
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -60,10 +61,8 @@ class Supervisor:
 
     def __init__(self, command: Sequence[str], *, env: Mapping[str, str], log: Log) -> None:
         self._command, self._env, self._log = command, env, log
-        # Signals (None) and exit codes, in the order in which they came. Its put() may be called by a signal
-        # handler at any moment.
-        self._events: queue.SimpleQueue[int | None] = queue.SimpleQueue()
         self._stop_count = 0
+        self._events = self._wake_up = -1
 
     def run(self) -> int:
         """Keep the child running; return the exit code for our own process. For a main thread only."""
@@ -85,35 +84,55 @@ class Supervisor:
 
     def _watch(self, child: subprocess.Popen[bytes]) -> int:
         """Return the child's exit code; pass on what we are asked meanwhile."""
-        threading.Thread(target=lambda: self._events.put(child.wait()), name="child", daemon=True).start()
-        while (event := self._events.get()) is None:
+        wake_up = self._wake_up
+
+        def wait_for_its_end() -> None:
+            child.wait()
+            os.write(wake_up, bytes([_CHILD_ENDED]))
+
+        threading.Thread(target=wait_for_its_end, name="child", daemon=True).start()
+        while self._next_event(None) != _CHILD_ENDED:
             if self._stop_count == 1:
                 child.terminate()
-            else:
+            elif self._stop_count:
                 child.kill()
-        return event
+        return child.wait()
 
     def _is_stopped_within(self, seconds: float) -> bool:
-        try:
-            self._events.get(timeout=seconds)
-        except queue.Empty:
-            return False
-        return True
+        until = time.monotonic() + seconds
+        while not self._stop_count and (left := until - time.monotonic()) > 0:
+            self._next_event(left)
+        return self._stop_count > 0
+
+    def _next_event(self, timeout_seconds: float | None) -> int | None:
+        """Return a signal's number or `_CHILD_ENDED`, in the order in which they came; None if none came."""
+        if not select.select([self._events], [], [], timeout_seconds)[0]:
+            return None
+        event = os.read(self._events, 1)[0]
+        self._stop_count += event in _STOP_SIGNALS
+        return event
 
     @contextmanager
     def _catching_signals(self) -> Iterator[None]:
-        def note(_number: int, _frame: object) -> None:
-            self._stop_count += 1
-            self._events.put(None)
+        """Have each signal write its number into a pipe.
 
+        A handler in Python would not do: the kernel may deliver a signal on another thread than the main one,
+        which then goes on waiting.
+        """
+        self._events, self._wake_up = os.pipe()
+        os.set_blocking(self._wake_up, False)
+        fd_before = signal.set_wakeup_fd(self._wake_up)
         # What whoever started us had us ignore (nohup: SIGHUP), stays ignored.
         caught = [number for number in _STOP_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
-        before = {number: signal.signal(number, note) for number in caught}
+        before = {number: signal.signal(number, lambda *_: None) for number in caught}
         try:
             yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+            signal.set_wakeup_fd(fd_before)
+            os.close(self._wake_up)
+            os.close(self._events)
 
 
 def supervise_worker(*, concurrency: int | None = None, log_level: str | None = None) -> int:

@@ -35,6 +35,7 @@ class _Given(BaseSettings):
 
     piopiy_token: SecretStr | None = Field(None, validation_alias="PIOPIY_TOKEN")
     piopiy_number: str | None = Field(None, validation_alias="PIOPIY_NUMBER")
+    flower_basic_auth: SecretStr | None = Field(None, validation_alias="FLOWER_BASIC_AUTH")
     redis_url: SecretStr | None = None
     destinations_file: str | None = None
     allow_unlisted: str | None = None
@@ -49,10 +50,9 @@ class _Login:
     is_new: bool
 
     @classmethod
-    def find(cls) -> _Login:
-        given = os.environ.get("FLOWER_BASIC_AUTH")
-        if given:
-            return cls(basic_auth=given, is_new=False)
+    def make(cls, given: SecretStr | None) -> _Login:
+        if given is not None:
+            return cls(basic_auth=given.get_secret_value(), is_new=False)
         return cls(basic_auth=f"on-call:{secrets.token_urlsafe(12)}", is_new=True)
 
 
@@ -77,7 +77,7 @@ def run_up(console: Console, *, data_dir: Path) -> None:
         settings = WorkerSettings.load()
         redis_url = settings.redis_url.get_secret_value()
         _write_env_file(data_dir / "env", redis_url)
-        login, port = _Login.find(), pick_port(FLOWER_PORT)
+        login, port = _Login.make(given.flower_basic_auth), pick_port(FLOWER_PORT)
         worker = stack.add_worker(env=os.environ)
         flower = stack.add_flower(
             env={

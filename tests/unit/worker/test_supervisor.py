@@ -104,9 +104,11 @@ def test_a_child_that_fails_while_it_stops_is_not_a_clean_end(tmp_path):
 
 
 def test_a_second_signal_ends_a_child_that_does_not_stop(tmp_path):
-    asked, _ = supervise(LINGER, tmp_path / "ready", "stubborn")
-    when(tmp_path / "ready", signal.SIGTERM, signal.SIGINT)
-    assert asked.run() == EXIT_FORCED
+    # At once after the first: the kernel may then deliver it on another thread than the main one.
+    for attempt in range(5):
+        asked, _ = supervise(LINGER, tmp_path / f"ready-{attempt}", "stubborn")
+        when(tmp_path / f"ready-{attempt}", signal.SIGTERM, signal.SIGINT)
+        assert asked.run() == EXIT_FORCED
 
 
 def test_a_signal_between_two_children_ends_it_at_once(tmp_path, monkeypatch):

@@ -18,7 +18,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=3.0, help="how long sessions and faults begin")
     parser.add_argument("--per-second", type=float, default=20.0, help="new sessions a second")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
-    parser.add_argument("--keep", type=Path, metavar="FILE", help="write the whole history there, as JSON")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="keep logs and history in a new directory")
     asked = parser.parse_args()
     seed = random.SystemRandom().randrange(1_000_000) if asked.seed is None else asked.seed
     again = f"make chaos SEED={seed} MINUTES={asked.minutes:g}"
@@ -26,9 +26,9 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if not asked.json:
         print(f"{again}", flush=True)
-    result = run(Plan(seed=seed, seconds=asked.minutes * 60, per_second=asked.per_second))
-    if asked.keep:
-        result.history.dump(asked.keep)
+    result = run(
+        Plan(seed=seed, seconds=asked.minutes * 60, per_second=asked.per_second, directory=asked.keep)
+    )
     findings = result.verdict.findings
     if asked.json:
         print(as_json(result))

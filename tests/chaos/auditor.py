@@ -22,8 +22,11 @@ SLACK_MS: Final = 300.0
 """From the moment a worker last looks at the clock until the sandbox has read the request."""
 
 CELERY_LOSS_MS: Final = 30_000.0
-IDLE_MS: Final = 5000.0
-"""A claimed transfer whose worker is well does not wait longer for its first attempt."""
+SERVED_MS: Final = 6500.0
+"""When all has been well for so long, every open transfer has been seen to: a lease and two sweeps, and a
+worker's start."""
+
+PUBLISH_BUDGET_MS: Final = 1000.0
 
 NOT_MOVED: Final = frozenset({State.FAILED, State.REJECTED, State.EXPIRED, State.CANCELLED})
 BESIDE: Final = frozenset({"refused", "repeated", "quarantined"})
@@ -42,7 +45,8 @@ INVARIANTS: Final = {
     "order": "the audit lines of a transfer make a legal course",
     "lines": "every audit line was written",
     "repeats": "repeats and conflicts were recognised as what they were",
-    "idle": "no transfer was held by a healthy worker that did nothing with it",
+    "served": "no transfer waited while all was well",
+    "budget": "no submission took longer than its time budget",
 }
 
 
@@ -114,7 +118,7 @@ class Auditor:
             if line.event in {"finished", "resolved"}:
                 self._check_word(record, line.fields.get("state", ""), line.at_ms, "the audit log says")
         self._check_unknown(lines, posts)
-        self._check_idle(lines)
+        self._check_served(record, lines)
         for text in check_attempts(record, lines, posts):
             self._expect("agreement", False, which, text)
         self.verdict.checked["agreement"] += 1
@@ -164,25 +168,34 @@ class Auditor:
                 self._expect("honest_unknown", excuse, line.transfer_id, f"{reason} without a cause")
                 self.verdict.unknown_because[excuse or "nothing we know of"] += 1
 
-    def _check_idle(self, lines: list[Line]) -> None:
-        """A claim that nobody acts upon is a transfer lost to a healthy worker."""
+    def _check_served(self, record: TransferRecord, lines: list[Line]) -> None:
+        """Nothing may lie about, claimed or not, while nothing stands in the way."""
         for line, following in pairwise(lines):
-            if line.event != "claimed":
+            if line.event not in {"accepted", "claimed", "requeued"}:
                 continue
-            self.verdict.checked["idle"] += 1
-            if following.at_ms - line.at_ms < IDLE_MS:
-                continue
-            slot = self.history.slot_of(line.worker)
-            since_ms = following.at_ms - IDLE_MS
-            troubled = [
-                fault
-                for fault in self.history.faults_between(since_ms, following.at_ms)
-                if fault.target in {slot, "redis", "platform", "machine"}
-            ]
-            waited = (following.at_ms - line.at_ms) / 1000
+            until_ms = min(following.at_ms, record.expires_at_ms)
+            calm_ms = self._longest_calm(line.at_ms, until_ms)
             self._expect(
-                "idle", troubled, line.transfer_id, f"was held for {waited:.1f} s by {slot}, which was well"
+                "served",
+                calm_ms < SERVED_MS,
+                record.transfer_id,
+                f"lay about for {calm_ms / 1000:.1f} s of calm after `{line.event}`",
             )
+
+    def _longest_calm(self, since_ms: float, until_ms: float) -> float:
+        """Return the longest span without any fault but those of publishers."""
+        if until_ms - since_ms < SERVED_MS:
+            return 0.0
+        longest = 0.0
+        for fault in self.history.faults:
+            if fault.target.startswith("p") and fault.target != "platform":
+                continue
+            if fault.begun_ms > since_ms:
+                longest = max(longest, min(fault.begun_ms, until_ms) - since_ms)
+            since_ms = max(since_ms, fault.ended_ms)
+            if since_ms >= until_ms:
+                return longest
+        return max(longest, until_ms - since_ms)
 
     # --- one call
 
@@ -208,6 +221,10 @@ class Auditor:
 
     def _check_ask(self, ask: Ask) -> None:
         record = self.history.records.get(ask.transfer_id)
+        if ask.action == "submit":
+            took_ms = ask.answered_ms - ask.at_ms
+            in_time = took_ms <= PUBLISH_BUDGET_MS + SLACK_MS or self._is_starved(ask)
+            self._expect("budget", in_time, ask.transfer_id, f"was {took_ms:.0f} ms in submission")
         match ask.action, ask.reply:
             case "submit", "accepted":
                 self._expect("ended", record, ask.transfer_id, "was accepted and has no record")
@@ -230,6 +247,9 @@ class Auditor:
                 self._expect("told", record, ask.transfer_id, "has an outcome and no record")
                 if record is not None:
                     self._check_word(record, state, ask.answered_ms, "a session heard")
+
+    def _is_starved(self, ask: Ask) -> bool:
+        return any(f.target == "machine" for f in self.history.faults_between(ask.at_ms, ask.answered_ms))
 
     def _check_standing_back(self, ask: Ask) -> None:
         other = self.history.records.get(ask.about)

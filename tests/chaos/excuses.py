@@ -21,7 +21,7 @@ NEAR_MS: Final = 300.0
 LEASE_MS: Final = 2000.0
 BEAT_MS: Final = 500.0
 
-_KILLS: Final = frozenset({"kill", "kill_child"})
+KILLS: Final = frozenset({"kill", "kill_child", "kill_supervisor"})
 _AWAY: Final = frozenset(
     {"pause_long", "blackhole", "hold", "lose_answers", "refuse", "delay", "redis_kill", "redis_pause"}
 )
@@ -66,7 +66,7 @@ def _explains(fault: Fault, slot: str, begun_ms: float, *, is_by_recovery: bool)
         return not is_by_recovery and fault.ended_ms >= begun_ms - NEAR_MS
     if fault.target not in {slot, "redis"}:
         return False
-    if fault.kind in _KILLS:
+    if fault.kind in KILLS:
         return is_by_recovery
     # While it lasts, no heartbeat gets through; the lease is over two seconds after the last one.
     return fault.kind in _AWAY and fault.ended_ms >= begun_ms - LEASE_MS

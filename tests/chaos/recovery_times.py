@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from chaos.excuses import LEASE_MS
+from chaos.excuses import KILLS, LEASE_MS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from chaos.history import Fault, History, Index, Line
 
-KILLS: Final = frozenset({"kill", "kill_child"})
 WITHIN_MS: Final = 8000.0
 
 

@@ -43,6 +43,7 @@ class Plan:
         mix: What the sandbox does wrong.
         command: Runs one worker.
         env: Added to the workers' environment.
+        directory: Keeps logs and records; none are kept if not given.
         stop_when_doubled: End as soon as the sandbox has carried a transfer out twice.
     """
 
@@ -54,6 +55,7 @@ class Plan:
     mix: Mapping[str, float] = field(default_factory=lambda: MIX)
     command: Sequence[str] = WORKER_COMMAND
     env: Mapping[str, str] = field(default_factory=dict)
+    directory: Path | None = None
     stop_when_doubled: bool = False
 
 
@@ -68,6 +70,9 @@ class Result:
 
 def run(plan: Plan) -> Result:
     """Carry out a run and judge it."""
+    if plan.directory is not None:
+        plan.directory.mkdir(parents=True)
+        return _run_in(plan.directory.resolve(), plan)
     with tempfile.TemporaryDirectory(prefix="call-transfer-chaos-") as directory:
         return _run_in(Path(directory), plan)
 
@@ -91,6 +96,8 @@ def _run_in(directory: Path, plan: Plan) -> Result:
         injector.stop()
         load.join(LONGEST_DEADLINE_SECONDS + ENDING_MARGIN_SECONDS + 5)
         history = _collect(cluster, injector, load)
+    if plan.directory is not None:
+        history.dump(directory / "history.json")
     verdict = Auditor(history).judge()
     for name in injector.slow_stops:
         verdict.findings.append(Finding("ended", name, "did not stop within its grace period"))

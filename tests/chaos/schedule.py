@@ -74,6 +74,12 @@ MIX = {
 """What the sandbox does instead of its best, and how likely (see docs/sandbox.md)."""
 
 
+STORM_SECONDS = 15.0
+CALM_BEFORE_SECONDS = 6.0
+"""Long enough for the longest fault of the storm to end, and for all to be well again."""
+CALM_AFTER_SECONDS = 5.0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedFault:
     """One fault to come."""
@@ -89,26 +95,38 @@ def plan_faults(
 ) -> list[PlannedFault]:
     """Return the faults of a run in order, the same for the same arguments.
 
+    Storms take turns with duels: calm, in which one worker is killed and nothing else happens, so that
+    what its death alone costs can be measured.
+
     Args:
         seed: Where all chance comes from.
         seconds: How long faults begin; the last may end later.
-        mean_gap_seconds: Between the beginnings of two faults.
-        weights: Weights instead of those of `KINDS`; kinds that are not named don't occur.
+        mean_gap_seconds: Between the beginnings of two faults in a storm.
+        weights: Weights instead of those of `KINDS`; kinds that are not named don't occur, nor do duels.
     """
+    if weights == {}:
+        return []
     chance = random.Random(seed)
-    kinds = [kind for kind in KINDS if weights is None or kind.name in weights]
-    odds = [kind.weight if weights is None else weights[kind.name] for kind in kinds]
     planned: list[PlannedFault] = []
     at_seconds = chance.uniform(0.5, 1.5)
     while at_seconds < seconds:
-        kind = chance.choices(kinds, odds)[0]
-        planned.append(
-            PlannedFault(
-                at_seconds=round(at_seconds, 3),
-                kind=kind.name,
-                target=chance.choice(kind.targets),
-                seconds=round(chance.uniform(*kind.seconds), 3),
-            )
-        )
-        at_seconds += min(chance.expovariate(1 / mean_gap_seconds), 4 * mean_gap_seconds)
+        storm_end = seconds if weights is not None else min(seconds, at_seconds + STORM_SECONDS)
+        while at_seconds < storm_end:
+            planned.append(_draw(chance, at_seconds, weights))
+            at_seconds += min(chance.expovariate(1 / mean_gap_seconds), 4 * mean_gap_seconds)
+        kill_at = storm_end + CALM_BEFORE_SECONDS
+        if kill_at < seconds:
+            planned.append(_at(kill_at, "kill_child", chance.choice(WORKERS)))
+        at_seconds = kill_at + CALM_AFTER_SECONDS
     return planned
+
+
+def _draw(chance: random.Random, at_seconds: float, weights: dict[str, float] | None) -> PlannedFault:
+    kinds = [kind for kind in KINDS if weights is None or kind.name in weights]
+    odds = [kind.weight if weights is None else weights[kind.name] for kind in kinds]
+    kind = chance.choices(kinds, odds)[0]
+    return _at(at_seconds, kind.name, chance.choice(kind.targets), chance.uniform(*kind.seconds))
+
+
+def _at(at_seconds: float, kind: str, target: str, seconds: float = 0.0) -> PlannedFault:
+    return PlannedFault(at_seconds=round(at_seconds, 3), kind=kind, target=target, seconds=round(seconds, 3))

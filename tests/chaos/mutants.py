@@ -1,0 +1,69 @@
+"""Workers with one safeguard taken out: `celery -A chaos.mutants worker`, CHAOS_MUTANT=… in the environment.
+
+If the auditor lets one of these pass, its approval is worth nothing. The product knows nothing of them: each
+safeguard is taken out here, before Celery starts. `test_mutants` has every one condemned.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+from typing import Any, Final
+
+from transfer_tasks.ledger import commands
+from transfer_tasks.ledger.commands import Script
+from transfer_tasks.outcome import Reason
+from transfer_worker import celery_app, gateway
+from transfer_worker.errors import AttemptError, NotCarriedOut
+
+TOKEN_CHECKS: Final = {
+    "begin_attempt": "if r[2] ~= token then return { 'lost', state, '' } end",
+    "end_attempt": "if r[2] ~= token then",
+}
+
+
+def remove_fencing() -> None:
+    """Let whoever once had the right to act go on acting."""
+    load_fenced = commands.load_script
+
+    @functools.cache
+    def load_unfenced(name: str) -> Script:
+        script = load_fenced(name)
+        if name not in TOKEN_CHECKS:
+            return script
+        check = TOKEN_CHECKS[name]
+        assert check in script.source, f"the token is checked otherwise now: {name}.lua"
+        source = script.source.replace(check, check.replace("r[2] ~= token", "false"))
+        return Script(name, source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
+
+    commands.load_script = load_unfenced
+
+
+def retry_lost_answers() -> None:
+    """Take a lost answer for proof that nothing happened, and so for a reason to send again."""
+    explain = gateway._explain_silence
+
+    def explain_boldly(*arguments: Any) -> AttemptError:
+        error = explain(*arguments)
+        if error.reason is not Reason.ANSWER_LOST:
+            return error
+        return NotCarriedOut(reason=error.reason, detail=error.detail)
+
+    gateway._explain_silence = explain_boldly
+
+
+def let_the_sdk_retry() -> None:
+    """Leave the SDK's own retries on, which is its default (piopiy 1.2.2)."""
+    plain_client = gateway.RestClient
+    gateway.RestClient = lambda *arguments, max_retries: plain_client(*arguments, max_retries=2)
+
+
+MUTATIONS: Final = {
+    "fencing": remove_fencing,
+    "read_timeouts": retry_lost_answers,
+    "sdk_retries": let_the_sdk_retry,
+}
+
+MUTATIONS[os.environ["CHAOS_MUTANT"]]()
+app = celery_app.app

@@ -126,6 +126,20 @@ class GuardedChannel(Channel):
 
     on_poison: ClassVar[Callable[[bytes, str, str], None]] = staticmethod(_log_poison)
 
+    def _create_client(self, asynchronous: bool = False) -> redis.Redis:
+        """Return one client for all that is not the blocking read.
+
+        kombu 5.7.0 makes a new one for every command; with redis-py 8.1 that costs more than the command.
+        """
+        if asynchronous:
+            return super()._create_client(asynchronous=True)
+        client = self._client_of_all
+        if client is None or client.connection_pool is not self.pool:
+            client = self._client_of_all = super()._create_client()
+        return client
+
+    _client_of_all: redis.Redis | None = None
+
     def _get_client(self) -> type[redis.Redis]:
         super()._get_client()  # type: ignore[no-untyped-call]
         return _GuardedClient
@@ -150,6 +164,11 @@ class QuickConnection(Connection):
         """Connect, trying again after 0.1, 0.3, 0.5 s and so on every half second."""
         quick = {"interval_start": 0.1, "interval_step": 0.2, "interval_max": 0.5}
         return super().ensure_connection(*arguments, **{**quick, **options})  # type: ignore[no-untyped-call]
+
+    def as_uri(self, *arguments: Any, **options: Any) -> str:
+        """Return the broker's URL under the scheme that people know, which is all that Flower can read."""
+        shown: str = super().as_uri(*arguments, **options)
+        return ("rediss" if self.ssl else "redis") + shown[shown.index("://") :]
 
 
 class QuickAMQP(AMQP):  # type: ignore[misc]  # Celery has no types

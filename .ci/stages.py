@@ -25,6 +25,7 @@ STAGES: dict[str, list[list[str]]] = {
     "unit": [["pytest", "tests/unit"]],
     "contract": [["pytest", "tests/contract", f"--ignore={BARE_PUBLISHER}"]],
     "integration": [["pytest", "tests/integration"]],
+    "browser": [["/bin/sh", ".ci/browser"], ["pytest", "tests/browser"]],
     "bare-publisher": [["pytest", BARE_PUBLISHER]],
 }
 

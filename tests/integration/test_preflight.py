@@ -63,3 +63,12 @@ def test_missing_persistence_is_told_and_does_not_stop_the_start(house: House) -
 
     assert "preflight.warning" in worker.output()
     assert "CONFIG SET appendonly yes" in worker.output()
+
+
+def test_plain_celery_takes_its_concurrency_from_the_settings_too(house: House) -> None:
+    worker = house.spawn(
+        [sys.executable, *COMMANDS["celery"]],
+        env=house.worker_environment() | {"TRANSFER_CONCURRENCY": "3"},
+    )
+
+    worker.wait_for_output(r"concurrency: 3 \(thread\)", deadline_seconds=20)

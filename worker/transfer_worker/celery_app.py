@@ -9,8 +9,9 @@ import secrets
 import sys
 import time
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 import structlog
 from celery import Celery, signals
@@ -51,6 +52,8 @@ if TYPE_CHECKING:
 REDIS_TIMEOUT_SECONDS: Final = 1.0
 STOP_SECONDS: Final = 5.0
 EXIT_MISCONFIGURED: Final = 2
+
+S = TypeVar("S", bound=PublisherSettings)
 
 _ENDINGS: Final[dict[State, type[TransferEnded]]] = {
     State.REJECTED: TransferRejected,
@@ -109,13 +112,23 @@ def _configuration(settings: PublisherSettings) -> dict[str, Any]:
 
 
 def _build_app() -> Celery:
-    try:
-        settings = PublisherSettings.load()
-    except SettingsError as error:
-        _refuse_to_start(str(error))
+    # Only a worker needs all the settings, the token among them; Flower and the like need Redis.
+    settings = _load_settings() if "worker" in sys.argv else _load(PublisherSettings)
     app = Celery("transfer_worker", set_as_current=False, amqp="transfer_worker.broker:QuickAMQP")
     app.conf.update(_configuration(settings))
     return app
+
+
+@cache
+def _load_settings() -> WorkerSettings:
+    return _load(WorkerSettings)
+
+
+def _load(settings_class: type[S]) -> S:
+    try:
+        return settings_class.load()
+    except SettingsError as error:
+        _refuse_to_start(str(error))
 
 
 def _refuse_to_start(text: str) -> NoReturn:
@@ -214,14 +227,18 @@ def _keep_logging(**_: Any) -> None:
     """Celery configures no logging where this signal has a receiver; ours is configured already."""
 
 
+@signals.celeryd_init.connect
+def _configure_worker(conf: Any, **_: Any) -> None:
+    """Do what has to be done before Celery reads its options; `--concurrency` still wins."""
+    settings = _load_settings()
+    logs.configure(level=settings.log_level, secrets=settings.secrets)
+    conf.worker_concurrency = settings.concurrency
+
+
 @signals.worker_init.connect
 def _start_process(sender: Any, **_: Any) -> None:
     global _process
-    try:
-        settings = WorkerSettings.load()
-    except SettingsError as error:
-        _refuse_to_start(str(error))
-    logs.configure(level=settings.log_level, secrets=settings.secrets)
+    settings = _load_settings()
     log = structlog.get_logger("transfer_worker")
     try:
         _process = WorkerProcess(settings, hostname=sender.hostname)

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 KEYS_OF_THE_QUEUE = (
     "transfers",
     "_kombu.binding.*",
+    "_kombu.binding_deadlines",
+    "_kombu.binding_permanent.*",
     "unacked",
     "unacked_index",
     "unacked_mutex",

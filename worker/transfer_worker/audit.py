@@ -29,6 +29,8 @@ ADOPT_AFTER_SECONDS: Final = 5.0
 """A line that its reader has not acknowledged for so long is another's to write."""
 BATCH_LINES: Final = 200
 PAUSE_SECONDS: Final = 0.5
+GATHER_SECONDS: Final = 0.1
+"""How long lines are left to gather: reading each by itself costs more than writing it."""
 
 
 class AuditEvent(StrEnum):
@@ -106,9 +108,12 @@ class AuditWriter:
     def _run(self) -> None:
         while True:
             try:
-                if not self._drain() and self._stop.is_set():
+                line_count = self._drain()
+                if not line_count and self._stop.is_set():
                     self._client.xgroup_delconsumer(self._stream, GROUP, self._worker)
                     return
+                if 0 < line_count < BATCH_LINES:
+                    self._stop.wait(GATHER_SECONDS)
             except redis.exceptions.ResponseError as error:
                 if not str(error).startswith("NOGROUP"):
                     self._stop.wait(PAUSE_SECONDS)
@@ -128,11 +133,11 @@ class AuditWriter:
             return False
         return True
 
-    def _drain(self) -> bool:
-        """Write one batch; say whether there was one."""
+    def _drain(self) -> int:
+        """Write one batch; return its size."""
         entries = self._adopt() or self._read()
         if not entries:
-            return False
+            return 0
         for event_id, fields in entries:
             # A trimmed entry has no fields any more.
             if fields:
@@ -140,7 +145,7 @@ class AuditWriter:
         if self._file:
             self._file.flush()
         self._client.xack(self._stream, GROUP, *(event_id for event_id, _ in entries))
-        return True
+        return len(entries)
 
     def _read(self) -> list[tuple[str, dict[str, str]]]:
         block_ms = None if self._stop.is_set() else int(BLOCK_SECONDS * 1000)

@@ -87,6 +87,8 @@ def _configuration(settings: PublisherSettings) -> dict[str, Any]:
         "worker_prefetch_multiplier": 1,
         # Flower lives on these.
         "worker_send_task_events": True,
+        # Sends them in batches: each by itself costs more than the rest of a message's way through Celery.
+        "worker_consumer": "transfer_worker.consumer:GatheringConsumer",
         # Our own renderer writes every line, masked.
         "worker_hijack_root_logger": False,
         "worker_redirect_stdouts": False,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote, urlsplit
 
 import structlog
 
@@ -29,11 +30,13 @@ class Redaction:
     """Takes secrets and full numbers out of every text of a line, wherever it came from.
 
     Args:
-        secrets: Texts that must never be shown: the token, passwords.
+        secrets: Texts that must never be shown: the token, URLs with passwords. The password of a URL is also
+            hidden where it stands alone.
     """
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        self._secrets = tuple(secret for secret in secrets if secret)
+        hidden = {form for secret in secrets for form in (secret, *_passwords(secret)) if form}
+        self._secrets = tuple(sorted(hidden, key=len, reverse=True))
 
     def __call__(self, _logger: Any, _method: str, event: EventDict) -> EventDict:
         """Clean one line."""
@@ -49,6 +52,14 @@ class Redaction:
         if isinstance(value, list | tuple):
             return [self._clean(inner) for inner in value]
         return value
+
+
+def _passwords(secret: str) -> tuple[str, ...]:
+    try:
+        password = urlsplit(secret).password
+    except ValueError:
+        return ()
+    return (password, unquote(password)) if password else ()
 
 
 def configure(*, level: str, secrets: Iterable[str], stream: Any = None) -> None:

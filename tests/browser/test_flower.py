@@ -344,6 +344,20 @@ def ring(desk, name):
 # --- what nobody may read
 
 
+def test_celery_inspect_shows_no_number_either(desk):
+    transfer_id = send_plainly(
+        desk.house, {"call_id": str(uuid.uuid4()), "destination": SLOW_NUMBER, "reason": SIP_USER}
+    )
+    wait_until(lambda: desk.state_of(transfer_id) is State.SENDING)
+
+    with Celery(broker=desk.house.redis_url, set_as_current=False) as plain:
+        active = plain.control.inspect(["w1@test"], timeout=1).active(safe=False)
+
+    shown = next(task["kwargs"] for task in active["w1@test"] if task["id"] == transfer_id)
+    assert "+1*******01" in shown
+    assert SIP_USER not in shown
+
+
 def test_no_number_and_no_secret_is_in_any_page_answer_or_file_of_flower(desk):
     in_flight = [
         send_plainly(desk.house, {"call_id": str(uuid.uuid4()), "destination": SILENT_NUMBER}),

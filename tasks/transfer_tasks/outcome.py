@@ -40,6 +40,7 @@ class Reason(StrEnum):
     UNKNOWN_DESTINATION = "unknown_destination"
     DESTINATION_NOT_ALLOWED = "destination_not_allowed"
     CALLER_ID_MISSING = "caller_id_missing"
+    DESTINATION_PAUSED = "destination_paused"
     TRANSFER_IN_PROGRESS = "transfer_in_progress"
     IDEMPOTENCY_CONFLICT = "idempotency_conflict"
     REFUSED_BY_PLATFORM = "refused_by_platform"
@@ -129,6 +130,13 @@ GUIDE: Final[dict[Reason, Guide]] = {
         meaning="Neither the intent, nor the registry, nor PIOPIY_NUMBER gives a caller id.",
         next_step="Set PIOPIY_NUMBER on the worker.",
         say=_SORRY,
+    ),
+    Reason.DESTINATION_PAUSED: Guide(
+        state=State.REJECTED,
+        meaning="An engineer has paused the destination, or all of them; nothing was sent.",
+        next_step="Ask who did it: the name is in the record. `call-transfer resume` takes it back.",
+        say=_SORRY_OTHER,
+        may_try_other=True,
     ),
     Reason.TRANSFER_IN_PROGRESS: Guide(
         state=State.REJECTED,

@@ -34,7 +34,7 @@ GATHER_SECONDS: Final = 0.1
 
 
 class AuditEvent(StrEnum):
-    """Every line that a transfer can leave."""
+    """Every line that a transfer, a queue element or an operator can leave."""
 
     ACCEPTED = "transfer.accepted"
     REPEATED = "transfer.repeated"
@@ -46,6 +46,9 @@ class AuditEvent(StrEnum):
     FINISHED = "transfer.finished"
     RESOLVED = "transfer.resolved"
     QUARANTINED = "message.quarantined"
+    DROPPED = "quarantine.dropped"
+    PAUSED = "destination.paused"
+    RESUMED = "destination.resumed"
 
 
 class LineWriter(Protocol):

@@ -154,6 +154,7 @@ class LedgerCommands:
         repeat_window_ms: int,
         reply_to: str,
         asked_json: str,
+        replays: str = "",
     ) -> Command[Accepted]:
         """Accept a request, or find the transfer that stands in its way."""
         return self._build(
@@ -172,6 +173,7 @@ class LedgerCommands:
                 repeat_window_ms,
                 reply_to,
                 asked_json,
+                replays,
             ),
             lambda r: Accepted(r[0], r[1], r[2], int(r[3]), State(r[4])),
         )

@@ -65,6 +65,11 @@ class Keys:
         return f"{self.namespace}:quarantine"
 
     @property
+    def paused(self) -> str:
+        """Hash: paused destinations, ``*`` for all; heartbeats renew its TTL."""
+        return f"{self.namespace}:paused"
+
+    @property
     def sweep(self) -> str:
         """Hash: when recovery last looked."""
         return f"{self.namespace}:sweep"

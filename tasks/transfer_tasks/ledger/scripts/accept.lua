@@ -14,13 +14,16 @@
 -- ARGV[13] repeat_window_ms    how long after `submitted` the same request is a repeat
 -- ARGV[14] reply_to            channel that hears the outcome, or ''
 -- ARGV[15] asked               JSON for the audit line: who asks, and why
+-- ARGV[16] replays             the transfer that is asked for again, or ''. It must be its call's last one, and
+--                              proven not to have moved the call
 --
 -- Reply: {verdict, transfer_id, key, hop, state} with verdict one of
---   accepted     a new transfer
+--   accepted     a new transfer; its state is `rejected` where its destination is paused
 --   existing     this very id was accepted before
 --   repeat       another id asked for the same: that one is returned
 --   in_progress  another destination is open for this call
 --   conflict     the key belongs to other content
+--   overtaken    it replays one that is not the last, or that may have moved the call: the last is returned
 
 local id, call_id, own_key = ARGV[3], ARGV[4], ARGV[5]
 local reply_to = ARGV[14]
@@ -58,7 +61,11 @@ if own_key ~= '' then
   end
 end
 
+local MOVED_NOTHING = { rejected = true, failed = true, expired = true, cancelled = true }
 local last = redis.call('LINDEX', call_key, -1)
+if ARGV[16] ~= '' and (last ~= ARGV[16] or not MOVED_NOTHING[get(last, 'state')[1]]) then
+  return stand_back('overtaken', 'transfer.refused', last or ARGV[16])
+end
 if last then
   local r = get(last, 'state', 'destination_digest', 'ended_ms')
   local state, is_same = r[1], r[2] == ARGV[6]
@@ -86,7 +93,7 @@ redis.call('HSET', record_key(id),
   'message', ARGV[10], 'reply_to', reply_to, 'accepted_ms', int(NOW), 'expires_ms', int(NOW + tonumber(ARGV[12])))
 keep(record_key(id))
 add_to(WAITING, id, NOW)
-if ARGV[11] ~= '' then redis.call('LPUSH', ARGV[11], ARGV[10]) end
 audit(id, 'transfer.accepted', ARGV[15])
 count('accepted')
+if not finish_paused(id) and ARGV[11] ~= '' then redis.call('LPUSH', ARGV[11], ARGV[10]) end
 return answer('accepted', id)

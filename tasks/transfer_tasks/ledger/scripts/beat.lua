@@ -11,4 +11,5 @@ redis.call('SET', NS .. 'worker:' .. worker, ARGV[5], 'PX', ARGV[4])
 add_to(NS .. 'workers', worker, NOW)
 redis.call('HSET', STATISTICS, 'last_beat_ms', int(NOW))
 keep(STATISTICS)
+keep(PAUSED)
 return 1

@@ -5,7 +5,7 @@
 -- ARGV[5] attempt  the number of the attempt to begin, from 1
 --
 -- Reply: {'begun', remaining_ms}
---      | {'lost', state, outcome JSON or ''}  the right to act is gone: cancelled, taken over, or too late
+--      | {'lost', state, outcome JSON or ''}  the right to act is gone: cancelled, paused, taken over, too late
 
 local id, token, attempt = ARGV[3], ARGV[4], ARGV[5]
 local r = get(id, 'state', 'token', 'expires_ms', 'attempt', 'worker', 'accepted_ms')
@@ -21,6 +21,8 @@ if NOW >= tonumber(r[3]) then
   local outcome = finish_late(id, 'worker')
   return { 'lost', cjson.decode(outcome).state, outcome }
 end
+local paused = finish_paused(id)
+if paused then return { 'lost', 'rejected', paused } end
 
 redis.call('HSET', record_key(id), 'state', 'sending', 'attempt', attempt, 'begun_ms', int(NOW),
   'attempt:' .. attempt, cjson.encode({ begun_ms = NOW, worker = r[5] }))

@@ -5,7 +5,7 @@
 -- ARGV[5] claim_id  new for every claim
 --
 -- Reply: {'claimed', token, call_id, key, hop, attempt, remaining_ms, intent}
---      | {'ended', outcome JSON}   it ended before (or now, because its deadline has passed)
+--      | {'ended', outcome JSON}   it ended before (or now: deadline passed, destination paused)
 --      | {'held', state, worker}   somebody else acts on it
 --      | {'missing'}               no such record
 
@@ -19,6 +19,8 @@ if state == 'waiting' then
   -- This claim was taken away since; it comes late, and nobody waits for its token.
   if r[2] == claim_id then return { 'held', state, r[6] or '' } end
   if NOW >= tonumber(r[3]) then return { 'ended', finish_late(id, 'worker') } end
+  local paused = finish_paused(id)
+  if paused then return { 'ended', paused } end
   token = int(redis.call('HINCRBY', record_key(id), 'token', 1))
   redis.call('HSET', record_key(id), 'state', 'claimed', 'worker', worker, 'claim_id', claim_id,
     'claimed_ms', int(NOW))

@@ -175,4 +175,22 @@ local function finish_late(id, source)
     { state = 'failed', reason = r[2], http_status = r[3], detail = r[4], source = source })
 end
 
+-- The kill switch.
+--
+--   paused   hash: a destination's name, or '*' for all -> JSON {at_ms, by, reason}
+--
+-- Heartbeats renew its TTL, so that no pause ends by itself while there is anybody who could send.
+local PAUSED = NS .. 'paused'
+
+-- End an open transfer if its destination is paused; nil if it is not. Never one that is `sending`.
+local function finish_paused(id)
+  if redis.call('EXISTS', PAUSED) == 0 then return nil end
+  local found = redis.call('HMGET', PAUSED, destination_of(get(id, 'labels')[1]), '*')
+  local pause = found[1] or found[2]
+  if not pause then return nil end
+  pause = cjson.decode(pause)
+  return finish(id, 'transfer.finished', { state = 'rejected', reason = 'destination_paused', source = 'operator',
+    detail = 'paused by ' .. pause.by .. ': ' .. pause.reason })
+end
+
 local function text_or_nil(text) if text == '' then return nil end return text end

@@ -1,0 +1,26 @@
+"""The steps of the on-call desk: pause, resume, and tidying up the quarantine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from transfer_tasks.ledger.commands import LedgerCommands
+
+if TYPE_CHECKING:
+    from transfer_tasks.ledger.commands import Command
+
+
+class DeskCommands(LedgerCommands):
+    """Every step that a person takes, and no session or worker does."""
+
+    def pause(self, destination: str, *, operator: str, reason: str, limit: int) -> Command[int]:
+        """Stop everything to one destination; the reply is how many transfers that has ended."""
+        return self._build("pause", (destination, operator, reason, limit), int)
+
+    def resume(self, destination: str, *, operator: str, reason: str) -> Command[bool]:
+        """Take one pause back; the reply is whether there was one."""
+        return self._build("resume", (destination, operator, reason), bool)
+
+    def drop_quarantined(self, entry: str, *, operator: str, reason: str) -> Command[bool]:
+        """Take one entry out of the quarantine; the reply is whether it was there."""
+        return self._build("drop_quarantined", (entry, operator, reason), bool)

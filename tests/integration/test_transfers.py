@@ -480,7 +480,7 @@ def everything(running: Running, asked: dict[str, TransferHandle]) -> Running:
         running.send_task({"call_id": number, "destination": number}),
     ]
     app = running.celery()
-    broken.append(app.send_task(TASK_NAME, args=[number, number], kwargs={"surprise": number}).id)
+    broken.append(app.send_task(TASK_NAME, kwargs={number: number}).id)
     app.close()
     for handle in asked.values():
         handle.outcome()

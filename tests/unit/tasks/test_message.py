@@ -13,7 +13,10 @@ CALL_ID = "0f8fad5b-d9cb-469f-a165-70867728950e"
 
 def build(destination: object) -> tuple[TransferIntent, str]:
     intent = TransferIntent(
-        call_id=CALL_ID, destination=destination, reason="Ring me at +1 202 555 0199", metadata={"k": "secret"}
+        call_id=CALL_ID,
+        destination=destination,
+        reason="Ring me at +1 202 555 0199",
+        metadata={"k": "secret"},
     )
     text = build_message(
         transfer_id=intent.transfer_id, call_id=intent.call_id, labels=intent.labels(), queue="transfers"

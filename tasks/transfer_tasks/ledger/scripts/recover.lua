@@ -40,8 +40,10 @@ local function expire(id)
 end
 
 -- Whom to ring the bell for again. Collected first: the oldest must be pushed last, to be taken first.
-local bells = {}
+local bells, has_bell = {}, {}
 local function requeue(id, why, worker)
+  if has_bell[id] then return end
+  has_bell[id] = true
   table.insert(bells, { id = id, why = why, worker = worker, accepted = tonumber(get(id, 'accepted_ms')[1]) })
 end
 

@@ -509,7 +509,7 @@ def test_a_beat_lives_as_long_as_its_lease_and_retiring_ends_it(bench):
     wait_until(lambda: not bench.client.exists(bench.keys.worker("w1")), 1)
     bench.beat("w2")
     bench.run(bench.commands.retire(worker="w2"))
-    assert bench.client.zrange(bench.keys.workers, 0, -1) == ["w1"]
+    assert bench.client.zscore(bench.keys.workers, "w2") == 0  # the next sweep sees to what it had fetched
     assert not bench.client.exists(bench.keys.worker("w2"))
 
 
@@ -703,7 +703,17 @@ def test_a_fetched_message_is_left_alone_until_a_worker_is_lost(bench, waiting):
     assert bench.recover() == Recovered(requeued=1, given_up=0, expired=0, gone_workers=1)
     assert bench.queued() == [waiting]
     assert not bench.client.exists("unacked", "unacked_index")
-    assert bench.audit(waiting)[-1]["why"] == "fetched_by_a_lost_worker"
+    assert bench.audit(waiting)[-1]["why"] == "its_worker_has_gone"
+
+
+def test_a_worker_that_stops_in_good_order_leaves_its_fetched_messages_to_others_at_once(bench, waiting):
+    bench.client.rpop(bench.queue)
+    bench.client.hset("unacked", waiting, "[]")
+    bench.beat("w1")
+    bench.run(bench.commands.retire(worker="w1"))
+    assert bench.recover().requeued == 1
+    assert bench.queued() == [waiting]
+    assert bench.client.zcard(bench.keys.workers) == 0
 
 
 @pytest.mark.parametrize(

@@ -255,7 +255,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.step("die", partial(self.bench.bury, worker))
 
     @rule(
-        lease_ms=st.sampled_from([1, LONG_MS]),
+        lease_ms=st.sampled_from([0, LONG_MS]),
         attempt_bound_ms=st.sampled_from([0, LONG_MS]),
         limit=st.sampled_from([1, 500]),
     )

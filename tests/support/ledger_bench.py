@@ -169,7 +169,7 @@ class LedgerBench:
         self,
         *,
         interval_ms: int = 0,
-        lease_ms: int = LONG_MS,
+        lease_ms: int = 0,
         attempt_bound_ms: int = LONG_MS,
         limit: int = 500,
         grace_ms: int = 0,

@@ -149,7 +149,7 @@ class Cluster:
         self.redis = stack.enter_context(EmbeddedRedis(self.directory / "redis"))
         self._spawn = ProcessSpawner(self.directory)
         stack.callback(self._end_children)
-        self.sandbox_origin = self._start_sandbox()
+        self.sandbox_origin = self._start_sandbox(stack)
         self.platform = stack.enter_context(FaultProxy.before(self.sandbox_origin))
         self.lines = {
             name: stack.enter_context(FaultProxy.before(self.redis.url)) for name in (*WORKERS, *PUBLISHERS)
@@ -194,12 +194,13 @@ class Cluster:
             worker.find_child_pid()
         return {node: worker.name for worker in self.workers.values() for node in worker.nodes}
 
-    def _start_sandbox(self) -> str:
+    def _start_sandbox(self, stack: ExitStack) -> str:
         sandbox = self._spawn(
             [sys.executable, "-m", "chaos.sandbox", self.record_path],
             env={"PYTHONPATH": str(TESTS)},
             name="sandbox",
         )
+        stack.callback(sandbox.kill_group)
         self.watch(sandbox.pid)
         return sandbox.wait_for_output(r"http://\S+").group()
 
@@ -230,9 +231,6 @@ class Cluster:
     def _end_children(self) -> None:
         for worker in getattr(self, "workers", {}).values():
             end_worker(worker)
-        # Their output is in files already.
-        with contextlib.redirect_stdout(None):
-            self._spawn.end_all()
 
 
 def end_worker(worker: WorkerSlot) -> None:

@@ -10,9 +10,14 @@ from typing import Any
 
 import pytest
 import redis.exceptions
+import structlog
 
 from transfer_tasks.errors import LedgerUnavailable
 from transfer_tasks.ledger.async_ledger import AsyncLedger
+from transfer_tasks.ledger.connection import connect
+from transfer_tasks.ledger.ledger import Ledger
+from transfer_worker.ledger_steps import LedgerSteps
+from transfer_worker.recovery import Recovery
 
 
 class CancellationLosingPool:
@@ -33,3 +38,24 @@ async def test_the_time_budget_holds_when_the_redis_client_loses_the_cancellatio
         await ledger.run(ledger.commands.beat(worker="w", lease_ms=1, about_json="{}"), budget_seconds=0.1)
 
     assert time.monotonic() - started < 0.5
+
+
+def test_a_worker_that_claims_is_known_to_live_though_its_first_heartbeat_was_lost(redis_url: str) -> None:
+    client = connect(redis_url, timeout_seconds=1.0)
+    ledger = Ledger(client, namespace="transfer", retention_seconds=60)
+    recovery = Recovery(
+        ledger, worker="w", about_json="{}", queue="q", attempt_bound_seconds=1.0, log=structlog.get_logger()
+    )
+    steps = LedgerSteps(
+        ledger,
+        worker="w",
+        queue="q",
+        repeat_window_seconds=1.0,
+        settle_patience_seconds=1.0,
+        keep_lease=recovery.keep_lease,
+    )
+
+    with client:
+        steps.claim("nobody's")
+
+        assert client.exists(ledger.keys.worker("w"))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from chaos.report import format_findings
-from chaos.run import Plan, run
+from chaos.run import Plan, Result, run
 
 SECONDS = 40.0
 """At most: a run ends as soon as the sandbox has carried a transfer out twice."""
@@ -26,20 +27,16 @@ LOST_ANSWERS = {"silence": 0.1, "reset": 0.2}
 ERRORS = {"500": 0.2, "reset": 0.1}
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(120)
-@pytest.mark.parametrize(
-    ("mutant", "weights", "mix"),
-    [
-        ("fencing", PAUSES, RETRIES_AND_SLOW_ANSWERS),
-        ("read_timeouts", {}, LOST_ANSWERS),
-        ("sdk_retries", {}, ERRORS),
-    ],
-)
-def test_a_worker_without_this_safeguard_is_condemned(
-    mutant: str, weights: dict[str, float], mix: dict[str, float]
-) -> None:
-    result = run(
+STRAINS: dict[str, tuple[dict[str, float], dict[str, float]]] = {
+    "fencing": (PAUSES, RETRIES_AND_SLOW_ANSWERS),
+    "read_timeouts": ({}, LOST_ANSWERS),
+    "sdk_retries": ({}, ERRORS),
+}
+
+
+def run_mutant(mutant: str) -> Result:
+    weights, mix = STRAINS[mutant]
+    return run(
         Plan(
             seed=1,
             seconds=SECONDS,
@@ -53,7 +50,19 @@ def test_a_worker_without_this_safeguard_is_condemned(
         )
     )
 
-    assert "doubled" in result.summary["broken"], result.summary
+
+@pytest.fixture(scope="module")
+def results() -> dict[str, Result]:
+    """All mutants at once: most of the time they wait."""
+    with ThreadPoolExecutor() as executor:
+        return dict(zip(STRAINS, executor.map(run_mutant, STRAINS), strict=True))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("mutant", STRAINS)
+def test_a_worker_without_this_safeguard_is_condemned(mutant: str, results: dict[str, Result]) -> None:
+    assert "doubled" in results[mutant].summary["broken"], results[mutant].summary
 
 
 @pytest.mark.slow

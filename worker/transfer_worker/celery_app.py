@@ -183,6 +183,7 @@ class WorkerProcess:
             queue=settings.queue,
             repeat_window_seconds=settings.repeat_window_seconds,
             settle_patience_seconds=SETTLE_PATIENCE_SECONDS,
+            keep_lease=self.recovery.keep_lease,
         )
         GuardedChannel.on_poison = steps.quarantine
         rules = settings.load_rules()

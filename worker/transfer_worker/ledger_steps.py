@@ -19,6 +19,8 @@ from transfer_tasks.numbers import mask_text
 from transfer_tasks.outcome import Reason, State
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from transfer_tasks.intent import TransferIntent
     from transfer_tasks.ledger.commands import (
         Accepted,
@@ -55,6 +57,7 @@ class LedgerSteps:
         queue: The Celery queue that recovery pushes to.
         repeat_window_seconds: See `PublisherSettings`; for intents that come with their message.
         settle_patience_seconds: How long an answer is kept in memory while Redis is away.
+        keep_lease: Called before each step that begins something; makes sure that others know we live.
     """
 
     def __init__(
@@ -65,10 +68,12 @@ class LedgerSteps:
         queue: str,
         repeat_window_seconds: float,
         settle_patience_seconds: float,
+        keep_lease: Callable[[], None] = lambda: None,
     ) -> None:
         self._ledger, self._worker, self._queue = ledger, worker, queue
         self._repeat_window_ms = round(repeat_window_seconds * 1000)
         self._settle_patience_seconds = settle_patience_seconds
+        self._keep_lease = keep_lease
 
     def claim(self, transfer_id: str) -> Claim | Ended | Open | Missing:
         """Take the right to act.
@@ -77,7 +82,7 @@ class LedgerSteps:
         nobody would act before the deadline.
         """
         command = self._ledger.commands.claim(transfer_id, worker=self._worker, claim_id=uuid.uuid4().hex)
-        return self._persist(command, CLAIM_PATIENCE_SECONDS)
+        return self._persist(command, CLAIM_PATIENCE_SECONDS, needs_lease=True)
 
     def accept(self, intent: TransferIntent) -> Accepted:
         """Accept an intent that came with its message. Ours is kept for recovery, and not pushed now.
@@ -120,9 +125,8 @@ class LedgerSteps:
 
     def begin_attempt(self, claim: Claim, *, attempt: int) -> Begun | Lost:
         """Record an attempt. Patient until the deadline: past it, nothing may be sent anyway."""
-        return self._persist(
-            self._ledger.commands.begin_attempt(claim, attempt=attempt), claim.remaining_ms / 1000
-        )
+        command = self._ledger.commands.begin_attempt(claim, attempt=attempt)
+        return self._persist(command, claim.remaining_ms / 1000, needs_lease=True)
 
     def end_attempt(self, claim: Claim, note: AttemptNote) -> Ended | TryAgain | Lost:
         """Record what an attempt taught us. Patient: the platform's answer exists only here."""
@@ -173,10 +177,12 @@ class LedgerSteps:
                 error.cause,
             )
 
-    def _persist(self, command: Command[T], patience_seconds: float) -> T:
+    def _persist(self, command: Command[T], patience_seconds: float, *, needs_lease: bool = False) -> T:
         give_up_at = time.monotonic() + patience_seconds
         while True:
             try:
+                if needs_lease:
+                    self._keep_lease()
                 return self._ledger.run(command)
             except LedgerUnavailable:
                 if time.monotonic() >= give_up_at:

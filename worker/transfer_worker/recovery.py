@@ -12,6 +12,7 @@ The thread does nothing but talk to Redis, so it beats also while the consumer r
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING, Protocol
 
 from transfer_tasks.errors import LedgerUnavailable
@@ -77,6 +78,7 @@ class Recovery:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="recovery", daemon=True)
         self._is_away = False
+        self._beat_at = float("-inf")
 
     def start(self) -> None:
         """Beat once, then go on beating and sweeping."""
@@ -92,10 +94,25 @@ class Recovery:
         except LedgerUnavailable as error:
             self._log.warning("worker.retire_failed", cause=error.cause)
 
+    def keep_lease(self) -> None:
+        """Beat now if the last heartbeat is old: whoever acts must not be taken for dead in that moment.
+
+        So it can be after a start whose first heartbeat was lost, and when the line to Redis is back.
+
+        Raises:
+            LedgerUnavailable: Redis did not answer in time.
+        """
+        asked_at = time.monotonic()
+        if asked_at - self._beat_at > LEASE_SECONDS / 2:
+            self._ledger.run(self._beat)
+            self._beat_at = asked_at
+
     def beat_and_sweep(self) -> None:
         """Do it once. A Redis that is away is told once, not every half second."""
+        asked_at = time.monotonic()
         try:
             self._ledger.run(self._beat)
+            self._beat_at = asked_at
             done = self._ledger.run(self._sweep)
         except LedgerUnavailable as error:
             if not self._is_away:

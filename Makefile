@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint up constraints clean
+.PHONY: help demo test lint up chaos constraints clean
 
 VENV := .venv
 STAMP := $(VENV)/.installed
@@ -32,6 +32,9 @@ lint: $(STAMP) ## run ruff, mypy, the import contracts and yamllint
 
 up: $(STAMP) ## keep Redis, a worker and Flower running; with PIOPIY_TOKEN against the real platform
 	@$(VENV)/bin/call-transfer up
+
+chaos: $(STAMP) ## break a whole cluster on purpose and judge it: SEED=7 MINUTES=3, OPTIONS=--json
+	@PYTHONPATH=tests $(VENV)/bin/python -m chaos $(if $(SEED),--seed $(SEED)) --minutes $(or $(MINUTES),3) $(OPTIONS)
 
 constraints: ## pin the newest versions that pyproject.toml allows, in constraints/
 	@PYTHON='$(PYTHON)' EXTRAS='$(EXTRAS)' sh .ci/pin $(CONSTRAINTS)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
+CHAOS = ["/usr/bin/env", "PYTHONPATH=tests", sys.executable, "-m", "chaos"]
 BARE_PUBLISHER = "tests/contract/test_bare_publisher.py"
 
 STAGES: dict[str, list[list[str]]] = {
@@ -26,6 +27,11 @@ STAGES: dict[str, list[list[str]]] = {
     "contract": [["pytest", "tests/contract", f"--ignore={BARE_PUBLISHER}"]],
     "integration": [["pytest", "tests/integration"]],
     "browser": [["/bin/sh", ".ci/browser"], ["pytest", "tests/browser"]],
+    "chaos": [
+        ["pytest", "tests/chaos"],
+        [*CHAOS, "--seed", "7", "--minutes", "1.1"],
+        [*CHAOS, "--minutes", "0.3"],  # a seed of its own each time; it is printed
+    ],
     "bare-publisher": [["pytest", BARE_PUBLISHER]],
 }
 

@@ -46,6 +46,7 @@ for command in (
     cli_run.up,
     cli_run.worker,
     cli_run.sandbox,
+    cli_run.metrics,
     cli_desk.send,
     cli_desk.show,
     cli_desk.doctor,

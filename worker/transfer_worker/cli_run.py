@@ -1,4 +1,4 @@
-"""The commands that keep something running: worker, sandbox, demo, up."""
+"""The commands that keep something running: worker, sandbox, metrics, demo, up."""
 
 from __future__ import annotations
 
@@ -101,6 +101,42 @@ def sandbox(
                 kind="OSError",
                 as_json=False,
             )
+
+
+def metrics(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 for any.")] = 9808,
+) -> None:
+    """Tell Prometheus how transfers go: what the ledger has counted, read at each scrape.
+
+    Any number of them says the same, and none of them costs a transfer anything.
+
+    Exit codes:
+      0  ended by Ctrl-C or SIGTERM
+      1  it can't listen there
+      2  the settings are wrong; all problems are listed
+    """
+    with expected_errors(), stop_signals_raise():
+        from threading import Event
+
+        from transfer_tasks.ledger.connection import connect
+        from transfer_tasks.ledger.ledger import Ledger
+        from transfer_tasks.settings import PublisherSettings
+        from transfer_worker.metrics import MetricsServer
+
+        settings = PublisherSettings.load()
+        client = connect(
+            settings.redis_url.get_secret_value(), timeout_seconds=settings.publish_budget_seconds
+        )
+        ledger = Ledger(client, namespace="transfer", retention_seconds=settings.record_ttl_seconds)
+        try:
+            with client, MetricsServer(ledger, host=host, port=port) as server:
+                typer.echo(server.url)
+                Event().wait()
+        except OSError as error:
+            fail(Exit.FAILED, f"--host/--port: {error}. Choose others.", kind="OSError", as_json=False)
+        except KeyboardInterrupt:
+            raise typer.Exit(Exit.OK) from None
 
 
 def demo(as_json: AsJson = False) -> None:

@@ -25,7 +25,7 @@ from transfer_worker.terminal import Exit, expected_errors
 
 CALL_ID = "6f1c1f0e-5b0a-4d4e-9a51-0c9d6a3c2b11"
 TRANSFER_ID = "9137de8c-49c4-4180-84bd-ddad37a8246e"
-COMMANDS = ("demo", "up", "worker", "sandbox", "send", "show", "doctor")
+COMMANDS = ("demo", "up", "worker", "sandbox", "metrics", "send", "show", "doctor")
 
 
 @pytest.fixture(autouse=True)

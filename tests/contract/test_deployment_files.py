@@ -66,9 +66,9 @@ def test_every_image_has_a_fixed_tag():
     images = [service["image"] for service in SERVICES.values()] + re.findall(
         r"^FROM (\S+)", DOCKERFILE, re.MULTILINE
     )
-    assert len(images) == 6
+    assert len(images) == 9
     for image in images:
-        assert re.fullmatch(r"[a-z/-]+:\d+\.\d+[a-z0-9.-]*", image), image
+        assert re.fullmatch(r"[a-z/-]+:v?\d+\.\d+[a-z0-9.-]*", image), image
 
 
 def test_both_stages_share_one_python_so_that_the_venv_can_move():
@@ -78,7 +78,7 @@ def test_both_stages_share_one_python_so_that_the_venv_can_move():
 def test_the_image_runs_as_nobody_special():
     users = re.findall(r"^USER (\S+)", DOCKERFILE, re.MULTILINE)
     assert users == ["10001:10001"]
-    for name in ("worker", "flower", "sandbox"):
+    for name in ("worker", "flower", "sandbox", "metrics"):
         assert SERVICES[name]["cap_drop"] == ["ALL"]
         assert SERVICES[name]["read_only"] is True
         assert SERVICES[name]["init"] is True
@@ -97,9 +97,11 @@ def test_what_the_image_copies_is_there_and_not_ignored():
         assert Path(source).parts[0] in allowed, source
 
 
-def test_nothing_but_flower_has_a_port_on_the_host_and_that_on_loopback_only():
+def test_only_what_people_look_at_has_a_port_on_the_host_and_that_on_loopback_only():
     assert {name: service["ports"] for name, service in SERVICES.items() if "ports" in service} == {
-        "flower": ["127.0.0.1:5555:5555"]
+        "flower": ["127.0.0.1:5555:5555"],
+        "grafana": ["127.0.0.1:3000:3000"],
+        "prometheus": ["127.0.0.1:9090:9090"],
     }
 
 
@@ -128,8 +130,37 @@ def test_redis_writes_everything_down_and_evicts_nothing():
         assert SERVICES[name]["depends_on"]["redis"] == {"condition": "service_healthy"}
 
 
-def test_the_sandbox_takes_part_only_when_asked():
-    assert {name for name, service in SERVICES.items() if service.get("profiles")} == {"sandbox"}
+def test_sandbox_and_monitoring_take_part_only_when_asked():
+    assert {name: service["profiles"] for name, service in SERVICES.items() if "profiles" in service} == {
+        "sandbox": ["sandbox"],
+        "metrics": ["monitoring"],
+        "prometheus": ["monitoring"],
+        "grafana": ["monitoring"],
+    }
+
+
+def test_prometheus_asks_the_metrics_service_and_grafana_asks_prometheus():
+    monitoring = ROOT / "monitoring"
+    (job,) = yaml.safe_load((monitoring / "prometheus.yml").read_text())["scrape_configs"]
+    port = SERVICES["metrics"]["command"][-1]
+    assert job["static_configs"] == [{"targets": [f"metrics:{port}"]}]
+    (source,) = yaml.safe_load((monitoring / "grafana" / "datasources.yml").read_text())["datasources"]
+    assert source["url"] == "http://prometheus:9090"
+
+
+@pytest.mark.parametrize("name", ["prometheus", "grafana"])
+def test_what_monitoring_mounts_is_there(name):
+    mounted = [volume.split(":") for volume in SERVICES[name]["volumes"] if volume.startswith("./")]
+    assert mounted
+    for source, target, mode in mounted:
+        assert (ROOT / source).is_file()
+        assert Path(source).name == Path(target).name
+        assert mode == "ro"
+    (provider,) = yaml.safe_load((ROOT / "monitoring/grafana/dashboards.yml").read_text())["providers"]
+    if name == "grafana":
+        home = SERVICES[name]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
+        assert home in {target for _, target, _ in mounted}
+        assert home.startswith(provider["options"]["path"] + "/")
 
 
 @pytest.mark.skipif(not ENV_EXAMPLE.exists(), reason=".env.example is not written yet")

@@ -21,7 +21,7 @@ STAGES: dict[str, list[list[str]]] = {
         ["ruff", "format", "--check", "."],
         ["mypy"],
         ["lint-imports"],
-        ["yamllint", "--strict", "docker-compose.yml"],
+        ["yamllint", "--strict", "docker-compose.yml", "monitoring"],
     ],
     "unit": [["pytest", "tests/unit"]],
     "contract": [["pytest", "tests/contract", f"--ignore={BARE_PUBLISHER}"]],

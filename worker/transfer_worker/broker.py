@@ -18,6 +18,7 @@ from kombu.connection import Connection
 from kombu.transport.redis import Channel, Transport
 
 from transfer_tasks.message import TASK_NAME
+from transfer_worker.deliveries import GatheringQoS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -108,6 +109,7 @@ class GuardedChannel(Channel):
             Recovery gives back what is really nobody's.
     """
 
+    QoS = GatheringQoS
     do_restore = False
 
     def basic_ack(self, delivery_tag: str, multiple: bool = False) -> None:
@@ -126,19 +128,18 @@ class GuardedChannel(Channel):
 
     on_poison: ClassVar[Callable[[bytes, str, str], None]] = staticmethod(_log_poison)
 
-    def _create_client(self, asynchronous: bool = False) -> redis.Redis:
-        """Return one client for all that is not the blocking read.
+    _shared_client: Any = None
 
-        kombu 5.7.0 makes a new one for every command; with redis-py 8.1 that costs more than the command.
+    def _create_client(self, asynchronous: bool = False) -> Any:
+        """Return one client for all commands but the blocking read.
+
+        kombu 5.7.0 makes a new one for each; with redis-py 8.1 that costs more than the command.
         """
         if asynchronous:
-            return super()._create_client(asynchronous=True)
-        client = self._client_of_all
-        if client is None or client.connection_pool is not self.pool:
-            client = self._client_of_all = super()._create_client()
-        return client
-
-    _client_of_all: redis.Redis | None = None
+            return super()._create_client(asynchronous=True)  # type: ignore[no-untyped-call]
+        if self._shared_client is None or self._shared_client.connection_pool is not self.pool:
+            self._shared_client = super()._create_client()  # type: ignore[no-untyped-call]
+        return self._shared_client
 
     def _get_client(self) -> type[redis.Redis]:
         super()._get_client()  # type: ignore[no-untyped-call]

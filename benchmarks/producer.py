@@ -27,6 +27,7 @@ class Session:
         self.producer, self.is_async = producer, is_async
         self.times: dict[str, tuple[int, int]] = {}
         self.known: dict[str, int] = {}
+        self.ids: dict[str, str] = {}
         self.longest_stall_ns = 0
 
     async def submit(self, call_id: str):
@@ -35,6 +36,7 @@ class Session:
         if self.is_async:
             submitted = await submitted
         self.times[call_id] = (start, time.monotonic_ns())
+        self.ids[call_id] = getattr(submitted, "transfer_id", "")
         return submitted
 
     async def follow(self, call_id: str) -> None:
@@ -51,7 +53,7 @@ class Session:
             self.longest_stall_ns = max(self.longest_stall_ns, late)
 
     async def run(self, command: dict) -> dict:
-        self.times, self.known, self.longest_stall_ns = {}, {}, 0
+        self.times, self.known, self.ids, self.longest_stall_ns = {}, {}, {}, 0
         cpu_before = time.process_time_ns()
         if command["do"] == "submit":
             for call_id in command["calls"]:
@@ -61,6 +63,7 @@ class Session:
         return {
             "times": self.times,
             "known": self.known,
+            "ids": self.ids,
             "stall_ns": self.longest_stall_ns,
             "cpu_ns": time.process_time_ns() - cpu_before,
         }

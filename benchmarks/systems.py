@@ -39,7 +39,7 @@ class System:
 
 
 def _command(words: str) -> Callable[[int], list[str]]:
-    """Return what makes a command of ``{bin}``, ``{python}``, ``{arq_python}`` and ``{n}``, the concurrency."""
+    """Return what makes a command of ``{bin}``, ``{python}`` and ``{n}``, the concurrency."""
 
     def build(concurrency: int) -> list[str]:
         names = {

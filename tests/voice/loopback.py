@@ -13,7 +13,7 @@ import time
 import uuid
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import socketio
 from aiohttp import web
@@ -40,12 +40,12 @@ SETTLING_SECONDS = 0.1
 class FakeRoom(telecmi.TelecmiTransportClient):
     """In the place of the LiveKit room: the caller is there from the start; their audio goes nowhere."""
 
-    rooms: dict[str, FakeRoom] = {}  # noqa: RUF012 - shared on purpose: the SDK makes the instances
+    calls: dict[str, Call] = {}  # noqa: RUF012 - shared on purpose: the SDK makes the instances
 
     def __init__(self, url: str, token: str, room_name: str, *rest: Any) -> None:
         super().__init__(url, token, room_name, *rest)
-        self.rooms[room_name] = self
-        self.call: Call | None = None
+        self.call = self.calls[room_name]
+        self.call.room = self
 
     async def setup(self, setup: Any) -> None:
         self._task_manager = setup.task_manager
@@ -150,13 +150,14 @@ class Wits:
 class Call:
     """One live call, seen from the caller's end."""
 
-    loopback: Loopback
+    platform: Platform
     call_id: str
     wits: Wits
     ears: Ears = field(default_factory=Ears)
     mouth: Mouth = field(default_factory=Mouth)
     is_live: asyncio.Event = field(default_factory=asyncio.Event)
     has_ended: asyncio.Event = field(default_factory=asyncio.Event)
+    room: FakeRoom | None = None
 
     @property
     def room_name(self) -> str:
@@ -170,7 +171,7 @@ class Call:
     async def say(self, text: str) -> None:
         await self.ears.hear(text)
 
-    async def hears(self, pattern: str, *, within_seconds: float = 5.0) -> float:
+    async def hears(self, pattern: str, *, within_seconds: float = 10.0) -> float:
         """Wait until the caller hears something that matches; return when it began."""
         return await self.until(
             lambda: next((at for at, text in self.mouth.spoken if re.search(pattern, text)), 0.0),
@@ -179,7 +180,7 @@ class Call:
         )
 
     async def until(
-        self, condition: Callable[[], Any], within_seconds: float = 5.0, *, what: Callable[[], str] = str
+        self, condition: Callable[[], Any], within_seconds: float = 10.0, *, what: Callable[[], str] = str
     ) -> Any:
         """Wait until something is true of this call."""
         deadline = time.monotonic() + within_seconds
@@ -190,42 +191,32 @@ class Call:
 
     async def hang_up(self) -> None:
         """End the caller's leg as the platform does: the signalling cancels the room."""
-        await self.loopback.sio.emit("cancel_room", {"room_name": self.room_name})
+        await self.platform.sio.emit("cancel_room", {"room_name": self.room_name})
         async with asyncio.timeout(5):
             await self.has_ended.wait()
 
     async def drop(self) -> None:
         """End the caller's leg as the room sees it: the participant is gone."""
-        await FakeRoom.rooms[self.room_name].lose_caller()
+        assert self.room is not None
+        await self.room.lose_caller()
         async with asyncio.timeout(5):
             await self.has_ended.wait()
 
 
-class Loopback:
-    """One voice process: `async with Loopback(client) as voice: call = await voice.ring(…)`.
+class Platform:
+    """The far ends of a voice process: the signalling server, and the model's address.
 
-    Args:
-        client: What the sessions transfer with.
-        equip: Gives the agent of each call further tools, before `Action`.
-        mcp_tools: What an MCP client would have returned, for each call.
+    Attributes:
+        origin: The root of both.
     """
 
-    def __init__(
-        self,
-        client: TransferClient,
-        *,
-        equip: Callable[[VoiceAgent], None] = lambda _: None,
-        mcp_tools: Callable[[OpenAILLMService], Any] = lambda _: None,
-    ) -> None:
-        self.client = client
+    def __init__(self) -> None:
         self.sio = socketio.AsyncServer(async_mode="aiohttp")
         self.calls: dict[str, Call] = {}
-        self.faults: list[BaseException] = []
-        self._equip, self._mcp_tools = equip, mcp_tools
-        self._is_connected = asyncio.Event()
-        self._origin = ""
+        self.origin = ""
+        self._has_agent = asyncio.Event()
 
-    async def __aenter__(self) -> Loopback:
+    async def __aenter__(self) -> Self:
         app = web.Application()
         app.router.add_post("/v1/chat/completions", self._answer_as_model)
         self.sio.attach(app)
@@ -234,24 +225,20 @@ class Loopback:
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", 0)
         await site.start()
-        self._origin = f"http://127.0.0.1:{site._server.sockets[0].getsockname()[1]}"
-        self.agent = Agent("agent-id", "agent-token", self._create_session, signaling_url=self._origin)
-        self._agent_task = asyncio.create_task(self.agent.connect())
-        async with asyncio.timeout(10):
-            await self._is_connected.wait()
+        self.origin = f"http://127.0.0.1:{site._server.sockets[0].getsockname()[1]}"
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.agent.shutdown()
-        self._agent_task.cancel()
-        await asyncio.gather(self._agent_task, return_exceptions=True)
         await self._runner.cleanup()
-        assert not self.faults, self.faults
+
+    async def wait_for_agent(self) -> None:
+        async with asyncio.timeout(10):
+            await self._has_agent.wait()
 
     async def ring(self, *script: Step, call_id: str | None = None) -> Call:
         """Let a caller in, whose model will answer by the script; return once the agent listens."""
         call = Call(self, call_id or str(uuid.uuid4()), Wits(list(script)))
-        self.calls[call.call_id] = call
+        self.calls[call.call_id] = FakeRoom.calls[call.room_name] = call
         invitation = {
             "room_name": call.room_name,
             "token": "room-token",
@@ -267,18 +254,71 @@ class Loopback:
 
     async def _connect(self, _sid: str, _environ: Any, auth: Any) -> None:
         assert auth == {"agent_id": "agent-id", "token": "agent-token"}
-        self._is_connected.set()
+        self._has_agent.set()
+
+    async def _answer_as_model(self, request: web.Request) -> web.StreamResponse:
+        call = self.calls[request.headers["Authorization"].removeprefix("Bearer ")]
+        step = call.wits.think(await request.json())
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        deltas: list[dict[str, Any]] = [{"content": step.text}] if step.text else []
+        for index, (name, arguments) in enumerate(step.calls):
+            function = {"name": name, "arguments": json.dumps(arguments)}
+            tool_call = {"index": index, "id": f"call_{uuid.uuid4().hex[:8]}", "type": "function"}
+            deltas.append({"tool_calls": [{**tool_call, "function": function}]})
+        reasons = [None] * len(deltas) + ["tool_calls" if step.calls else "stop"]
+        for delta, finish_reason in zip([*deltas, {}], reasons, strict=True):
+            choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
+            chunk = {"id": "x", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+            await response.write(f"data: {json.dumps({**chunk, 'choices': [choice]})}\n\n".encode())
+        await response.write(b"data: [DONE]\n\n")
+        return response
+
+
+class Loopback(Platform):
+    """One voice process: `async with Loopback(client) as voice: call = await voice.ring(…)`.
+
+    Args:
+        client: What the sessions transfer with.
+        equip: Gives the agent of each call further tools, before `Action`.
+        mcp_tools: What an MCP client would have returned, for each call.
+    """
+
+    def __init__(
+        self,
+        client: TransferClient,
+        *,
+        equip: Callable[[VoiceAgent], None] = lambda _: None,
+        mcp_tools: Callable[[OpenAILLMService], Any] = lambda _: None,
+    ) -> None:
+        super().__init__()
+        self.client = client
+        self.faults: list[BaseException] = []
+        self._equip, self._mcp_tools = equip, mcp_tools
+
+    async def __aenter__(self) -> Self:
+        await super().__aenter__()
+        self.agent = Agent("agent-id", "agent-token", self._create_session, signaling_url=self.origin)
+        self._agent_task = asyncio.create_task(self.agent.connect())
+        await self.wait_for_agent()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.agent.shutdown()
+        self._agent_task.cancel()
+        await asyncio.gather(self._agent_task, return_exceptions=True)
+        await super().__aexit__()
+        assert not self.faults, self.faults
 
     async def _create_session(self, call_id: str | None = None) -> None:
-        call = self.calls[call_id]
+        call = self.calls[str(call_id)]
         try:
             async with TransferTool(self.client, call_id) as tool:
                 agent = VoiceAgent(instructions="Help the caller.")
                 self._equip(agent)
-                llm = OpenAILLMService(model="scripted", api_key=call_id, base_url=f"{self._origin}/v1")
+                llm = OpenAILLMService(model="scripted", api_key=call_id, base_url=f"{self.origin}/v1")
                 await agent.Action(stt=call.ears, llm=llm, tts=call.mouth, mcp_tools=self._mcp_tools(llm))
                 tool.register(agent, llm)
-                FakeRoom.rooms[call.room_name].call = call
                 await agent.start()
         except asyncio.CancelledError:
             raise
@@ -287,32 +327,3 @@ class Loopback:
             raise
         finally:
             call.has_ended.set()
-
-    async def _answer_as_model(self, request: web.Request) -> web.StreamResponse:
-        call = self.calls[request.headers["Authorization"].removeprefix("Bearer ")]
-        step = call.wits.think(await request.json())
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
-        await response.prepare(request)
-        deltas = [({"content": step.text}, None)] if step.text else []
-        for index, (name, arguments) in enumerate(step.calls):
-            function = {"name": name, "arguments": json.dumps(arguments)}
-            tool_call = {
-                "index": index,
-                "id": f"call_{uuid.uuid4().hex[:8]}",
-                "type": "function",
-                "function": function,
-            }
-            deltas.append(({"tool_calls": [tool_call]}, None))
-        deltas.append(({}, "tool_calls" if step.calls else "stop"))
-        for delta, finish_reason in deltas:
-            choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
-            chunk = {
-                "id": "x",
-                "object": "chat.completion.chunk",
-                "created": 1,
-                "model": "m",
-                "choices": [choice],
-            }
-            await response.write(f"data: {json.dumps(chunk)}\n\n".encode())
-        await response.write(b"data: [DONE]\n\n")
-        return response

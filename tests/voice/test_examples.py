@@ -1,0 +1,146 @@
+"""The examples run as they are, with real constructors and settings; only the far ends of the net are ours.
+
+They are the published how-tos, mended: docs/how-tos.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+
+import piopiy.agent
+import pytest
+from piopiy.services.cartesia.tts import CartesiaTTSService
+from piopiy.services.deepgram.stt import DeepgramSTTService
+
+from transfer_tasks.outcome import GUIDE, Reason
+from voice.loopback import FakeRoom, Platform, transfer
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+GOODBYE = GUIDE[Reason.ACCEPTED_BY_PLATFORM].say
+ENVIRONMENT = {
+    "AGENT_ID": "agent-id",
+    "AGENT_TOKEN": "agent-token",
+    "PIOPIY_NUMBER": "+1 202-555-0199",
+    "SUPPORT_NUMBER": "+1 202-555-0100",
+    "SUPPORT_SIP_URI": "sip:front-desk@pbx.example.com",
+    "SUPPORT_AGENT_ID": "3d0b6a52-7c1e-4b8a-9f60-2a1f5e9c8d47",
+    "DEEPGRAM_API_KEY": "deepgram-key",
+    "CARTESIA_API_KEY": "cartesia-key",
+    "CARTESIA_VOICE_ID": "a-voice",
+}
+
+
+class AgentsPlatform(Platform):
+    """Knows the agent that an example made, so that it can be stopped as SIGTERM stops it."""
+
+    def keep(self, agent):
+        self.agent = agent
+        return agent
+
+    async def __aexit__(self, *error):
+        await self.agent.shutdown()
+        await super().__aexit__(*error)
+
+    async def stop(self, running):
+        await self.agent.shutdown()
+        async with asyncio.timeout(10):
+            await running
+
+
+def current_call():
+    return FakeRoom.calls[piopiy.agent.ROOM_CTX.get()]
+
+
+def build_ears(**arguments):
+    DeepgramSTTService(**arguments)  # the real one takes these arguments; it would go on the net when started
+    return current_call().ears
+
+
+def build_mouth(**arguments):
+    CartesiaTTSService(**arguments)
+    return current_call().mouth
+
+
+def load_example(name, platform):
+    """Import an example, with its far ends on this machine."""
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    example = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+    example.Agent = lambda *given: platform.keep(piopiy.agent.Agent(*given, signaling_url=platform.origin))
+    example.DeepgramSTTService, example.CartesiaTTSService = build_ears, build_mouth
+    return example
+
+
+@pytest.fixture
+def environment(house, monkeypatch, tmp_path):
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("TRANSFER_REDIS_URL", house.redis_url)
+    monkeypatch.delenv("PIOPIY_TOKEN", raising=False)
+    monkeypatch.chdir(tmp_path)
+    return monkeypatch
+
+
+async def test_the_agent_with_transfer_moves_its_caller(house, environment):
+    async with AgentsPlatform() as platform:
+        environment.setenv("OPENAI_BASE_URL", f"{platform.origin}/v1")
+        call_id = str(uuid.uuid4())
+        environment.setenv("OPENAI_API_KEY", call_id)
+        running = asyncio.create_task(load_example("agent_with_transfer", platform).main())
+        await platform.wait_for_agent()
+        call = await platform.ring(transfer("support"), call_id=call_id)
+        await call.hears("Hello! How can I help you")
+        await call.say("A person, please.")
+        await call.hears(GOODBYE)
+        (post,) = house.posts(call_id)
+        assert post.endpoint == {"type": "pstn", "number": "12025550100"}
+        assert post.pipeline[0]["params"]["caller_id"] == "12025550199"
+        await platform.stop(running)
+
+
+@pytest.mark.parametrize(
+    ("script", "kind"),
+    [
+        ("trigger_phone_transfer", "pstn"),
+        ("trigger_sip_transfer", "sip"),
+        ("trigger_agent_transfer", "agent"),
+    ],
+)
+async def test_a_trigger_script_moves_the_phone_agents_caller(house, environment, capsys, script, kind):
+    async with AgentsPlatform() as platform:
+        environment.setenv("OPENAI_BASE_URL", f"{platform.origin}/v1")
+        call_id = str(uuid.uuid4())
+        environment.setenv("OPENAI_API_KEY", call_id)
+        example = load_example("phone_agent", platform)
+        running = asyncio.create_task(
+            example.Agent("agent-id", "agent-token", example.create_session).connect()
+        )
+        await platform.wait_for_agent()
+        call = await platform.ring(call_id=call_id)
+        await call.say("Hello?")
+        await call.hears("Anything else")
+        assert f"Call: {call_id}" in capsys.readouterr().out
+        run = await asyncio.to_thread(
+            subprocess.run,
+            [sys.executable, EXAMPLES / f"{script}.py", call_id],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert run.stdout.startswith("submitted Piopiy accepted the request"), run.stderr
+        (post,) = house.posts(call_id)
+        assert post.endpoint["type"] == kind
+        await platform.stop(running)
+
+
+def test_no_example_holds_the_rest_token_or_a_call_of_its_own_in_a_global():
+    for path in EXAMPLES.glob("*.py"):
+        code = path.read_text(encoding="utf-8")
+        assert "PIOPIY_TOKEN" not in code
+        assert "piopiy_voice" not in code
+        assert "global " not in code

@@ -6,18 +6,23 @@ import asyncio
 import contextlib
 import time
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis.exceptions
 import structlog
 
+from support import FaultProxy, wait_until
 from transfer_tasks.errors import LedgerUnavailable
 from transfer_tasks.ledger.async_ledger import AsyncLedger
 from transfer_tasks.ledger.connection import connect
 from transfer_tasks.ledger.ledger import Ledger
+from transfer_worker.audit import BLOCK_SECONDS, GROUP, AuditWriter
 from transfer_worker.ledger_steps import LedgerSteps
 from transfer_worker.recovery import Recovery
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class CancellationLosingPool:
@@ -59,3 +64,34 @@ def test_a_worker_that_claims_is_known_to_live_though_its_first_heartbeat_was_lo
         steps.claim("nobody's")
 
         assert client.exists(ledger.keys.worker("w"))
+
+
+def test_a_writer_that_stops_soon_after_a_lost_answer_writes_its_lines_first(
+    redis_url: str, tmp_path: Path
+) -> None:
+    client = connect(redis_url, timeout_seconds=1.0)
+    ledger = Ledger(client, namespace="transfer", retention_seconds=60)
+    stream, file = ledger.keys.audit, tmp_path / "audit.jsonl"
+    with client, FaultProxy.before(redis_url) as proxy:
+        writer = AuditWriter(
+            connect(proxy.url_for(redis_url), timeout_seconds=BLOCK_SECONDS + 1.0),
+            keys=ledger.keys,
+            worker="w",
+            log=structlog.get_logger(),
+            file=file,
+        )
+        writer.start()
+        wait_until(lambda: client.exists(stream) and client.xinfo_consumers(stream, GROUP))
+
+        proxy.cut_at_next_answer()
+        _quarantine(ledger, "lost on the way")
+        wait_until(lambda: client.xpending(stream, GROUP)["pending"])
+        _quarantine(ledger, "arrived")
+        wait_until(lambda: "arrived" in file.read_text())
+        writer.stop(within_seconds=5.0)
+
+    assert "lost on the way" in file.read_text()
+
+
+def _quarantine(ledger: Ledger, why: str) -> None:
+    ledger.run(ledger.commands.quarantine(transfer_id="", why=why, element="", size_bytes=0, max_entries=1))

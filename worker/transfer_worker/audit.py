@@ -96,6 +96,7 @@ class AuditWriter:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="audit-writer", daemon=True)
         self._adopt_at = 0.0
+        self._may_hold_unread = False
 
     def start(self) -> None:
         """Begin to write."""
@@ -118,12 +119,14 @@ class AuditWriter:
                 if 0 < line_count < BATCH_LINES:
                     self._stop.wait(GATHER_SECONDS)
             except redis.exceptions.ResponseError as error:
+                self._may_hold_unread = True
                 if not str(error).startswith("NOGROUP"):
                     self._stop.wait(PAUSE_SECONDS)
                 elif not self._create_group() and self._stop.is_set():
                     return
             except (redis.RedisError, OSError):
-                # The lines are safe in Redis, and come when it does.
+                # The lines are safe in Redis, and come when it does; those of a lost answer are ours already.
+                self._may_hold_unread = True
                 if self._stop.wait(PAUSE_SECONDS):
                     return
 
@@ -138,7 +141,7 @@ class AuditWriter:
 
     def _drain(self) -> int:
         """Write one batch; return its size."""
-        entries = self._adopt() or self._read()
+        entries = self._read_own() or self._adopt() or self._read(">")
         if not entries:
             return 0
         for event_id, fields in entries:
@@ -150,12 +153,18 @@ class AuditWriter:
         self._client.xack(self._stream, GROUP, *(event_id for event_id, _ in entries))
         return len(entries)
 
-    def _read(self) -> list[tuple[str, dict[str, str]]]:
+    def _read_own(self) -> list[tuple[str, dict[str, str]]]:
+        """Return what Redis gave us and we may never have seen; deleting this consumer would lose it."""
+        entries = self._read("0") if self._may_hold_unread else []
+        self._may_hold_unread = bool(entries)
+        return entries
+
+    def _read(self, since: str) -> list[tuple[str, dict[str, str]]]:
         block_ms = None if self._stop.is_set() else int(BLOCK_SECONDS * 1000)
         reply = cast(
             "list[tuple[str, list[tuple[str, dict[str, str]]]]]",
             self._client.xreadgroup(
-                GROUP, self._worker, {self._stream: ">"}, count=BATCH_LINES, block=block_ms
+                GROUP, self._worker, {self._stream: since}, count=BATCH_LINES, block=block_ms
             ),
         )
         return reply[0][1] if reply else []

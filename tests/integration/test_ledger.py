@@ -521,6 +521,13 @@ def test_one_sweep_a_time_interval_acts(bench, claim):
     assert bench.recover().requeued == 1
 
 
+def test_a_clock_that_was_set_back_does_not_stop_recovery(bench, claim):
+    bench.bury("w1")
+    ahead_ms = round(time.time() * 1000) + LONG_MS
+    bench.client.hset(bench.keys.sweep, mapping={"last_ms": ahead_ms, "resumed_ms": 0})
+    assert bench.recover(interval_ms=LONG_MS).requeued == 1
+
+
 def test_nobody_is_judged_before_the_living_have_had_time_for_a_beat(bench, claim):
     bench.bury("w1")
     assert bench.recover(grace_ms=LONG_MS) == NOTHING

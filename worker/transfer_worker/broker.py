@@ -73,6 +73,9 @@ def _find_body_poison(body: Any, encoding: Any) -> str:
         return "the body is not Celery's protocol 2"
     if not all(isinstance(part, kind) for part, kind in zip(parts, shape, strict=True)):
         return "the body is not Celery's protocol 2"
+    arguments, named, _ = parts
+    if not named.keys() <= {"intent"} or len(arguments) + len(named) > 1:
+        return "arguments other than one intent"
     return ""
 
 

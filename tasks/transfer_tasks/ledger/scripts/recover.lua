@@ -24,8 +24,9 @@ local requeued, given_up, expired, gone_workers = 0, 0, 0, 0
 local SWEEP = NS .. 'sweep'
 local past = redis.call('HMGET', SWEEP, 'last_ms', 'resumed_ms')
 local last, resumed = tonumber(past[1]) or 0, tonumber(past[2]) or NOW
-if NOW - last < interval_ms then return { 0, 0, 0, 0 } end
-if NOW - last > lease_ms then resumed = NOW end
+if NOW >= last and NOW - last < interval_ms then return { 0, 0, 0, 0 } end
+-- A clock that was set back is an outage, too.
+if NOW < last or NOW - last > lease_ms then resumed = NOW end
 redis.call('HSET', SWEEP, 'last_ms', int(NOW), 'resumed_ms', int(resumed))
 keep(SWEEP)
 

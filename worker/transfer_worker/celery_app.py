@@ -12,12 +12,13 @@ from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
+from urllib.parse import urlsplit
 
 import structlog
 from celery import Celery, signals
-from celery.exceptions import Ignore
+from celery.exceptions import Ignore, Reject
 
-from transfer_tasks.errors import SettingsError
+from transfer_tasks.errors import LedgerUnavailable, SettingsError
 from transfer_tasks.ledger.connection import connect
 from transfer_tasks.ledger.ledger import Ledger
 from transfer_tasks.message import TASK_NAME
@@ -217,6 +218,7 @@ def _describe_process(settings: WorkerSettings) -> str:
             "host": platform.node(),
             "process_id": os.getpid(),
             "concurrency": settings.concurrency,
+            "platform": urlsplit(settings.piopiy_api_url).netloc.rpartition("@")[2],
             "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
         }
     )
@@ -276,10 +278,15 @@ def transfer_call(self: Any, intent: Mapping[str, Any] | None = None) -> str:
     Raises:
         TransferEnded: It ended in anything but `submitted`; Flower shows it as a failure.
         Ignore: Somebody else acts on it, and will say how it ended.
+        Reject: The ledger could not be used, so nothing was sent; the message goes back.
     """
     if _process is None:
         raise RuntimeError("transfer_call runs in a worker process only")
-    performed = _process.service.perform(self.request.id, intent)
+    try:
+        performed = _process.service.perform(self.request.id, intent)
+    except LedgerUnavailable as error:
+        # Nothing was sent. Back with the message: it may be all there is of its transfer.
+        raise Reject(str(error), requeue=True) from error
     if performed.outcome is None:
         if performed.is_repeat:
             raise TransferRepeated(performed.note)

@@ -283,7 +283,8 @@ class FaultProxy:
                 link.reset()
                 return
             for end in (link.client, link.server):
-                end.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                with contextlib.suppress(OSError):  # cut meanwhile
+                    end.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             link.tasks = {
                 asyncio.ensure_future(self._pump(link, reader, link.server, TO_SERVER)),
                 asyncio.ensure_future(self._pump(link, server_reader, link.client, TO_CLIENT)),

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+import re
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from typer.testing import CliRunner
 
 from support.house import House
+from transfer_worker import cli
 from transfer_worker.sandbox import SandboxServer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from click.testing import Result
 
     from support import ProcessSpawner
     from transfer_tasks.publisher import TransferPublisher
@@ -28,3 +35,25 @@ def publisher(house: House) -> Iterator[TransferPublisher]:
     """A publisher of this house."""
     with house.publisher() as publisher:
         yield publisher
+
+
+@pytest.fixture
+def ask(house: House, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Result]:
+    """Run one command in this process; stdout must be free of colours and of full numbers."""
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith(("TRANSFER_", "PIOPIY_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("TRANSFER_REDIS_URL", house.redis_url)
+    monkeypatch.setenv("USER", "ana")
+
+    def run(*arguments: str, **options: Any) -> Result:
+        answer = CliRunner().invoke(cli.app, list(arguments), **options)
+        if answer.exception and not isinstance(answer.exception, SystemExit):
+            raise answer.exception
+        assert "\x1b" not in answer.output
+        # Some mends show how to write a number.
+        said = answer.output.replace("like +1 202-555-0143", "")
+        assert not re.search(r"202\W?555\W?\d{4}", said), answer.output
+        return answer
+
+    return run

@@ -30,27 +30,6 @@ REGISTRY = '[support]\ndescription = "Technical support"\nendpoints = ["+1 202-5
 
 
 @pytest.fixture
-def ask(house, monkeypatch, tmp_path):
-    """Run one command in this process; stdout must be free of colours and of full numbers."""
-    monkeypatch.chdir(tmp_path)
-    for name in [name for name in os.environ if name.startswith(("TRANSFER_", "PIOPIY_"))]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("TRANSFER_REDIS_URL", house.redis_url)
-
-    def run(*arguments):
-        answer = CliRunner().invoke(cli.app, list(arguments))
-        if answer.exception and not isinstance(answer.exception, SystemExit):
-            raise answer.exception
-        assert "\x1b" not in answer.output
-        # Some mends show how to write a number.
-        said = answer.output.replace("like +1 202-555-0143", "")
-        assert not re.search(r"202\W?555\W?\d{4}", said), answer.output
-        return answer
-
-    return run
-
-
-@pytest.fixture
 def call_id():
     return str(uuid.uuid4())
 

@@ -6,6 +6,7 @@ import json
 import uuid
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from transfer_tasks.ledger.commands import Claim
 from transfer_tasks.ledger.ledger import Ledger
 from transfer_tasks.outcome import Reason, State
 from transfer_worker.audit import read_line
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from transfer_tasks.ledger.commands import (
         Accepted,
         Begun,
-        Claim,
         Command,
         Ended,
         Lost,
@@ -62,6 +62,7 @@ class LedgerBench:
         repeat_window_ms: int = 30_000,
         reply_to: str = "",
         queue: str | None = None,
+        after: str = "",
     ) -> Accepted:
         """Ask for a transfer; equal `destination` and `content` are equal requests."""
         transfer_id = transfer_id or str(uuid.uuid4())
@@ -80,6 +81,7 @@ class LedgerBench:
                 repeat_window_ms=repeat_window_ms,
                 reply_to=reply_to,
                 asked_json=json.dumps({"requested_by": "test"}),
+                after=after,
             )
         )
 
@@ -94,6 +96,13 @@ class LedgerBench:
     def begin(self, claim: Claim, *, attempt: int = 1) -> Begun | Lost:
         """Begin an attempt."""
         return self.run(self.commands.begin_attempt(claim, attempt=attempt))
+
+    def begin_first(self, call_id: str, *, destination: str = "support") -> Claim:
+        """Bring a new transfer of a call to its first request."""
+        claim = self.claim(self.accept(call_id=call_id, destination=destination).transfer_id)
+        assert isinstance(claim, Claim)
+        self.begin(claim)
+        return claim
 
     def end(
         self,

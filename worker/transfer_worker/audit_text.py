@@ -20,6 +20,9 @@ _STYLES: Final = {
     AuditEvent.RETRY_SCHEDULED: "yellow",
     AuditEvent.REQUEUED: "yellow",
     AuditEvent.REFUSED: "red",
+    AuditEvent.PAUSED: "bold red",
+    AuditEvent.RESUMED: "bold green",
+    AuditEvent.QUARANTINED: "red",
 }
 STATE_STYLES: Final = {
     "submitted": "green",
@@ -35,7 +38,9 @@ _SAID_ALREADY: Final = frozenset(
 )
 _QUIET: Final = frozenset({"worker", "source"})
 _LABELS: Final = frozenset({"destination", "to"})
-_WITH_LABELS: Final = frozenset({AuditEvent.ACCEPTED, AuditEvent.REFUSED})
+_WITH_LABELS: Final = frozenset(
+    {AuditEvent.ACCEPTED, AuditEvent.REFUSED, AuditEvent.PAUSED, AuditEvent.RESUMED}
+)
 RECONNECT_SECONDS: Final = 0.5
 
 
@@ -51,6 +56,8 @@ def describe_line(line: Mapping[str, Any]) -> Text:
     shown = {name: value for name, value in line.items() if name not in left_out and value != ""}
     if state := shown.pop("state", None):
         text.append(f"{state} ", style=style)
+    if event == AuditEvent.ACCEPTED:
+        shown["call"] = line["call_id"]
     text.append("  ".join(f"{name}={value}" for name, value in shown.items()))
     text.rstrip()
     return text

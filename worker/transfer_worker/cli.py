@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from transfer_worker import cli_desk, cli_run
+from transfer_worker import cli_act, cli_desk, cli_look, cli_quarantine, cli_run
 
 app = typer.Typer(
     name="call-transfer",
@@ -50,5 +50,15 @@ for command in (
     cli_desk.send,
     cli_desk.show,
     cli_desk.doctor,
+    cli_look.status,
+    cli_look.tail,
+    cli_look.why,
+    cli_act.replay,
+    cli_act.resolve,
+    cli_act.cancel,
+    cli_act.pause,
+    cli_act.resume,
 ):
     app.command()(command)
+app.command("list")(cli_look.list_)
+app.add_typer(cli_quarantine.app, name="quarantine")

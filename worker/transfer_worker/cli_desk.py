@@ -118,28 +118,21 @@ def show(
       3  Redis can't be used
     """
     with expected_errors(as_json=as_json):
-        from transfer_tasks.ledger.connection import connect
-        from transfer_tasks.ledger.ledger import Ledger
         from transfer_tasks.numbers import mask_text
-        from transfer_tasks.settings import PublisherSettings
         from transfer_worker import desk, tables
 
-        settings = PublisherSettings.load()
-        with connect(
-            settings.redis_url.get_secret_value(), timeout_seconds=settings.publish_budget_seconds
-        ) as client:
-            ledger = Ledger(client, namespace="transfer", retention_seconds=settings.record_ttl_seconds)
-            records = desk.read_story(ledger, wanted_id)
+        with desk.open_desk() as at:
+            records = desk.read_story(at.ledger, wanted_id)
             if not records:
                 fail(
                     Exit.FAILED,
                     f"CALL_OR_TRANSFER_ID: no call and no transfer {mask_text(wanted_id)!r} is on record. "
-                    f"Records are kept for {settings.record_ttl_days} days; see that TRANSFER_REDIS_URL is "
-                    "the publisher's.",
+                    f"Records are kept for {at.settings.record_ttl_days} days; see that TRANSFER_REDIS_URL "
+                    "is the publisher's.",
                     kind="NotFound",
                     as_json=as_json,
                 )
-            story = desk.describe_story(records, ledger)
+            story = desk.describe_story(records, at.ledger)
         if as_json:
             print_json(story)
         else:
@@ -149,25 +142,26 @@ def show(
 def doctor(as_json: AsJson = False) -> None:
     """Look at everything that a worker needs before it starts, and say what to do about what is wrong.
 
+    Also: how fast Redis answers, whether it is durable and has room, whether the clocks agree, whether the
+    token is accepted (a sandbox is asked; of the platform, the workers' last answers are looked at), whether
+    Flower is safe, and whether the workers run this version.
+
     Exit codes:
       0  a worker can work, warnings or not
       1  it can't: there is a problem
       2  the settings are wrong; all problems are listed
     """
     with expected_errors(as_json=as_json):
-        from transfer_tasks.ledger.connection import connect
-        from transfer_worker import desk, tables
+        from transfer_worker import desk, doctor, tables
         from transfer_worker.preflight import Verdict
         from transfer_worker.settings import WorkerSettings
 
         settings = WorkerSettings.load()
-        with connect(
-            settings.redis_url.get_secret_value(), timeout_seconds=settings.publish_budget_seconds
-        ) as client:
-            findings = desk.examine(settings, client)
+        with desk.open_desk() as at:
+            findings = doctor.examine(settings, at.ledger)
         has_problem = any(finding.verdict is Verdict.PROBLEM for finding in findings)
         if as_json:
-            print_json({"ok": not has_problem, "findings": [desk.describe_finding(f) for f in findings]})
+            print_json({"ok": not has_problem, "findings": [doctor.describe_finding(f) for f in findings]})
         else:
             tables.print_findings(make_console(), findings)
         raise typer.Exit(Exit.FAILED if has_problem else Exit.OK)

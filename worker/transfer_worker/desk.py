@@ -1,4 +1,4 @@
-"""The on-call desk's answers: the whole story of a call, and what a worker would find before it starts.
+"""The on-call desk: its way into the ledger, and the whole story of a call.
 
 Each answer is built as plain JSON values first; `--json` prints those, and the readable form is made from
 them, so that both say the same. Nothing in them is a full phone number.
@@ -7,28 +7,84 @@ them, so that both say the same. Nothing in them is a full phone number.
 from __future__ import annotations
 
 import json
-import time
 import uuid
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
 import redis
 
-from transfer_tasks.destinations import DestinationRegistry
-from transfer_tasks.errors import LedgerUnavailable, SettingsError
+from transfer_tasks.errors import LedgerUnavailable, TransferNotFound
+from transfer_tasks.ledger.connection import connect
+from transfer_tasks.ledger.desk_commands import DeskCommands
+from transfer_tasks.ledger.ledger import Ledger
 from transfer_tasks.numbers import mask_text
-from transfer_worker.preflight import Finding, Verdict, check_worker
+from transfer_tasks.settings import PublisherSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from transfer_tasks.ledger.ledger import Ledger
     from transfer_tasks.ledger.record import TransferRecord
-    from transfer_worker.settings import WorkerSettings
 
-SLOW_REDIS_MS: Final = 20.0
-PINGS: Final = 5
+NAMESPACE: Final = "transfer"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desk:
+    """What every command works with."""
+
+    settings: PublisherSettings
+    ledger: Ledger
+    commands: DeskCommands
+
+
+@contextmanager
+def open_desk() -> Iterator[Desk]:
+    """Yield the desk of the Redis in the settings. Every wait for Redis is bounded by the publisher's budget.
+
+    Raises:
+        SettingsError: The settings are wrong.
+    """
+    settings = PublisherSettings.load()
+    retention_seconds = settings.record_ttl_seconds
+    with connect(
+        settings.redis_url.get_secret_value(), timeout_seconds=settings.publish_budget_seconds
+    ) as client:
+        yield Desk(
+            settings=settings,
+            ledger=Ledger(client, namespace=NAMESPACE, retention_seconds=retention_seconds),
+            commands=DeskCommands(namespace=NAMESPACE, retention_seconds=retention_seconds),
+        )
+
+
+def read_clock_ms(ledger: Ledger) -> int:
+    """Return the time by Redis's clock, in milliseconds since the epoch.
+
+    Raises:
+        LedgerUnavailable: Redis did not answer in time.
+    """
+    try:
+        seconds, microseconds = ledger.client.time()
+    except redis.RedisError as error:
+        raise LedgerUnavailable(f"time: {type(error).__name__}: {error}") from error
+    return int(seconds * 1000 + microseconds // 1000)
+
+
+def read_transfer(ledger: Ledger, wanted_id: str) -> TransferRecord:
+    """Return one transfer, by its own id and no other.
+
+    Raises:
+        TransferNotFound: There is none.
+        LedgerUnavailable: Redis did not answer in time.
+    """
+    try:
+        record = ledger.read(str(uuid.UUID(wanted_id)))
+    except ValueError:
+        record = None
+    if record is None:
+        raise TransferNotFound(mask_text(wanted_id))
+    return record
 
 
 def read_story(ledger: Ledger, wanted_id: str) -> list[TransferRecord]:
@@ -54,11 +110,7 @@ def describe_story(records: list[TransferRecord], ledger: Ledger) -> dict[str, A
     Raises:
         LedgerUnavailable: Redis did not answer in time.
     """
-    try:
-        seconds, microseconds = ledger.client.time()
-    except redis.RedisError as error:
-        raise LedgerUnavailable(f"time: {type(error).__name__}: {error}") from error
-    now_ms = seconds * 1000 + microseconds // 1000
+    now_ms = read_clock_ms(ledger)
     return {
         "call_id": records[0].call_id,
         "transfers": [_describe_record(record, now_ms) for record in records],
@@ -75,10 +127,10 @@ def _describe_record(record: TransferRecord, now_ms: int) -> dict[str, Any]:
         "state": record.state.value,
         **record.labels,
         "asked": _describe_asked(record.intent_json),
-        "accepted_at": _as_time(record.accepted_at_ms),
-        "claimed_at": _as_time(record.claimed_at_ms),
-        "expires_at": _as_time(record.expires_at_ms),
-        "ended_at": _as_time(record.ended_at_ms),
+        "accepted_at": as_time(record.accepted_at_ms),
+        "claimed_at": as_time(record.claimed_at_ms),
+        "expires_at": as_time(record.expires_at_ms),
+        "ended_at": as_time(record.ended_at_ms),
         "clock_left_ms": max(0, record.expires_at_ms - now_ms) if record.state.is_open else None,
         "worker": record.worker or None,
         "attempts": [
@@ -92,6 +144,32 @@ def _describe_record(record: TransferRecord, now_ms: int) -> dict[str, Any]:
         "next_step": guide and guide.next_step,
         "say": guide and guide.say,
     }
+
+
+def describe_listing(records: list[TransferRecord], ledger: Ledger) -> list[dict[str, Any]]:
+    """Return one object of plain, masked JSON values for each transfer.
+
+    Raises:
+        LedgerUnavailable: Redis did not answer in time.
+    """
+    now_ms = read_clock_ms(ledger)
+    return [
+        {
+            "transfer_id": record.transfer_id,
+            "call_id": record.call_id,
+            "hop": record.hop,
+            "state": record.state.value,
+            "reason": record.reason and record.reason.value,
+            **record.labels,
+            "attempts": record.attempts,
+            "http_status": record.http_status,
+            "detail": mask_text(record.detail),
+            "accepted_at": as_time(record.accepted_at_ms),
+            "ended_at": as_time(record.ended_at_ms),
+            "age_seconds": max(0, now_ms - record.accepted_at_ms) / 1000,
+        }
+        for record in records
+    ]
 
 
 def _describe_asked(intent_json: str) -> dict[str, Any]:
@@ -108,7 +186,7 @@ def _describe_attempt(number: int, note: dict[str, Any], record: TransferRecord)
     answer = note.get("answer")
     return {
         "attempt": number,
-        "begun_at": _as_time(note.get("begun_ms", 0)),
+        "begun_at": as_time(note.get("begun_ms", 0)),
         "after_ms": round(note["begun_ms"] - record.accepted_at_ms) if note.get("begun_ms") else None,
         "took_ms": note.get("attempt_ms"),
         "reason": note.get("reason"),
@@ -134,77 +212,6 @@ def mask_value(value: Any) -> Any:
             return value
 
 
-def _as_time(at_ms: float) -> str | None:
+def as_time(at_ms: float) -> str | None:
+    """Return a point in time as ISO 8601 in UTC; None for 0, which stands for never."""
     return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds") if at_ms else None
-
-
-def examine(settings: WorkerSettings, client: redis.Redis) -> list[Finding]:
-    """Return what preflight finds, and what only people want to know."""
-    return [
-        Finding(
-            check="platform",
-            verdict=Verdict.OK,
-            seen=f"PIOPIY_TOKEN is set, for {settings.piopiy_api_url}",
-        ),
-        _check_registry(settings),
-        *check_worker(settings, client),
-        *_check_latency(client),
-    ]
-
-
-def describe_finding(finding: Finding) -> dict[str, str]:
-    """Return a finding as plain JSON values."""
-    return {
-        "check": finding.check,
-        "verdict": finding.verdict.value,
-        "seen": finding.seen,
-        "mend": finding.mend,
-    }
-
-
-def _check_registry(settings: WorkerSettings) -> Finding:
-    path = settings.destinations_file
-    if path is None:
-        return Finding(
-            check="registry",
-            verdict=Verdict.WARNING,
-            seen="no named destinations",
-            mend="Copy destinations.example.toml and name the copy in TRANSFER_DESTINATIONS_FILE.",
-        )
-    try:
-        registry = DestinationRegistry.load(path)
-    except SettingsError as error:
-        return Finding(
-            check="registry",
-            verdict=Verdict.PROBLEM,
-            seen="; ".join(error.problems),
-            mend="Correct the file; a worker does not start with it.",
-        )
-    return Finding(check="registry", verdict=Verdict.OK, seen=f"{path}: {', '.join(registry)}")
-
-
-def _check_latency(client: redis.Redis) -> Iterator[Finding]:
-    times_ms = []
-    try:
-        for _ in range(PINGS):
-            started = time.monotonic()
-            client.ping()
-            times_ms.append((time.monotonic() - started) * 1000)
-    except redis.RedisError as error:
-        yield Finding(
-            check="latency",
-            verdict=Verdict.PROBLEM,
-            seen=f"Redis does not answer: {type(error).__name__}",
-            mend="Start Redis, or correct TRANSFER_REDIS_URL. Until then no request is accepted or sent.",
-        )
-        return
-    typical_ms = median(times_ms)
-    if typical_ms > SLOW_REDIS_MS:
-        yield Finding(
-            check="latency",
-            verdict=Verdict.WARNING,
-            seen=f"Redis takes {typical_ms:.1f} ms",
-            mend="Move Redis and the workers closer together: a transfer takes four round trips.",
-        )
-    else:
-        yield Finding(check="latency", verdict=Verdict.OK, seen=f"Redis takes {typical_ms:.1f} ms")

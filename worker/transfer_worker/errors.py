@@ -15,7 +15,9 @@
     │   ├── TransferCancelled
     │   ├── TransferUnknown
     │   └── TransferRepeated        the same was asked for before, and has not ended
-    └── PreflightFailed             the worker must not start; every problem is listed
+    ├── PreflightFailed             the worker must not start; every problem is listed
+    └── DeskRefused                 what an engineer asked for can't be done; nothing has changed
+        └── DeskMisused             ... because the command was written wrong
 """
 
 from __future__ import annotations
@@ -125,3 +127,21 @@ class PreflightFailed(TransferWorkerError):
     def __init__(self, problems: list[str]) -> None:
         self.problems = problems
         super().__init__("The worker can't start:\n" + "\n".join(f"  - {problem}" for problem in problems))
+
+
+class DeskRefused(TransferWorkerError):
+    """What an engineer asked for can't be done; nothing has changed.
+
+    Attributes:
+        field: The argument or option that stands in the way.
+        problem: What is wrong with it.
+        mend: What to do instead.
+    """
+
+    def __init__(self, *, field: str, problem: str, mend: str) -> None:
+        self.field, self.problem, self.mend = field, problem, mend
+        super().__init__(f"{field}: {problem}. {mend}")
+
+
+class DeskMisused(DeskRefused):
+    """The command itself is wrong: an argument is missing, or does not go with another."""

@@ -25,6 +25,7 @@ class Verdict(StrEnum):
     OK = "ok"
     WARNING = "warning"
     PROBLEM = "problem"
+    NOT_CHECKED = "not checked"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,12 @@ if TYPE_CHECKING:
 
     from transfer_worker.demo import Report
 
-_VERDICT_STYLES: Final = {Verdict.OK: "green", Verdict.WARNING: "yellow", Verdict.PROBLEM: "bold red"}
+_VERDICT_STYLES: Final = {
+    Verdict.OK: "green",
+    Verdict.WARNING: "yellow",
+    Verdict.PROBLEM: "bold red",
+    Verdict.NOT_CHECKED: "dim",
+}
 
 
 def style_of(state: str) -> str:

@@ -24,6 +24,7 @@ from transfer_tasks.errors import (
     TransferNotFound,
     TransferTasksError,
 )
+from transfer_worker.errors import DeskMisused, DeskRefused
 from transfer_worker.redis_executable import EmbeddedRedisError
 
 if TYPE_CHECKING:
@@ -31,8 +32,27 @@ if TYPE_CHECKING:
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 
+Operator = Annotated[
+    str,
+    typer.Option(
+        "--as",
+        metavar="NAME",
+        envvar=["USER", "LOGNAME"],
+        callback=lambda name: _check_operator(name),
+        help="Who you are, for the audit log.",
+    ),
+]
+
 PIPE_COLUMNS: Final = 160
 """How wide tables are where nobody says how wide they may be."""
+
+MAX_NAME_LENGTH: Final = 60
+
+
+def _check_operator(name: str) -> str:
+    if not name.strip() or len(name) > MAX_NAME_LENGTH or not name.isprintable():
+        raise typer.BadParameter(f"write your name in 1 to {MAX_NAME_LENGTH} printable characters")
+    return name.strip()
 
 
 class Exit(IntEnum):
@@ -76,6 +96,8 @@ _EXPECTED: Final[tuple[tuple[type[Exception], Exit, str], ...]] = (
     (LedgerUnavailable, Exit.UNAVAILABLE, "See: call-transfer doctor"),
     (OutcomeTimeout, Exit.NOT_KNOWN_YET, "It goes on; see: call-transfer show"),
     (TransferTasksError, Exit.FAILED, ""),
+    (DeskMisused, Exit.USAGE, ""),
+    (DeskRefused, Exit.FAILED, ""),
     (EmbeddedRedisError, Exit.UNAVAILABLE, ""),
 )
 

@@ -154,7 +154,7 @@ class LedgerCommands:
         repeat_window_ms: int,
         reply_to: str,
         asked_json: str,
-        replays: str = "",
+        after: str = "",
     ) -> Command[Accepted]:
         """Accept a request, or find the transfer that stands in its way."""
         return self._build(
@@ -173,7 +173,7 @@ class LedgerCommands:
                 repeat_window_ms,
                 reply_to,
                 asked_json,
-                replays,
+                after,
             ),
             lambda r: Accepted(r[0], r[1], r[2], int(r[3]), State(r[4])),
         )
@@ -215,6 +215,7 @@ class LedgerCommands:
         answer_json: str,
         attempt_ms: int,
         wait_ms: int | None = None,
+        attempt: int | None = None,
     ) -> Command[Ended | TryAgain | Lost]:
         """Record what an attempt taught us: an ending, or (state `claimed`) a wait for the next."""
 
@@ -237,6 +238,7 @@ class LedgerCommands:
             answer_json,
             attempt_ms,
             "" if wait_ms is None else wait_ms,
+            "" if attempt is None else attempt,
         )
         return self._build("end_attempt", arguments, parse)
 

@@ -14,8 +14,8 @@
 -- ARGV[13] repeat_window_ms    how long after `submitted` the same request is a repeat
 -- ARGV[14] reply_to            channel that hears the outcome, or ''
 -- ARGV[15] asked               JSON for the audit line: who asks, and why
--- ARGV[16] replays             the transfer that is asked for again, or ''. It must be its call's last one, and
---                              proven not to have moved the call
+-- ARGV[16] after               for a replay: the call's last transfer, which must still be the last, and proven
+--                              not to have moved the call; else ''
 --
 -- Reply: {verdict, transfer_id, key, hop, state} with verdict one of
 --   accepted     a new transfer; its state is `rejected` where its destination is paused
@@ -23,7 +23,7 @@
 --   repeat       another id asked for the same: that one is returned
 --   in_progress  another destination is open for this call
 --   conflict     the key belongs to other content
---   overtaken    it replays one that is not the last, or that may have moved the call: the last is returned
+--   overtaken    `after` is not the last any more, or may have moved the call; the last is returned
 
 local id, call_id, own_key = ARGV[3], ARGV[4], ARGV[5]
 local reply_to = ARGV[14]

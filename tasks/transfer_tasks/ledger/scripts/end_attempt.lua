@@ -11,6 +11,7 @@
 -- ARGV[9]  answer       the platform's whole answer as JSON, or ''
 -- ARGV[10] attempt_ms   how long the request took
 -- ARGV[11] wait_ms      until the next attempt, or ''
+-- ARGV[12] attempt      the number of the attempt that a wait follows, or ''
 --
 -- Reply: {'ended', outcome JSON} | {'again'} | {'lost', state, outcome JSON or ''}
 
@@ -24,6 +25,8 @@ if r[2] ~= token then
   if state == 'submitted' or state == 'unknown' then count('double_posts') end
   return { 'lost', current, OPEN[current] and '' or outcome_json(id) }
 end
+-- A wait that the network held back, and that was repeated and is long over: the next attempt is under way.
+if state == 'claimed' and ARGV[12] ~= '' and ARGV[12] ~= attempt then return { 'again' } end
 
 local function note_attempt()
   if current == 'claimed' then return end -- an ending between attempts says nothing of the last one

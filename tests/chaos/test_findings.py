@@ -13,10 +13,12 @@ import redis.exceptions
 import structlog
 
 from support import FaultProxy, wait_until
+from support.ledger_bench import LedgerBench
 from transfer_tasks.errors import LedgerUnavailable
 from transfer_tasks.ledger.async_ledger import AsyncLedger
 from transfer_tasks.ledger.connection import connect
 from transfer_tasks.ledger.ledger import Ledger
+from transfer_tasks.outcome import Reason, State
 from transfer_worker.audit import BLOCK_SECONDS, GROUP, AuditWriter
 from transfer_worker.ledger_steps import LedgerSteps
 from transfer_worker.recovery import Recovery
@@ -95,3 +97,27 @@ def test_a_writer_that_stops_soon_after_a_lost_answer_writes_its_lines_first(
 
 def _quarantine(ledger: Ledger, why: str) -> None:
     ledger.run(ledger.commands.quarantine(transfer_id="", why=why, element="", size_bytes=0, max_entries=1))
+
+
+def test_a_wait_that_the_network_held_back_does_not_end_the_attempt_after_it(redis_url: str) -> None:
+    bench = LedgerBench(connect(redis_url, timeout_seconds=1.0))
+    claim = bench.claim(bench.accept().transfer_id)
+    held_back = bench.commands.end_attempt(
+        claim,
+        state=State.CLAIMED,
+        reason=Reason.PLATFORM_UNAVAILABLE,
+        http_status=503,
+        detail="",
+        answer_json="",
+        attempt_ms=1,
+        wait_ms=1,
+        attempt=1,
+    )
+    bench.begin(claim, attempt=1)
+    bench.run(held_back)
+    bench.begin(claim, attempt=2)
+
+    bench.run(held_back)
+
+    with bench.client:
+        assert bench.record(claim.transfer_id).state is State.SENDING

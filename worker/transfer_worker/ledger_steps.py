@@ -139,6 +139,7 @@ class LedgerSteps:
             answer_json=note.answer_json,
             attempt_ms=note.attempt_ms,
             wait_ms=note.wait_ms,
+            attempt=note.attempt,
         )
         return self._persist(command, self._settle_patience_seconds)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from transfer_tasks.errors import InvalidIntent, UnsupportedSchemaVersion
@@ -78,7 +78,11 @@ class Clock(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptNote:
-    """What one attempt taught us: an ending, or (state `claimed`) a wait for the next attempt."""
+    """What one attempt taught us: an ending, or (state `claimed`) a wait for the next attempt.
+
+    Attributes:
+        attempt: With a wait: which attempt it follows, so that a late copy of this note is known as one.
+    """
 
     state: State
     reason: Reason
@@ -87,6 +91,7 @@ class AttemptNote:
     answer_json: str = ""
     attempt_ms: int = 0
     wait_ms: int | None = None
+    attempt: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -298,16 +303,18 @@ class _Attempts:
 
     def schedule_retry(self, wait: RetryWait) -> None:
         """Put the wait on record; give up if the right to act is gone."""
-        note = self.note_of(wait.error, state=State.CLAIMED, wait_ms=round(wait.wait_seconds * 1000))
+        note = replace(
+            self.note_of(wait.error, state=State.CLAIMED),
+            wait_ms=round(wait.wait_seconds * 1000),
+            attempt=self._claim.attempts + wait.attempt,
+        )
         seen = self._service.ledger.end_attempt(self._claim, note)
         if isinstance(seen, Ended):
             raise _RightLost(seen.outcome, seen.outcome.state)
         if isinstance(seen, Lost):
             raise _RightLost(seen.outcome, seen.state)
 
-    def note_of(
-        self, error: NotCarriedOut | Refused | OutcomeUnknown, *, state: State, wait_ms: int | None = None
-    ) -> AttemptNote:
+    def note_of(self, error: NotCarriedOut | Refused | OutcomeUnknown, *, state: State) -> AttemptNote:
         """Return what `error` puts on record."""
         return AttemptNote(
             state=state,
@@ -316,7 +323,6 @@ class _Attempts:
             detail=error.detail,
             answer_json="" if error.answer is None else json.dumps(error.answer),
             attempt_ms=self._attempt_ms,
-            wait_ms=wait_ms,
         )
 
 

@@ -29,6 +29,7 @@ ADOPT_AFTER_SECONDS: Final = 5.0
 """A line that its reader has not acknowledged for so long is another's to write."""
 BATCH_LINES: Final = 200
 PAUSE_SECONDS: Final = 0.5
+EMPTY_STREAM_SECONDS: Final = 24 * 3600
 GATHER_SECONDS: Final = 0.1
 """How long lines are left to gather: reading each by itself costs more than writing it."""
 
@@ -133,6 +134,8 @@ class AuditWriter:
     def _create_group(self) -> bool:
         try:
             self._client.xgroup_create(self._stream, GROUP, id="0", mkstream=True)
+            if self._client.ttl(self._stream) == -1:  # made just now; its first line sets the right one
+                self._client.expire(self._stream, EMPTY_STREAM_SECONDS)
         except redis.exceptions.ResponseError as error:
             return str(error).startswith("BUSYGROUP")
         except (redis.RedisError, OSError):

@@ -16,7 +16,7 @@ audit('', 'destination.paused', cjson.encode({ destination = ARGV[3], operator =
 
 local ended = 0
 for _, index in ipairs({ WAITING, IN_FLIGHT }) do
-  for _, id in ipairs(redis.call('ZRANGE', index, 0, tonumber(ARGV[6]) - 1)) do
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', index, '-inf', '+inf', 'LIMIT', 0, ARGV[6])) do
     local state = get(id, 'state')[1]
     if (state == 'waiting' or state == 'claimed') and finish_paused(id) then ended = ended + 1 end
   end

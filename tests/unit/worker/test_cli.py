@@ -53,10 +53,12 @@ def test_the_version_is_that_of_the_package():
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help_that_documents_its_exit_codes(command):
-    answer = run(command, "--help")
+    *group, name = command.split()
+    answer = run(*group, name, "--help")
     assert answer.exit_code == 0
     assert "Exit codes:" in answer.stdout
-    assert command in run("--help").stdout
+    assert "--json" in answer.stdout or name in {"up", "worker", "sandbox"}
+    assert name in run(*group, "--help").stdout
 
 
 def test_a_missing_option_is_a_usage_error():

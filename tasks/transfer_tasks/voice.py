@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from transfer_tasks.choices import Choice, read_choices, tool_properties
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import TracebackType
 
-    from transfer_tasks.flight import Publisher
+    from transfer_tasks.flight import Handle, Publisher
+    from transfer_tasks.intent import TransferIntent
 
 __all__ = [
     "Choice",
@@ -66,7 +68,7 @@ class TransferClient:
         self.settings = settings or VoiceSettings.load()
         self.wording = wording or Wording()
         self.choices = read_choices(choices, destinations_file=self.settings.destinations_file)
-        self.publisher: Publisher = publisher or AsyncTransferPublisher(self.settings)
+        self.publisher: Publisher = _Turnstile(publisher or AsyncTransferPublisher(self.settings))
         self._aftermath = Aftermath()
 
     def session(self, call_id: str | None) -> TransferSession:
@@ -96,3 +98,25 @@ class TransferClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+
+class _Turnstile:
+    """A publisher that lets one request pass in each round of the event loop.
+
+    One submission takes the loop half a millisecond; fifty in the same round would be heard in every call.
+    """
+
+    def __init__(self, publisher: Publisher) -> None:
+        self._publisher = publisher
+        self._lock = asyncio.Lock()
+
+    async def submit(self, intent: TransferIntent) -> Handle:
+        async with self._lock:
+            await asyncio.sleep(0)
+        return await self._publisher.submit(intent)
+
+    def handle(self, transfer_id: str) -> Handle:
+        return self._publisher.handle(transfer_id)
+
+    async def close(self) -> None:
+        await self._publisher.close()

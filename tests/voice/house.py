@@ -117,6 +117,13 @@ class House:
         )
         urllib.request.urlopen(request).close()
 
+    def delay_answers(self, milliseconds: int) -> None:
+        """Let the sandbox take its time with every answer."""
+        body = json.dumps({"delay_ms": milliseconds}).encode()
+        urllib.request.urlopen(
+            urllib.request.Request(f"{self.origin}/_sandbox/faults", body, method="PUT")
+        ).close()
+
     def posts(self, call_id: str | None = None) -> list[Post]:
         """Return what reached the sandbox, of one call or of all."""
         query = f"?call_id={call_id}" if call_id else ""

@@ -166,7 +166,8 @@ def test_doctor_finds_nothing_wrong_where_a_worker_can_start(ask, monkeypatch, t
     assert answer.exit_code == 0
     found = findings(answer)
     assert {name for name, finding in found.items() if finding["verdict"] == "ok"} == {
-        "registry", "packages", "timing", "redis", "eviction", "persistence", "latency", "clocks", "memory", "disk",
+        "registry", "packages", "timing", "redis", "eviction", "persistence", "latency", "clocks", "memory",
+        "disk",
     }  # fmt: skip
     # Nothing is wrong, and nothing is said that nobody has looked at.
     assert {name: finding["verdict"] for name, finding in found.items() if finding["verdict"] != "ok"} == {

@@ -25,7 +25,10 @@ from transfer_worker.terminal import Exit, expected_errors
 
 CALL_ID = "6f1c1f0e-5b0a-4d4e-9a51-0c9d6a3c2b11"
 TRANSFER_ID = "9137de8c-49c4-4180-84bd-ddad37a8246e"
-COMMANDS = ("demo", "up", "worker", "sandbox", "metrics", "send", "show", "doctor")
+COMMANDS = (
+    "demo", "up", "worker", "sandbox", "metrics", "send", "show", "doctor", "status", "list", "tail", "why",
+    "replay", "resolve", "cancel", "pause", "resume", "quarantine list", "quarantine show", "quarantine drop",
+)  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -57,7 +60,7 @@ def test_every_command_has_help_that_documents_its_exit_codes(command):
     answer = run(*group, name, "--help")
     assert answer.exit_code == 0
     assert "Exit codes:" in answer.stdout
-    assert "--json" in answer.stdout or name in {"up", "worker", "sandbox"}
+    assert "--json" in answer.stdout or name in {"up", "worker", "sandbox", "metrics"}
     assert name in run(*group, "--help").stdout
 
 

@@ -7,10 +7,8 @@ session is going to do is drawn from the seed; what it hears is up to the cluste
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
 import itertools
-import json
 import random
 import threading
 import uuid
@@ -18,8 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-import redis
-
+from chaos.bare_messages import POISON, BareQueue, build_celery_message
 from chaos.faults import now_ms
 from chaos.history import Ask
 from chaos.schedule import PUBLISHERS
@@ -33,7 +30,6 @@ from transfer_tasks.errors import (
     TransferNotFound,
 )
 from transfer_tasks.intent import TransferIntent
-from transfer_tasks.message import build_message
 from transfer_tasks.publisher import AsyncTransferPublisher, TransferPublisher
 from transfer_tasks.settings import PublisherSettings
 
@@ -42,7 +38,6 @@ if TYPE_CHECKING:
 
 # None of them is one of the sandbox's magic numbers.
 NUMBERS: Final = ("12025550141", "12025550142", "12025550143", "12025550144")
-QUEUE: Final = "transfers"
 MAX_BLOCKED_SESSIONS: Final = 96
 FIRST_PAUSE_SECONDS: Final = 0.2
 
@@ -58,14 +53,6 @@ QUIRKS: Final = {
     "poison": 1,
 }
 """What sessions do beside asking once and waiting, and how often."""
-
-_POISON: Final = (
-    b"not JSON at all",
-    b"[1, 2, 3]",
-    b'{"body": "!!", "headers": {"task": "transfer_tasks.transfer_call"}, "properties": {}}',
-    b"\xff\xfe\x00" * 100,
-    b"{" * 5000,
-)
 
 
 class Line:
@@ -99,6 +86,7 @@ class Load:
 
     Attributes:
         asks: The log of everything that sessions asked and heard.
+        queue: The way to the queue past every publisher.
     """
 
     def __init__(self, cluster: Cluster, *, seed: int, per_second: float, seconds: float) -> None:
@@ -107,7 +95,7 @@ class Load:
         self._per_second, self._seconds = per_second, seconds
         self._ending = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="load", daemon=True)
-        self._raw = redis.Redis.from_url(cluster.redis.url, socket_timeout=1.0)
+        self.queue = BareQueue(cluster.redis.url)
 
     def start(self) -> None:
         """Begin."""
@@ -146,17 +134,7 @@ class Load:
         for line in lines:
             await line.close()
         executor.shutdown()
-        self._raw.close()
-
-    async def push(self, element: str | bytes) -> str:
-        """Put an element on the queue, past every publisher; say whether it is there."""
-        try:
-            await asyncio.to_thread(self._raw.lpush, QUEUE, element)
-        except redis.ConnectionError:
-            return "unavailable"
-        except redis.RedisError:
-            return "answer_lost"
-        return "sent"
+        self.queue.close()
 
 
 class _Session:
@@ -175,11 +153,11 @@ class _Session:
     async def run(self) -> None:
         """Do it all."""
         if self._quirk == "poison":
-            await self._push(self._chance.choice(_POISON), "poison")
+            await self._push(self._chance.choice(POISON), "poison")
             return
         intent = self._intent(self._to)
         if self._quirk == "plain_celery":
-            await self._push(_celery_message(intent), "celery", intent)
+            await self._push(build_celery_message(intent), "celery", intent)
             return
         async with asyncio.TaskGroup() as group:
             group.create_task(self._ask_and_wait(self._line, intent))
@@ -268,7 +246,7 @@ class _Session:
 
     async def _push(self, element: str | bytes, action: str, intent: TransferIntent | None = None) -> None:
         at_ms = now_ms()
-        reply = await self._load.push(element)
+        reply = await self._load.queue.push(element)
         self._note("queue", action, intent, at_ms, reply)
 
     def _note(
@@ -304,15 +282,3 @@ class _Session:
                 **asked,
             )
         )
-
-
-def _celery_message(intent: TransferIntent) -> str:
-    """Return the element that Celery's own `send_task` would put on the queue."""
-    message = json.loads(
-        build_message(transfer_id=intent.transfer_id, call_id=intent.call_id, labels={}, queue=QUEUE)
-    )
-    asked = json.loads(intent.to_json())
-    body = [[], {"intent": asked}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}]
-    message["body"] = base64.b64encode(json.dumps(body).encode()).decode()
-    message["properties"]["delivery_tag"] = str(uuid.uuid4())
-    return json.dumps(message)

@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint up chaos constraints clean
+.PHONY: help demo test test-voice bench-voice lint up chaos constraints clean
 
 VENV := .venv
 STAMP := $(VENV)/.installed
@@ -19,7 +19,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
 help: ## say what there is to make
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(STAMP) ## move sandbox calls through the whole house and show every step
 	@$(VENV)/bin/call-transfer demo
@@ -33,14 +33,21 @@ lint: $(STAMP) ## run ruff, mypy, the import contracts and yamllint
 up: $(STAMP) ## keep Redis, a worker and Flower running; with PIOPIY_TOKEN against the real platform
 	@$(VENV)/bin/call-transfer up
 
+test-voice: $(STAMP) ## run the voice tests: the real agent SDK in .venv-voice, workers in .venv
+	@$(VENV)/bin/python .ci/stages.py voice
+
+bench-voice: $(STAMP) ## measure what transfers cost a voice process, and how long a caller waits
+	@PYTHONPATH=tests sh .ci/voice python -W ignore -m benchmarks.voice $(OPTIONS)
+
 chaos: $(STAMP) ## break a whole cluster on purpose and judge it: SEED=7 MINUTES=3, OPTIONS=--json
 	@PYTHONPATH=tests $(VENV)/bin/python -m chaos $(if $(SEED),--seed $(SEED)) --minutes $(or $(MINUTES),3) $(OPTIONS)
 
 constraints: ## pin the newest versions that pyproject.toml allows, in constraints/
 	@PYTHON='$(PYTHON)' EXTRAS='$(EXTRAS)' sh .ci/pin $(CONSTRAINTS)
+	@PYTHON='$(PYTHON)' EXTRAS=agent REQUIREMENTS=tests/voice/requirements.txt sh .ci/pin constraints/voice.txt
 
 clean: ## remove the venv and all caches; leaves var/, the data of `make up`
-	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) .venv-voice build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Built once, and again when what it is made of changes.

@@ -32,6 +32,7 @@ STAGES: dict[str, list[list[str]]] = {
         [*CHAOS, "--seed", "7", "--minutes", "1.1"],
         [*CHAOS, "--minutes", "0.3"],  # a seed of its own each time; it is printed
     ],
+    "voice": [["/bin/sh", ".ci/voice", "pytest", "-W", "default", "tests/voice"]],
     "bare-publisher": [["pytest", BARE_PUBLISHER]],
 }
 

@@ -7,8 +7,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
-import time
 from pathlib import Path
 
 import psutil
@@ -23,7 +21,7 @@ class ProcessTree:
         self._log = tempfile.NamedTemporaryFile(prefix="bench-", suffix=".log", delete=False)  # noqa: SIM115
         self.process = subprocess.Popen(
             command,
-            env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"} | env,
+            env=os.environ | {"PYTHONUNBUFFERED": "1"} | env,
             cwd=tempfile.gettempdir(),  # no .env of the project is read
             stdin=subprocess.DEVNULL,
             stdout=self._log,
@@ -80,7 +78,7 @@ class Talker:
     def __init__(self, command: list[str], *, env: dict[str, str]) -> None:
         self.process = subprocess.Popen(
             command,
-            env=os.environ | {"PYTHONPATH": str(ROOT)} | env,
+            env=os.environ | env,
             cwd=tempfile.gettempdir(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -112,23 +110,3 @@ class Talker:
 def python_of(venv: str) -> str:
     """The interpreter of a venv beside this project; our own for an empty name."""
     return str(ROOT / venv / "bin" / "python") if venv else sys.executable
-
-
-class LoadSampler:
-    """How busy the machine is with others while we measure: a run on a busy machine says so itself."""
-
-    def __init__(self) -> None:
-        self._samples: list[float] = []
-        self._stop = threading.Event()
-
-    def sample_idle(self, seconds: float = 1.0) -> float:
-        """Return the share of the processors that others use while we do nothing."""
-        psutil.cpu_percent()
-        time.sleep(seconds)
-        share = psutil.cpu_percent() / 100
-        self._samples.append(share)
-        return share
-
-    @property
-    def samples(self) -> list[float]:
-        return [round(sample, 3) for sample in self._samples]

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import os
 import socket
 import sys
 import tempfile
@@ -15,7 +16,7 @@ from pathlib import Path
 import psutil
 import redis
 
-from benchmarks.processes import ProcessTree, Talker, python_of
+from benchmarks.processes import ROOT, ProcessTree, Talker, python_of
 from benchmarks.systems import System, environment
 from transfer_worker.embedded_redis import EmbeddedRedis
 
@@ -26,7 +27,7 @@ class Stub:
     """The platform stub, told and asked over HTTP."""
 
     def __init__(self) -> None:
-        self.talker = Talker([sys.executable, "-m", "benchmarks.stub"], env={})
+        self.talker = Talker([sys.executable, "-m", "benchmarks.stub"], env={"PYTHONPATH": str(ROOT)})
         self.port: int = self.talker.greeting
         self.url = f"http://127.0.0.1:{self.port}/v3"
 
@@ -77,27 +78,32 @@ class Stage:
 
     def clear(self, *, delay_ms: int) -> None:
         self.client.flushall()
-        self.client.config_resetstat()
-        self.stub.take()
-        self.stub.set_delay(delay_ms=delay_ms)
+        self.reset_stub(delay_ms=delay_ms)
 
     def redis_cpu_seconds(self) -> float:
         used = self.redis_process.cpu_times()
         return used.user + used.system
 
-    def environment(self, *, concurrency: int) -> dict[str, str]:
-        return environment(
-            redis_url=self.redis.url,
-            api_url=self.stub.url,
-            concurrency=concurrency,
-            directory=self.directory,
-        )
+    def reset_stub(self, *, delay_ms: int) -> None:
+        self.stub.take()
+        self.stub.set_delay(delay_ms=delay_ms)
+
+    def environment(self, *, concurrency: int, sources: tuple[str, ...] = ()) -> dict[str, str]:
+        return {
+            "PYTHONPATH": os.pathsep.join([*sources, str(ROOT)]),
+            **environment(
+                redis_url=self.redis.url,
+                api_url=self.stub.url,
+                concurrency=concurrency,
+                directory=self.directory,
+            ),
+        }
 
     @contextmanager
     def producer(self, system: System) -> Iterator[Talker]:
         talker = Talker(
             [python_of(system.venv), "-m", "benchmarks.producer", system.peer],
-            env=self.environment(concurrency=8),
+            env=self.environment(concurrency=8, sources=system.sources),
         )
         try:
             yield talker
@@ -106,7 +112,10 @@ class Stage:
 
     @contextmanager
     def worker(self, system: System, *, concurrency: int) -> Iterator[ProcessTree]:
-        tree = ProcessTree(system.worker(concurrency), env=self.environment(concurrency=concurrency))
+        tree = ProcessTree(
+            system.worker(concurrency),
+            env=self.environment(concurrency=concurrency, sources=system.sources),
+        )
         try:
             yield tree
         finally:

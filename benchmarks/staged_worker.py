@@ -73,7 +73,7 @@ def _note_handover(request, **_) -> None:
 @signals.worker_init.connect
 def _wrap(**_) -> None:
     _time_fetching()
-    process = celery_app._process
+    process = celery_app._process  # noqa: SLF001 - as the fault tests do it
     process.service = dataclasses.replace(process.service, ledger=_TimedLedger(process.service.ledger))
 
 

@@ -1,4 +1,4 @@
-"""The steps that a stopwatch stands at; apart, because the worker's module may only be imported by a worker."""
+"""The steps that a stopwatch stands at; apart, because only a worker may import the worker's module."""
 
 STEPS = (
     "submit",

@@ -2,6 +2,7 @@
 
 import json
 import time
+from itertools import pairwise
 from pathlib import Path
 
 from benchmarks.numbers import percentile
@@ -42,7 +43,7 @@ def measure_stages(stage: Stage, *, seconds: float, seed: int) -> dict:
     spans: dict[str, list[float]] = {step: [] for step in STEPS[1:]}
     for call in list(told["times"])[WARM_COUNT:]:
         times = by_transfer[told["ids"][call]] | {"submit": told["times"][call][0], "POST": posts[call][0]}
-        for before, step in zip(STEPS, STEPS[1:], strict=False):
+        for before, step in pairwise(STEPS):
             if before in times and step in times:
                 spans[step].append((times[step] - times[before]) / 1e6)
     return {step: _describe(values) for step, values in spans.items() if values}

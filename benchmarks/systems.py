@@ -28,6 +28,7 @@ class System:
         note: What the settings are, for the report.
         venv: Where it lives, if not in this interpreter's.
         is_forking: Whether 32 at a time means 32 processes.
+        sources: Folders that go before what is installed, for another revision of this project.
     """
 
     name: str
@@ -36,6 +37,7 @@ class System:
     note: str
     venv: str = ""
     is_forking: bool = False
+    sources: tuple[str, ...] = ()
 
 
 def _command(words: str) -> Callable[[int], list[str]]:

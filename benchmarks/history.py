@@ -1,0 +1,29 @@
+"""Revisions of this project against each other, in turns: what did a change bring?"""
+
+import subprocess
+import tarfile
+from dataclasses import replace
+from io import BytesIO
+
+from benchmarks.processes import ROOT
+from benchmarks.run import run_latency
+from benchmarks.stage import Stage
+from benchmarks.systems import System, find_systems
+
+
+def run_history(stage: Stage, revisions: list[str], *, rounds: int, seconds: float) -> dict:
+    """The latency scene for each revision's worker and publisher, with this revision's benchmark."""
+    systems = [_system_of(stage, revision) for revision in revisions]
+    return run_latency(stage, systems, rounds=rounds, seconds=seconds)
+
+
+def _system_of(stage: Stage, revision: str) -> System:
+    tree = stage.directory / revision
+    packed = subprocess.run(
+        ["git", "archive", revision, "tasks", "worker"], cwd=ROOT, capture_output=True, check=True
+    ).stdout
+    with tarfile.open(fileobj=BytesIO(packed)) as archive:
+        archive.extractall(tree, filter="data")
+    return replace(
+        find_systems("call-transfer")[0], name=revision, sources=(str(tree / "tasks"), str(tree / "worker"))
+    )

@@ -1,0 +1,147 @@
+"""What a transfer may cost, in counts: they are the same on every machine, however busy."""
+
+from __future__ import annotations
+
+import gc
+import socket
+import tracemalloc
+import uuid
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from support import wait_until
+from support.house import make_intent
+from transfer_tasks.ledger.commands import load_script
+from transfer_tasks.publisher import AsyncTransferPublisher
+from transfer_tasks.settings import PublisherSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import redis
+
+    from support.house import House
+    from transfer_tasks.publisher import TransferPublisher
+
+STEPS = ("accept", "claim", "begin_attempt", "end_attempt")
+"""The scripts that one transfer runs; each is one round trip. Two lie between the bell and the POST."""
+
+COMMANDS_WITHIN = {"accept": 24, "claim": 15, "begin_attempt": 14, "end_attempt": 28}
+"""What each may do inside Redis, where every transfer of the house waits in one line."""
+
+TRANSFERS = 10
+
+
+class Monitor:
+    """What Redis is asked, in order, as MONITOR tells it."""
+
+    def __init__(self, redis_url: str) -> None:
+        url = urlsplit(redis_url)
+        self._socket = socket.create_connection((url.hostname, url.port), timeout=5)
+        if url.password:
+            self._socket.sendall(f"AUTH {url.password}\r\n".encode())
+        self._socket.sendall(b"MONITOR\r\n")
+        self._received = b""
+        self._read_until(b"+OK\r\n" * (2 if url.password else 1))
+
+    def _read_until(self, mark: bytes) -> None:
+        while mark not in self._received:
+            self._received += self._socket.recv(1 << 16)
+
+    def commands(self, client: redis.Redis) -> list[tuple[str, list[str]]]:
+        """Return (client address or ``lua``, words) of everything so far."""
+        mark = uuid.uuid4().hex
+        client.echo(mark)
+        self._read_until(mark.encode())
+        lines = self._received.decode("utf-8", "replace").splitlines()
+        parts = [line.partition("] ") for line in lines if "] " in line]
+        return [(head.rpartition(" ")[2], words.strip('"').split('" "')) for head, _, words in parts]
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._socket.close()
+
+
+@pytest.fixture
+def monitor(redis_url: str) -> Iterator[Monitor]:
+    monitor = Monitor(redis_url)
+    yield monitor
+    monitor.close()
+
+
+def _steps(commands: list[tuple[str, list[str]]]) -> list[tuple[str, int]]:
+    """Return each ledger step that ran, and how many commands it carried out inside Redis."""
+    names = {load_script(name).sha: name for name in STEPS}
+    steps: list[tuple[str, int]] = []
+    is_within = False
+    for source, words in commands:
+        if source == "lua":
+            if is_within:
+                name, count = steps[-1]
+                steps[-1] = (name, count + 1)
+        elif is_within := words[0].upper() == "EVALSHA" and words[1] in names:
+            steps.append((names[words[1]], 0))
+    return steps
+
+
+def test_a_transfer_costs_four_steps_and_two_of_them_come_before_the_post(
+    house: House, publisher: TransferPublisher, monitor: Monitor, redis_client: redis.Redis
+) -> None:
+    house.start_worker()
+    publisher.submit(make_intent()).outcome(timeout=10)  # loads the scripts
+    before = len(_steps(monitor.commands(redis_client)))
+    unheard = len(monitor.commands(redis_client))
+
+    for _ in range(TRANSFERS):
+        # Its own session does not listen: waiting for an outcome looks at the record, too.
+        handle = publisher.submit(make_intent())
+        wait_until(lambda of=handle: house.audit_events(of.transfer_id)[-1:] == ["transfer.finished"], 10)
+
+    commands = monitor.commands(redis_client)
+    steps = _steps(commands)[before:]
+    assert [name for name, _ in steps] == list(STEPS) * TRANSFERS
+    assert all(count <= COMMANDS_WITHIN[name] for name, count in steps), steps
+
+    # Around them, gathered: kombu's note of the message and of its end, and Flower's events.
+    asked = [words[0].upper() for source, words in commands[unheard:] if source != "lua"]
+    assert asked.count("MULTI") <= 2 * TRANSFERS
+    assert asked.count("PUBLISH") <= 4 * TRANSFERS
+
+
+def test_the_record_of_a_transfer_stays_small(
+    house: House, publisher: TransferPublisher, redis_client: redis.Redis
+) -> None:
+    house.start_worker()
+    handle = publisher.submit(make_intent(reason="x" * 500))
+    handle.outcome(timeout=10)
+
+    keys: Any = redis_client.scan_iter(match=f"transfer:*{handle.transfer_id}*")
+    sizes = {key: redis_client.memory_usage(key) for key in keys}
+    assert sizes
+    assert sum(sizes.values()) <= 3500, sizes
+
+
+async def test_submitting_leaves_nothing_behind_and_builds_little(redis_url: str) -> None:
+    worst_bytes = 0
+    async with AsyncTransferPublisher(PublisherSettings(redis_url=redis_url)) as publisher:
+        for _ in range(20):
+            await publisher.submit(make_intent("support"))
+        gc.collect()
+        tracemalloc.start()
+        try:
+            kept_before, _ = tracemalloc.get_traced_memory()
+            for _ in range(200):
+                before, _ = tracemalloc.get_traced_memory()
+                tracemalloc.reset_peak()
+                await publisher.submit(make_intent("support"))
+                worst_bytes = max(worst_bytes, tracemalloc.get_traced_memory()[1] - before)
+            gc.collect()
+            kept_after, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+
+    assert kept_after - kept_before <= 64 * 1024, "kept after 200 submissions"
+    # 256 KiB of it is what asyncio reads an answer into.
+    assert worst_bytes <= (256 + 48) * 1024, "built for one submission"

@@ -77,8 +77,9 @@ class TransferTool:
                 "Register the tool after VoiceAgent.Action(llm=…) and before VoiceAgent.start()."
             )
         agent._tool_schemas[self.schema.name] = self.schema  # noqa: SLF001
-        if agent._mcp_client is not None:  # noqa: SLF001 - tools of MCP servers replace all others
-            agent._mcp_client.standard_tools.append(self.schema)  # noqa: SLF001
+        mcp_tools = agent._mcp_client  # noqa: SLF001 - where there are any, they replace all others
+        if mcp_tools is not None and self.schema not in mcp_tools.standard_tools:
+            mcp_tools.standard_tools.append(self.schema)
         llm.register_function(self.schema.name, self.handle, cancel_on_interruption=False)
 
     async def handle(self, params: FunctionCallParams) -> None:

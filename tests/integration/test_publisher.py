@@ -20,7 +20,7 @@ import pytest
 from support import TO_CLIENT, FaultProxy, keys_without_ttl, wait_until
 from support.house import make_intent
 from support.ledger_bench import LedgerBench
-from transfer_tasks import publisher as publisher_module
+from transfer_tasks import async_publisher as publisher_module
 from transfer_tasks.errors import (
     IdempotencyConflict,
     LedgerUnavailable,

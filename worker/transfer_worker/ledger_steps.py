@@ -6,16 +6,13 @@ platform is kept in memory meanwhile, and settled when Redis is back.
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 import uuid
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 
+from transfer_tasks.acceptance import build_accept
 from transfer_tasks.errors import LedgerUnavailable
-from transfer_tasks.message import build_message
-from transfer_tasks.numbers import mask_text
 from transfer_tasks.outcome import Reason, State
 
 if TYPE_CHECKING:
@@ -71,7 +68,7 @@ class LedgerSteps:
         keep_lease: Callable[[], None] = lambda: None,
     ) -> None:
         self._ledger, self._worker, self._queue = ledger, worker, queue
-        self._repeat_window_ms = round(repeat_window_seconds * 1000)
+        self._repeat_window_seconds = repeat_window_seconds
         self._settle_patience_seconds = settle_patience_seconds
         self._keep_lease = keep_lease
 
@@ -89,29 +86,14 @@ class LedgerSteps:
 
         Patient: the message is all there is of it.
         """
-        labels = intent.labels()
-        return self._persist(
-            self._ledger.commands.accept(
-                transfer_id=intent.transfer_id,
-                call_id=intent.call_id,
-                idempotency_key=intent.idempotency_key or "",
-                destination_digest=intent.destination_digest(),
-                content_digest=intent.content_digest(),
-                intent_json=intent.to_json(),
-                labels_json=json.dumps(labels),
-                message=build_message(
-                    transfer_id=intent.transfer_id, call_id=intent.call_id, labels=labels, queue=self._queue
-                ),
-                queue="",
-                remaining_ms=intent.remaining_ms(datetime.now(UTC)),
-                repeat_window_ms=self._repeat_window_ms,
-                reply_to="",
-                asked_json=json.dumps(
-                    {"requested_by": intent.requested_by, "asked": mask_text(intent.reason)}
-                ),
-            ),
-            CLAIM_PATIENCE_SECONDS,
+        command = build_accept(
+            self._ledger.commands,
+            intent,
+            queue=self._queue,
+            is_queued=True,
+            repeat_window_seconds=self._repeat_window_seconds,
         )
+        return self._persist(command, CLAIM_PATIENCE_SECONDS)
 
     def refuse(
         self, transfer_id: str, *, call_id: str, state: State, reason: Reason, detail: str

@@ -6,8 +6,8 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from transfer_tasks.acceptance import build_accept
 from transfer_tasks.intent import TransferIntent
-from transfer_tasks.message import build_message
 from transfer_tasks.numbers import mask_text
 from transfer_tasks.outcome import State
 from transfer_worker.desk import read_clock_ms
@@ -56,32 +56,15 @@ def replay(
     )
     requested_by = f"{operator}, replay of {record.transfer_id}: {reason}"
     intent = _build_intent(record, requested_by=requested_by, remaining_ms=remaining_ms)
-    labels, queue = intent.labels(), desk.settings.queue
     accepted = desk.ledger.run(
-        desk.commands.accept(
-            transfer_id=intent.transfer_id,
-            call_id=intent.call_id,
-            # A key of its own: under the old one, it would be a repeat of what has ended.
+        build_accept(
+            desk.commands,
+            intent,
+            queue=desk.settings.queue,
+            # None of its own: under the old key, it would be a repeat of what has ended.
             idempotency_key="",
-            destination_digest=intent.destination_digest(),
-            content_digest=intent.content_digest(),
-            intent_json=intent.to_json(),
-            labels_json=json.dumps(labels),
-            message=build_message(
-                transfer_id=intent.transfer_id, call_id=intent.call_id, labels=labels, queue=queue
-            ),
-            queue=queue,
             remaining_ms=remaining_ms,
-            repeat_window_ms=0,
-            reply_to="",
-            asked_json=json.dumps(
-                {
-                    "operator": operator,
-                    "replay_of": record.transfer_id,
-                    "detail": mask_text(reason),
-                    "asked": mask_text(intent.reason),
-                }
-            ),
+            asked={"operator": operator, "replay_of": record.transfer_id, "detail": mask_text(reason)},
             after=last.transfer_id,
         )
     )

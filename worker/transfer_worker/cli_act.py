@@ -253,8 +253,9 @@ def pause(
         if as_json:
             print_json({"destination": name, "ended_transfers": ended, "paused": paused})
         else:
-            what = "All destinations are" if everything else f"{name} is"
-            typer.echo(f"{what} paused; {ended} waiting transfers ended. Paused: {', '.join(paused)}")
+            typer.echo(
+                f"Paused: {', '.join(map(pausing.name_for_people, paused))}. Transfers ended by it: {ended}."
+            )
 
 
 def resume(
@@ -283,10 +284,12 @@ def resume(
         with desk.open_desk() as at:
             was_paused = at.ledger.run(at.commands.resume(name, operator=operator, reason=mask_text(reason)))
             paused = [pause.destination for pause in pausing.read_pauses(at.ledger)]
-        still = f"Still paused: {', '.join(paused)}" if paused else "Nothing is paused"
+        shown = pausing.name_for_people(name)
+        names = ", ".join(map(pausing.name_for_people, paused))
+        still = f"Still paused: {names}" if paused else "Nothing is paused"
         if not was_paused:
-            raise DeskRefused(field="DESTINATION", problem=f"{name} was not paused", mend=f"{still}.")
+            raise DeskRefused(field="DESTINATION", problem=f"{shown} was not paused", mend=f"{still}.")
         if as_json:
             print_json({"destination": name, "paused": paused})
         else:
-            typer.echo(f"{'All' if everything else name} resumed. {still}.")
+            typer.echo(f"Resumed: {shown}. {still}.")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from transfer_tasks.outcome import Reason, State
 from transfer_worker.desk import as_time
-from transfer_worker.pausing import EVERYTHING, read_pauses
+from transfer_worker.pausing import EVERYTHING, name_for_people, read_pauses
 from transfer_worker.statistics import read_status
 
 if TYPE_CHECKING:
@@ -103,10 +103,10 @@ def find_concerns(status: Status, pauses: tuple[Pause, ...]) -> Iterator[Concern
     """Yield what somebody should look at, what explains the most first."""
     yield from _concerns_of_redis(status)
     for pause in pauses:
-        what = "All destinations are" if pause.destination == EVERYTHING else f"{pause.destination} is"
         name = "--all" if pause.destination == EVERYTHING else pause.destination
         yield Concern(
-            text=f"{what} paused by {pause.by}: {pause.reason}", command=f"call-transfer resume {name}"
+            text=f"Paused by {pause.by}: {name_for_people(pause.destination)}: {pause.reason}",
+            command=f"call-transfer resume {name}",
         )
     yield from _concerns_of_workers(status)
     yield from _concerns_of_platform(status)
@@ -120,7 +120,7 @@ def find_concerns(status: Status, pauses: tuple[Pause, ...]) -> Iterator[Concern
         )
     if twice := present.totals["double_posts"]:
         yield Concern(
-            text=f"{twice} calls were perhaps moved twice, since the beginning",
+            text=f"Calls perhaps moved twice since the beginning: {twice}",
             command="call-transfer list --state submitted --since 1h",
         )
 
@@ -167,8 +167,8 @@ def _concerns_of_platform(status: Status) -> Iterator[Concern]:
     for answer, share in status.platform_shares.items():
         if answer not in {"ok", "denied"} and share > FAILURE_SHARE:
             yield Concern(
-                text=f"The platform: {share:.0%} of {status.platform_requests} requests in the last minute "
-                f"got {PLATFORM_WORDS[answer]}",
+                text=f"The platform: {share:.0%} of the requests of the last minute "
+                f"({status.platform_requests}) got {PLATFORM_WORDS[answer]}",
                 command="call-transfer list --state failed --state unknown --since 5m",
             )
 

@@ -32,6 +32,11 @@ class Pause:
     reason: str
 
 
+def name_for_people(destination: str) -> str:
+    """Return what a pause is called where people read it."""
+    return "all destinations" if destination == EVERYTHING else destination
+
+
 def read_pauses(ledger: Ledger) -> tuple[Pause, ...]:
     """Return every pause that is on, the oldest first.
 

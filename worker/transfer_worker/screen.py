@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from transfer_worker.overview import PLATFORM_WORDS
+from transfer_worker.pausing import name_for_people
 from transfer_worker.tables import style_of
 
 if TYPE_CHECKING:
@@ -25,13 +26,9 @@ def draw_overview(overview: dict[str, Any]) -> RenderableType:
     facts.add_row(Text("moved twice", style="dim"), Text(str(twice), style="bold red" if twice else ""))
     facts.add_row(Text("platform", style="dim"), Text(_tell_platform(overview["platform"])))
     for pause in overview["paused"]:
-        facts.add_row(
-            Text("paused", style="dim"),
-            Text(
-                f"{pause['destination']}  by {pause['by']} at {pause['paused_at']}: {pause['reason']}",
-                style="bold red",
-            ),
-        )
+        name = name_for_people(pause["destination"])
+        text = f"{name}, by {pause['by']} at {pause['paused_at']}: {pause['reason']}"
+        facts.add_row(Text("paused", style="dim"), Text(text, style="bold red"))
     for worker in overview["workers"]:
         facts.add_row(Text("worker", style="dim"), _draw_worker(worker))
     facts.add_row(Text("redis", style="dim"), Text(_tell_redis(overview["redis"])))
@@ -56,7 +53,7 @@ def _tell_platform(platform: dict[str, Any]) -> str:
     shares = ", ".join(
         f"{share:.0%} {PLATFORM_WORDS[answer]}" for answer, share in platform["shares"].items()
     )
-    return f"{platform['requests']} requests in the last minute: {shares}"
+    return f"requests in the last minute: {platform['requests']} ({shares})"
 
 
 def _draw_worker(worker: dict[str, Any]) -> Text:

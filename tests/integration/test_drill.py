@@ -1,0 +1,164 @@
+"""The drill: five incidents. For each, what the runbook says to type names the cause."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+
+import pytest
+import redis
+
+from support import wait_until
+from support.house import make_intent
+from support.runbook import RUNBOOK
+from transfer_tasks.errors import PublishUnavailable
+from transfer_tasks.outcome import Reason, State
+
+REGISTRY = """
+[support]
+description = "Technical support"
+endpoints = ["+1 202-555-0100"]
+
+[billing]
+description = "Invoices; Piopiy refuses its number"
+endpoints = ["+1 202-555-0122"]
+"""
+
+DEADLINE_SECONDS = 1
+
+
+@pytest.fixture
+def on_call(ask, house, monkeypatch, tmp_path):
+    """Type a command that stands in the runbook; return what the engineer reads."""
+    (tmp_path / "destinations.toml").write_text(REGISTRY)
+    house.environment["TRANSFER_DESTINATIONS_FILE"] = str(tmp_path / "destinations.toml")
+    for name, value in house.worker_environment().items():
+        monkeypatch.setenv(name, value)
+    runbook = RUNBOOK.read_text("utf-8")
+
+    def look(*words):
+        assert f"call-transfer {words[0]}" in runbook
+        return ask(*words).output
+
+    return look
+
+
+@pytest.fixture
+def call_for(publisher):
+    """Have sessions ask, and return the ids once all is over."""
+
+    def call(*destinations):
+        handles = [
+            publisher.submit(make_intent(to, expires_in_seconds=DEADLINE_SECONDS)) for to in destinations
+        ]
+        for handle in handles:
+            handle.outcome(10)
+        return [handle.transfer_id for handle in handles]
+
+    return call
+
+
+def top_concern(output):
+    """Return the first line that asks to be looked at, and the command that it names."""
+    line = next(line for line in output.splitlines() if line.startswith("! "))
+    text, _, command = line.partition(" See: call-transfer ")
+    return text, command.split()
+
+
+def test_the_platform_is_down(house, on_call, call_for):
+    house.start_worker(PIOPIY_API_URL="http://127.0.0.1:1/v3")
+    *_, last = call_for("support", "support")
+
+    concern, command = top_concern(on_call("status"))
+
+    assert concern.startswith("! The platform: 100% of the requests")
+    assert "got no connection" in concern
+    assert on_call(*command).count("failed (platform_unreachable)") == 2
+    told = on_call("why", last)
+    assert "Check the network and PIOPIY_API_URL. The call was not moved." in told
+    assert "Connection refused" in told
+    assert f"call-transfer replay {last}" in told
+
+
+def test_the_token_is_wrong(house, on_call, call_for, monkeypatch):
+    house.start_worker(PIOPIY_TOKEN="yesterdays-token")
+    monkeypatch.setenv("PIOPIY_TOKEN", "yesterdays-token")
+    *_, last = call_for("support", "support")
+
+    concern, command = top_concern(on_call("status"))
+
+    assert concern == "! Piopiy refuses the workers' token: 2 times in 5 min."
+    assert on_call(*command).count("rejected (unauthorized)") == 2
+    assert "Check PIOPIY_TOKEN on the worker, now." in on_call("why", last)
+    found = on_call("doctor")
+    assert any(line.startswith("problem") and "PIOPIY_TOKEN" in line for line in found.splitlines())
+    assert "yesterdays-token" not in found
+
+
+def test_the_worker_is_dead(house, on_call, call_for):
+    worker = house.start_worker()
+    call_for("support")
+    os.killpg(worker.pid, signal.SIGKILL)
+    ledger = house.ledger()
+    with ledger.client as client:
+        wait_until(lambda: not client.exists(*client.keys("transfer:worker:*"), "none"), 5)
+    (last,) = call_for("support")
+
+    concern, command = top_concern(on_call("status"))
+
+    assert concern.startswith("! No worker gives a sign of life (the last one ")
+    assert "GONE" in on_call("status")
+    found = next(line for line in on_call(*command).splitlines() if " workers " in line)
+    assert "none gives a sign of life. Start one: call-transfer worker." in found
+    assert "expired (deadline_passed)" in on_call("why", last)
+
+    house.start_worker()
+    call_for("support")
+    assert "No worker gives a sign of life" not in on_call("status")
+
+
+def test_redis_is_full(house, on_call, private_redis, monkeypatch, spawn):
+    house.redis_url = private_redis.url
+    monkeypatch.setenv("TRANSFER_REDIS_URL", private_redis.url)
+    house.start_worker()
+    with redis.Redis.from_url(private_redis.url) as client, house.publisher() as publisher:
+        publisher.submit(make_intent("support")).outcome(5)
+        client.config_set("maxmemory", client.info()["used_memory"] // 2)
+
+        with pytest.raises(PublishUnavailable):
+            publisher.submit(make_intent("support"))
+        concern, command = top_concern(on_call("status"))
+
+        assert concern == "! Redis is full: no request is accepted or sent."
+        full = next(line for line in on_call(*command).splitlines() if " memory " in line)
+        assert full.startswith("problem")
+        assert "CONFIG SET maxmemory to more" in full
+
+        client.config_set("maxmemory", 0)
+        outcome = publisher.submit(make_intent("support")).outcome(5)
+        assert outcome.state is State.SUBMITTED
+        wait_until(lambda: "Redis is full" not in on_call("status"))
+
+
+def test_one_destination_is_broken(house, on_call, call_for, publisher):
+    house.start_worker()
+    call_for("support", "billing", "support", "billing", "billing")
+
+    concern, command = top_concern(on_call("status"))
+
+    assert concern == ("! 3 of 5 in 5 min were not submitted; 3 for refused_by_platform, 3 to billing.")
+    listed = on_call(*command)
+    assert listed.count("rejected (refused_by_platform)  billing") == 3
+    transfer_id = listed.split()[-1]
+    assert "Read the platform's answer in the record." in on_call("why", transfer_id)
+    assert 'answer {"error":' in on_call("show", transfer_id)
+
+    # The kill switch for this one; sessions hear at once, and all others go on.
+    on_call("pause", "billing", "--reason", "its number is refused")
+    posts = house.sandbox.post_count()
+    outcome = publisher.submit(make_intent("billing")).outcome(1)
+    assert (outcome.reason, house.sandbox.post_count()) == (Reason.DESTINATION_PAUSED, posts)
+    assert publisher.submit(make_intent("support")).outcome(5).state is State.SUBMITTED
+    assert top_concern(on_call("status"))[1] == ["resume", "billing"]
+    assert json.loads(on_call("status", "--json"))["paused"][0]["by"] == "ana"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import redis
+from hypothesis import settings
 
 from support import ProcessSpawner, keys_without_ttl
 from transfer_worker.embedded_redis import EmbeddedRedis
@@ -13,6 +14,11 @@ from transfer_worker.embedded_redis import EmbeddedRedis
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+
+# How long an example takes says nothing on a busy machine; benchmarks measure time.
+settings.register_profile("house", deadline=None)
+settings.load_profile("house")
 
 
 @pytest.fixture(scope="session")

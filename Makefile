@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-voice bench-voice lint up chaos constraints clean
+.PHONY: help demo test test-voice bench-voice bench lint up chaos constraints clean
 
 VENV := .venv
 STAMP := $(VENV)/.installed
@@ -36,6 +36,22 @@ up: $(STAMP) ## keep Redis, a worker and Flower running; with PIOPIY_TOKEN again
 test-voice: $(STAMP) ## run the voice tests: the real agent SDK in .venv-voice, workers in .venv
 	@$(VENV)/bin/python .ci/stages.py voice
 
+bench: .venv-bench/.installed .venv-bench-arq/.installed ## measure against the floor and every peer; OPTIONS="--rounds 2"
+	@PYTHONPATH=. .venv-bench/bin/python -m benchmarks $(OPTIONS)
+
+# The peers live apart from the project's own tools; arq wants an older redis-py than the others.
+.venv-bench/.installed: pyproject.toml constraints/bench.txt | $(STAMP)
+	@echo "Installing the benchmark's systems into .venv-bench (once)"
+	@$(PYTHON) -m venv --clear .venv-bench
+	@.venv-bench/bin/python -m pip install --quiet --constraint constraints/bench.txt \
+		--editable '.[worker,embedded]' huey saq taskiq taskiq-redis dramatiq rq matplotlib
+	@touch $@
+
+.venv-bench-arq/.installed: constraints/bench-arq.txt
+	@$(PYTHON) -m venv --clear .venv-bench-arq
+	@.venv-bench-arq/bin/python -m pip install --quiet --requirement constraints/bench-arq.txt
+	@touch $@
+
 bench-voice: $(STAMP) ## measure what transfers cost a voice process, and how long a caller waits
 	@PYTHONPATH=tests sh .ci/voice python -W ignore -m benchmarks.voice $(OPTIONS)
 
@@ -47,7 +63,7 @@ constraints: ## pin the newest versions that pyproject.toml allows, in constrain
 	@PYTHON='$(PYTHON)' EXTRAS=agent REQUIREMENTS=tests/voice/requirements.txt sh .ci/pin constraints/voice.txt
 
 clean: ## remove the venv and all caches; leaves var/, the data of `make up`
-	@rm -rf $(VENV) .venv-voice build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) .venv-voice .venv-bench .venv-bench-arq build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Built once, and again when what it is made of changes.

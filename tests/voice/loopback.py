@@ -298,7 +298,7 @@ class Loopback(Platform):
 
     async def __aenter__(self) -> Self:
         await super().__aenter__()
-        self.agent = Agent("agent-id", "agent-token", self._create_session, signaling_url=self.origin)
+        self.agent = Agent("agent-id", "agent-token", self.create_session, signaling_url=self.origin)
         self._agent_task = asyncio.create_task(self.agent.connect())
         await self.wait_for_agent()
         return self
@@ -310,7 +310,7 @@ class Loopback(Platform):
         await super().__aexit__()
         assert not self.faults, self.faults
 
-    async def _create_session(self, call_id: str | None = None) -> None:
+    async def create_session(self, call_id: str | None = None) -> None:
         call = self.calls[str(call_id)]
         try:
             async with TransferTool(self.client, call_id) as tool:

@@ -44,7 +44,7 @@ bench: .venv-bench/.installed .venv-bench-arq/.installed ## measure against the 
 	@echo "Installing the benchmark's systems into .venv-bench (once)"
 	@$(PYTHON) -m venv --clear .venv-bench
 	@.venv-bench/bin/python -m pip install --quiet --constraint constraints/bench.txt \
-		--editable '.[worker,embedded]' huey saq taskiq taskiq-redis dramatiq rq matplotlib
+		--editable '.[worker,embedded]' huey saq taskiq taskiq-redis dramatiq rq matplotlib psutil
 	@touch $@
 
 .venv-bench-arq/.installed: constraints/bench-arq.txt

@@ -85,6 +85,17 @@ async def test_a_caller_who_waits_longer_hears_one_holding_line_after_a_second_a
         caller = Caller()
         await session.transfer("support", say=caller.say)
         assert caller.heard == [(1.5, "One moment, please. I'm connecting you."), (12.0, GUIDE[OK].say)]
+        await asyncio.sleep(30)
+        assert len(caller.heard) == 2
+
+
+@on_fake_time
+async def test_no_holding_line_comes_after_the_answer():
+    async with client_of() as (client, _), client.session(new_call_id()) as session:
+        caller = Caller()
+        await session.transfer("support", say=caller.say)
+        await asyncio.sleep(30)
+        assert caller.texts == [GUIDE[OK].say]
 
 
 @on_fake_time
@@ -429,6 +440,21 @@ async def test_a_hang_up_before_the_request_was_sent_withdraws_it_and_nothing_mo
         await asyncio.sleep(60)
         assert len(caller.texts) == 1, "the holding line, before"
         assert publisher.handles[0].reports == []
+
+
+@on_fake_time
+async def test_a_hang_up_while_the_request_is_being_put_on_the_queue_withdraws_it():
+    class Slow(RecordingPublisher):
+        async def submit(self, intent):
+            handle = await super().submit(intent)
+            await asyncio.sleep(0.5)
+            return handle
+
+    publisher = Slow(ending(OK, after_seconds=10, unsent_seconds=8))
+    client = TransferClient(publisher, choices=CHOICES, settings=VoiceSettings(_env_file=None))
+    async with client:
+        await hang_up_during(client.session(new_call_id()), Caller(), after_seconds=0.2)
+        assert publisher.handles[0].was_cancelled
 
 
 @on_fake_time

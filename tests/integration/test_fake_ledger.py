@@ -14,8 +14,8 @@ from transfer_tasks.ledger.connection import connect
 from transfer_tasks.ledger.ledger import Ledger
 from transfer_tasks.outcome import Reason, State
 from transfer_worker.ledger_steps import LedgerSteps
+from transfer_worker.ports import AttemptNote
 from transfer_worker.testing import FakeClock, FakeLedger
-from transfer_worker.transfer import AttemptNote
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

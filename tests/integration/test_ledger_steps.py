@@ -19,7 +19,7 @@ from transfer_tasks.ledger.ledger import Ledger
 from transfer_tasks.outcome import Reason, State
 from transfer_worker import ledger_steps
 from transfer_worker.ledger_steps import LedgerSteps
-from transfer_worker.transfer import AttemptNote
+from transfer_worker.ports import AttemptNote
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

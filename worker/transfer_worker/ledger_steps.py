@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     )
     from transfer_tasks.ledger.ledger import Ledger
     from transfer_tasks.outcome import TransferOutcome
-    from transfer_worker.transfer import AttemptNote
+    from transfer_worker.ports import AttemptNote
 
 T = TypeVar("T")
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from transfer_tasks.intent import TransferIntent
-    from transfer_worker.transfer import AttemptNote
+    from transfer_worker.ports import AttemptNote
 
 QUEUED: Final = PlatformAnswer(http_status=200, body={"message": "queued"})
 

@@ -6,92 +6,17 @@ handed to it. Each numbered step is entered once; only the attempts loop.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass
 
 from transfer_tasks.errors import InvalidIntent, UnsupportedSchemaVersion
 from transfer_tasks.intent import TransferIntent
-from transfer_tasks.ledger.commands import Accepted, Begun, Claim, Ended, Lost, Missing, Open, TryAgain
+from transfer_tasks.ledger.commands import Claim, Ended, Lost, Missing, Open
 from transfer_tasks.outcome import Reason, State, TransferOutcome
-from transfer_worker.errors import NotCarriedOut, NotPermitted, OutcomeUnknown, Refused
-from transfer_worker.retry import RetryPolicy, RetryWait, run_attempts
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from transfer_worker.gateway import PlatformAnswer
-
-
-class Ledger(Protocol):
-    """The steps of the record that one transfer needs. Each is safe to repeat."""
-
-    def claim(self, transfer_id: str) -> Claim | Ended | Open | Missing:
-        """Take the right to act."""
-
-    def accept(self, intent: TransferIntent) -> Accepted:
-        """Accept an intent that came with its message, under the same rules as a published one."""
-
-    def refuse(
-        self, transfer_id: str, *, call_id: str, state: State, reason: Reason, detail: str
-    ) -> TransferOutcome | None:
-        """Give a message that can't become a transfer its one outcome."""
-
-    def begin_attempt(self, claim: Claim, *, attempt: int) -> Begun | Lost:
-        """Record an attempt before its request goes out."""
-
-    def end_attempt(self, claim: Claim, note: AttemptNote) -> Ended | TryAgain | Lost:
-        """Record what an attempt taught us."""
-
-
-class Gateway(Protocol):
-    """One HTTP request, and what is known after it."""
-
-    def send(
-        self,
-        *,
-        call_id: str,
-        pipeline: list[dict[str, Any]],
-        idempotency_key: str,
-        write_within_seconds: float | None = None,
-    ) -> PlatformAnswer:
-        """Send exactly one POST; raise what is known if it is not an acceptance."""
-
-
-class Policy(Protocol):
-    """Where a call may go."""
-
-    def route(self, intent: TransferIntent) -> list[dict[str, Any]]:
-        """Return the pipeline to send, or raise `NotPermitted`."""
-
-
-class Clock(Protocol):
-    """Spans within this process."""
-
-    def monotonic(self) -> float:
-        """Seconds since some fixed moment."""
-
-    def sleep(self, seconds: float) -> None:
-        """Wait."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttemptNote:
-    """What one attempt taught us: an ending, or (state `claimed`) a wait for the next attempt.
-
-    Attributes:
-        attempt: With a wait: which attempt it follows, so that a late copy of this note is known as one.
-    """
-
-    state: State
-    reason: Reason
-    http_status: int | None = None
-    detail: str = ""
-    answer_json: str = ""
-    attempt_ms: int = 0
-    wait_ms: int | None = None
-    attempt: int | None = None
+from transfer_worker.attempts import Attempts, RightLost
+from transfer_worker.errors import NotCarriedOut, NotPermitted
+from transfer_worker.ports import AttemptNote, Clock, Gateway, Ledger, Policy
+from transfer_worker.retry import RetryPolicy, run_attempts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,13 +32,6 @@ class Performed:
     outcome: TransferOutcome | None
     note: str
     is_repeat: bool = False
-
-
-class _RightLost(Exception):
-    """The right to act is gone; carries the outcome, if there is one."""
-
-    def __init__(self, outcome: TransferOutcome | None, state: str) -> None:
-        self.outcome, self.state = outcome, state
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,7 +143,7 @@ class TransferService:
             )
 
         # 3. Attempts, until there is an outcome or the deadline is near.
-        attempts = _Attempts(self, claim, pipeline, remaining_seconds)
+        attempts = Attempts(self, claim, pipeline, remaining_seconds)
         try:
             note = run_attempts(
                 attempts.attempt,
@@ -236,7 +154,7 @@ class TransferService:
             )
         except NotCarriedOut as error:
             note = attempts.note_of(error, state=State.FAILED)
-        except _RightLost as lost:
+        except RightLost as lost:
             return lost.outcome
 
         # 4. Settle. The audit line and the wake-up are part of the same step.
@@ -245,85 +163,6 @@ class TransferService:
     def _end(self, claim: Claim, note: AttemptNote) -> TransferOutcome | None:
         settled = self.ledger.end_attempt(claim, note)
         return settled.outcome if isinstance(settled, Ended | Lost) else None
-
-
-class _Attempts:
-    """The attempts of one claim: what each does to the record, and what it found out."""
-
-    def __init__(
-        self,
-        service: TransferService,
-        claim: Claim,
-        pipeline: list[dict[str, Any]],
-        remaining_seconds: Callable[[], float],
-    ) -> None:
-        self._service, self._claim, self._pipeline = service, claim, pipeline
-        self._remaining_seconds = remaining_seconds
-        self._attempt_ms = 0
-
-    def attempt(self, number: int) -> AttemptNote:
-        """Begin, send, classify. Raises `NotCarriedOut` where another attempt is allowed."""
-        service, claim = self._service, self._claim
-        asked_at = service.clock.monotonic()
-        begun = service.ledger.begin_attempt(claim, attempt=claim.attempts + number)
-        if isinstance(begun, Lost):
-            raise _RightLost(begun.outcome, begun.state)
-        sent_at = service.clock.monotonic()
-        try:
-            answer = service.gateway.send(
-                call_id=claim.call_id,
-                pipeline=self._pipeline,
-                idempotency_key=claim.idempotency_key,
-                write_within_seconds=self._write_within_seconds(asked_at, begun.remaining_ms / 1000),
-            )
-        except OutcomeUnknown as error:
-            self._attempt_ms = self._elapsed_ms(sent_at)
-            return self.note_of(error, state=State.UNKNOWN)
-        except Refused as error:
-            self._attempt_ms = self._elapsed_ms(sent_at)
-            return self.note_of(error, state=State.REJECTED)
-        except NotCarriedOut:
-            self._attempt_ms = self._elapsed_ms(sent_at)
-            raise
-        return AttemptNote(
-            state=State.SUBMITTED,
-            reason=Reason.ACCEPTED_BY_PLATFORM,
-            http_status=answer.http_status,
-            answer_json=json.dumps(answer.body),
-            attempt_ms=self._elapsed_ms(sent_at),
-        )
-
-    def _write_within_seconds(self, asked_at: float, remaining_seconds: float) -> float:
-        """What is left of the time in which a request may leave, measured from before the record said so."""
-        spent = self._service.clock.monotonic() - asked_at
-        return max(0.0, min(self._service.write_within_seconds, remaining_seconds) - spent)
-
-    def _elapsed_ms(self, since: float) -> int:
-        return round((self._service.clock.monotonic() - since) * 1000)
-
-    def schedule_retry(self, wait: RetryWait) -> None:
-        """Put the wait on record; give up if the right to act is gone."""
-        note = replace(
-            self.note_of(wait.error, state=State.CLAIMED),
-            wait_ms=round(wait.wait_seconds * 1000),
-            attempt=self._claim.attempts + wait.attempt,
-        )
-        seen = self._service.ledger.end_attempt(self._claim, note)
-        if isinstance(seen, Ended):
-            raise _RightLost(seen.outcome, seen.outcome.state)
-        if isinstance(seen, Lost):
-            raise _RightLost(seen.outcome, seen.state)
-
-    def note_of(self, error: NotCarriedOut | Refused | OutcomeUnknown, *, state: State) -> AttemptNote:
-        """Return what `error` puts on record."""
-        return AttemptNote(
-            state=state,
-            reason=error.reason,
-            http_status=error.http_status,
-            detail=error.detail,
-            answer_json="" if error.answer is None else json.dumps(error.answer),
-            attempt_ms=self._attempt_ms,
-        )
 
 
 def _reason_of(error: InvalidIntent) -> Reason:

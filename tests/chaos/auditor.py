@@ -15,13 +15,13 @@ from transfer_tasks.outcome import State
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from chaos.history import Ask, History, Line, Post
+    from chaos.history import Ask, Fault, History, Line, Post
     from transfer_tasks.ledger.record import TransferRecord
 
 SLACK_MS: Final = 300.0
 """From the moment a worker last looks at the clock until the sandbox has read the request."""
 
-CELERY_LOSS_MS: Final = 30_000.0
+CELERY_LOSS_MS: Final = 6000.0
 SERVED_MS: Final = 6500.0
 """When all has been well for so long, every open transfer has been seen to: a lease and two sweeps, and a
 worker's start."""
@@ -46,6 +46,7 @@ INVARIANTS: Final = {
     "lines": "every audit line was written",
     "repeats": "repeats and conflicts were recognised as what they were",
     "served": "no transfer waited while all was well",
+    "errors": "no worker raised what it should not, a Redis that is away excepted",
     "budget": "no submission took longer than its time budget",
 }
 
@@ -66,7 +67,7 @@ class Verdict:
     findings: list[Finding] = field(default_factory=list)
     checked: Counter[str] = field(default_factory=Counter)
     unknown_because: Counter[str] = field(default_factory=Counter)
-    celery_lost: int = 0
+    celery_lost_by: list[Fault] = field(default_factory=list)
 
 
 class Auditor:
@@ -84,6 +85,8 @@ class Auditor:
                 self._check_call(records)
         for ask in self.history.asks:
             self._check_ask(ask)
+        for error in self.history.task_errors or [""]:
+            self._expect("errors", not error, "worker", error[:300])
         keys = {record.idempotency_key for record in self.history.records.values()}
         for post in self.history.posts:
             self._expect("agreement", post.key in keys, post.key, f"a POST under a key of no record: {post}")
@@ -231,9 +234,11 @@ class Auditor:
             case "submit", "repeat" | "in_progress" | "conflict":
                 self._check_standing_back(ask)
             case "celery", "sent" if record is None:
-                excuse = find_loss_excuse(self.history, ask.at_ms, CELERY_LOSS_MS)
+                excuse = find_loss_excuse(
+                    self.history, ask.at_ms, CELERY_LOSS_MS, self.verdict.celery_lost_by
+                )
                 self._expect("ended", excuse, ask.transfer_id, "was sent over Celery and never seen again")
-                self.verdict.celery_lost += 1
+                self.verdict.celery_lost_by += [excuse] if excuse else []
             case "cancel", "cancelled":
                 is_cancelled = record is not None and record.state is State.CANCELLED
                 self._expect("cancelled", is_cancelled, ask.transfer_id, "was cancelled, and is not")

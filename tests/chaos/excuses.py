@@ -22,6 +22,9 @@ LEASE_MS: Final = 2000.0
 BEAT_MS: Final = 500.0
 
 KILLS: Final = frozenset({"kill", "kill_child", "kill_supervisor"})
+_CUTS: Final = frozenset(
+    {"cut", "cut_at_answer", "half_open", "refuse", "blackhole", "hold", "lose_answers", "redis_kill"}
+)
 _AWAY: Final = frozenset(
     {"pause_long", "blackhole", "hold", "lose_answers", "refuse", "delay", "redis_kill", "redis_pause"}
 )
@@ -72,13 +75,15 @@ def _explains(fault: Fault, slot: str, begun_ms: float, *, is_by_recovery: bool)
     return fault.kind in _AWAY and fault.ended_ms >= begun_ms - LEASE_MS
 
 
-def find_loss_excuse(history: History, at_ms: float, within_ms: float) -> str | None:
+def find_loss_excuse(history: History, at_ms: float, within_ms: float, used: list[Fault]) -> Fault | None:
     """Return what may have lost a bare message of Celery's on its way from the queue into a worker.
 
     kombu 5.7 takes a message from the list first and writes it down as unacknowledged second; whoever dies in
-    between takes it along. Transfers with a record are rung again; these have none yet.
+    between takes it along. Transfers with a record are rung again; these have none yet. A worker takes one
+    at a time, so each fault excuses one: those in `used` have done so already.
     """
     for fault in history.faults_between(at_ms - NEAR_MS, at_ms + within_ms):
-        if fault.target != "platform" and not fault.target.startswith("p"):
-            return f"{fault.kind} of {fault.target}"
+        may_lose = fault.kind in KILLS | _CUTS and not fault.target.startswith("p")
+        if may_lose and not any(fault is one for one in used):
+            return fault
     return None

@@ -132,6 +132,7 @@ class History:
         lines: The workers' audit files, each event once.
         stream_ids: Event ids in the ledger's outbox; a line must have been written for each.
         slots: Which of w1, w2, … a worker's Celery node was, by the part of its name before the @.
+        task_errors: What a worker raised and should not have.
         broken_lines: Lines of the audit files that are no JSON.
         repeated_lines: How many lines were written more than once.
     """
@@ -143,6 +144,7 @@ class History:
     faults: list[Fault] = field(default_factory=list)
     stream_ids: set[str] = field(default_factory=set)
     slots: dict[str, str] = field(default_factory=dict)
+    task_errors: list[str] = field(default_factory=list)
     broken_lines: int = 0
     repeated_lines: int = 0
 
@@ -158,6 +160,12 @@ class History:
             self.repeated_lines += line.event_id in seen
             seen[line.event_id] = line
         self.lines = sorted(seen.values(), key=lambda line: line.order)
+
+    def read_worker_log(self, path: Path) -> None:
+        """Add what Celery says of tasks that failed otherwise than a transfer may end."""
+        for text in path.read_text("utf-8", "replace").splitlines():
+            if "raised unexpected" in text and "LedgerUnavailable(" not in text:
+                self.task_errors.append(text)
 
     def read_sandbox_file(self, path: Path) -> None:
         """Add what the sandbox wrote down."""
@@ -180,6 +188,7 @@ class History:
                     "lines": [line.fields for line in self.lines],
                     "faults": [asdict(fault) for fault in self.faults],
                     "slots": self.slots,
+                    "task_errors": self.task_errors,
                 }
             ),
             "utf-8",

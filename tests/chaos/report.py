@@ -46,7 +46,7 @@ def summarize(history: History, verdict: Verdict) -> dict[str, Any]:
         "unknown_unexpected": unexplained,
         "unknown_because": dict(verdict.unknown_because.most_common()),
         "unknown_resolved": sum(line.event == "resolved" for line in history.lines),
-        "plain_celery_lost_before_acceptance": verdict.celery_lost,
+        "plain_celery_lost_before_acceptance": len(verdict.celery_lost_by),
         "requeued": dict(
             Counter(str(line.fields.get("why")) for line in history.lines if line.event == "requeued")
         ),

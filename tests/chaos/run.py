@@ -152,6 +152,8 @@ def _collect(cluster: Cluster, injector: FaultInjector, load: Load) -> History:
             break
         time.sleep(0.5)
     history.read_sandbox_file(cluster.record_path)
+    for path in cluster.directory.glob("*.log"):
+        history.read_worker_log(path)
     return history
 
 

@@ -233,6 +233,10 @@ def left_lying(history: History) -> None:
     history.asks[1] = make_ask("outcome", "submitted", 8101)
 
 
+def worker_that_raised(history: History) -> None:
+    history.task_errors.append("raised unexpected: NameError")
+
+
 def slow_submission(history: History) -> None:
     history.asks[0] = make_ask("submit", "accepted", about=ONE, took_ms=1500.0)
 
@@ -263,6 +267,7 @@ def slow_submission(history: History) -> None:
         ("repeats", conflict_with_the_same_destination),
         ("served", left_lying),
         ("budget", slow_submission),
+        ("errors", worker_that_raised),
     ],
 )
 def test_each_broken_promise_is_condemned(promise: str, crime: Callable[[History], None]) -> None:
@@ -362,6 +367,14 @@ def test_a_bare_celery_message_may_vanish_only_with_whoever_had_fetched_it(
     history.faults = [fault("kill", "w1")] if has_fault else []
 
     assert ("ended" in broken_promises(history)) is is_lost
+
+
+def test_one_fault_excuses_one_lost_message() -> None:
+    history = make_history()
+    history.asks += [make_ask("celery", "sent", transfer_id=name) for name in ("celery-1", "celery-2")]
+    history.faults = [fault("kill", "w1")]
+
+    assert "ended" in broken_promises(history)
 
 
 def test_a_repeated_and_a_torn_audit_line_are_counted_and_survived(tmp_path: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from hiredis import pack_command
 from redis.exceptions import BusyLoadingError, NoScriptError, RedisError, ResponseError
 
 from transfer_tasks.errors import LedgerUnavailable
@@ -74,7 +75,9 @@ class AsyncLedger:
         try:
             trial.is_sent = True
             try:
-                await connection.send_command("EVALSHA", script.sha, 0, *command.arguments)
+                # redis-py 8.1 packs in Python here: 28 µs for an intent instead of 4.
+                packed = pack_command(("EVALSHA", script.sha, 0, *command.arguments))  # type: ignore[arg-type]  # hiredis 3.5 types a tuple of one
+                await connection.send_packed_command(packed)
                 if limit.expired():
                     await connection.disconnect(nowait=True)  # or the next step would read our answer
                     raise TimeoutError

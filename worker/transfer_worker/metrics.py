@@ -42,7 +42,7 @@ _RESOLUTIONS: Final = tuple(
     for reason in (Reason.TRANSFER_CONFIRMED, Reason.NOT_TRANSFERRED, Reason.ACCEPTED_BY_PLATFORM)
 )
 _ATTEMPTS: Final = (*PLATFORM_ANSWERS, Reason.NOT_SENT, Reason.WORKER_DIED)
-_VERDICTS: Final = ("repeat", "in_progress", "conflict")
+_VERDICTS: Final = ("repeat", "in_progress", "conflict", "overtaken")
 _TAKEOVERS: Final = ("worker_died", "its_worker_has_gone", "message_lost")
 
 

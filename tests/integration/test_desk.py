@@ -13,6 +13,7 @@ import uuid
 import pytest
 
 from support import wait_until
+from support.far_end import FarEnd, make_answer
 from support.house import make_intent
 from support.ledger_bench import LedgerBench
 from transfer_tasks.ledger.desk_commands import DeskCommands
@@ -650,6 +651,13 @@ def test_doctor_never_asks_the_platform_and_says_what_the_workers_heard(ask, set
     exit_code, found = examine(ask)
     assert (exit_code, found["token"]["verdict"]) == (1, "problem")
     assert "refused 1 times in the last 5 minutes" in found["token"]["seen"]
+
+
+def test_doctor_sends_no_request_through_a_tunnel_that_only_looks_like_a_sandbox(ask, settings):
+    with FarEnd(lambda connection, _: connection.sendall(make_answer(404, b"{}"))) as tunnel:
+        settings("PIOPIY_API_URL", tunnel.url)
+        assert examine(ask)[1]["token"]["verdict"] == "not checked"
+        assert [request.line for request in tunnel.requests] == ["GET /_sandbox/health HTTP/1.1"]
 
 
 def test_doctor_says_whether_flower_is_safe(ask, settings):

@@ -29,7 +29,7 @@ STAGES: dict[str, list[list[str]]] = {
     "browser": [["/bin/sh", ".ci/browser"], ["pytest", "tests/browser"]],
     "chaos": [
         ["pytest", "tests/chaos"],
-        [*CHAOS, "--seed", "7", "--minutes", "1.1"],
+        [*CHAOS, "--seed", "7", "--minutes", "1.5"],
         [*CHAOS, "--minutes", "0.3"],  # a seed of its own each time; it is printed
     ],
     "voice": [["/bin/sh", ".ci/voice", "pytest", "-W", "default", "tests/voice"]],

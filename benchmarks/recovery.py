@@ -1,8 +1,8 @@
 """From the death of a worker to the POST of what it had not sent: `python -m benchmarks.recovery [ROUNDS]`.
 
 Each round a worker is stopped dead right after its claim (tests/support/pausing_worker.py), then killed with
-SIGKILL. The sandbox says when the POST came. Two rows: by a second worker that runs beside it, counted from the
-kill; by a lone worker that is started anew, counted from the moment it is ready.
+SIGKILL. The sandbox says when the POST came. Two rows: by a second worker that runs beside it, counted from
+the kill; by a lone worker that is started anew, counted from the moment it is ready.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ import threading
 import time
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import IO, TYPE_CHECKING, Any, Final, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 import redis
 
@@ -27,6 +27,8 @@ GROUP: Final = "audit-writers"
 BLOCK_SECONDS: Final = 1.0
 ADOPT_AFTER_SECONDS: Final = 5.0
 """A line that its reader has not acknowledged for so long is another's to write."""
+FORGET_AFTER_SECONDS: Final = 600.0
+"""A reader that has not asked for so long is dead; the living ask every second."""
 BATCH_LINES: Final = 200
 PAUSE_SECONDS: Final = 0.5
 EMPTY_STREAM_SECONDS: Final = 24 * 3600
@@ -93,7 +95,8 @@ class AuditWriter:
         self, client: redis.Redis, *, keys: Keys, worker: str, log: LineWriter, file: Path | None = None
     ) -> None:
         self._client, self._stream, self._worker, self._log = client, keys.audit, worker, log
-        self._file: IO[str] | None = file.open("a", encoding="utf-8") if file else None
+        # Unbuffered: a batch is one write at the end of the file, so workers that share it can't tear lines.
+        self._file = file.open("ab", buffering=0) if file else None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="audit-writer", daemon=True)
         self._adopt_at = 0.0
@@ -147,12 +150,8 @@ class AuditWriter:
         entries = self._read_own() or self._adopt() or self._read(">")
         if not entries:
             return 0
-        for event_id, fields in entries:
-            # A trimmed entry has no fields any more.
-            if fields:
-                self._write(read_line(event_id, fields))
-        if self._file:
-            self._file.flush()
+        # A trimmed entry has no fields any more.
+        self._write([read_line(event_id, fields) for event_id, fields in entries if fields])
         self._client.xack(self._stream, GROUP, *(event_id for event_id, _ in entries))
         return len(entries)
 
@@ -180,13 +179,23 @@ class AuditWriter:
         reply = self._client.xautoclaim(
             self._stream, GROUP, self._worker, int(ADOPT_AFTER_SECONDS * 1000), count=BATCH_LINES
         )
+        self._forget_dead_consumers()
         return cast("list[tuple[str, dict[str, str]]]", reply[1])
 
-    def _write(self, line: dict[str, Any]) -> None:
+    def _forget_dead_consumers(self) -> None:
+        """Take those off the group's list that hold nothing and ask for nothing: killed workers."""
+        for consumer in self._client.xinfo_consumers(self._stream, GROUP):
+            if consumer["pending"] == 0 and consumer["idle"] > FORGET_AFTER_SECONDS * 1000:
+                self._client.xgroup_delconsumer(self._stream, GROUP, consumer["name"])
+
+    def _write(self, lines: list[dict[str, Any]]) -> None:
         if self._file:
-            self._file.write(json.dumps(line) + "\n")
-        fields = dict(line)
-        self._log.info(fields.pop("event"), **fields)
+            batch = "".join(json.dumps(line) + "\n" for line in lines).encode()
+            if self._file.write(batch) != len(batch):
+                raise OSError("the audit file takes no more; the lines are kept in Redis")
+        for line in lines:
+            fields = dict(line)
+            self._log.info(fields.pop("event"), **fields)
 
 
 def follow(

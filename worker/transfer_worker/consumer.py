@@ -14,7 +14,7 @@ class GatheringConsumer(Consumer):  # type: ignore[misc]  # Celery has no types
     """Set as Celery's `worker_consumer`. Sends the events of tasks in batches, beside the work."""
 
     def on_send_event_buffered(self) -> None:
-        """Leave a new event to the timer; Celery 5.7 sends it at the loop's next turn, before the next task."""
+        """Leave a new event to the timer; Celery 5.7 would send it at the loop's next turn."""
 
     def register_with_event_loop(self, hub: Any) -> None:
         """Start the timer, too."""

@@ -25,7 +25,7 @@ description = "Invoices; Piopiy refuses its number"
 endpoints = ["+1 202-555-0122"]
 """
 
-DEADLINE_SECONDS = 1
+DEADLINE_SECONDS = 2
 
 
 @pytest.fixture

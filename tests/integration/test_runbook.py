@@ -81,7 +81,7 @@ def trouble(house, publisher, bench, monkeypatch):
 
 def platform_down(house, publisher, bench, monkeypatch):
     house.start_worker(PIOPIY_API_URL="http://127.0.0.1:1/v3")
-    handles = [submit(publisher, number, "support", expires_in_seconds=1) for number in (1, 2, 3)]
+    handles = [submit(publisher, number, "support", expires_in_seconds=3) for number in (1, 2, 3)]
     for handle in handles:
         handle.outcome(5)
 

@@ -52,7 +52,7 @@ def main() -> None:
         for part in PARTS:
             if part in parts:
                 results[part] = steps[part]()
-                options.out.write_text(json.dumps(results, indent=1))
+                options.out.write_text(json.dumps(results))
     print_report(results)
     write_table(results, ROOT / "docs")
 

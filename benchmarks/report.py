@@ -51,7 +51,11 @@ def write_table(results: dict, docs: Path) -> None:
 def _text_of(results: dict) -> str:
     parts = [_describe(results["machine"])]
     if "latency" in results:
-        parts += [_compare(results), _table(("target", "wanted", "measured", ""), judge(results))]
+        parts += [
+            _describe_load(results["latency"]),
+            _compare(results),
+            _table(("target", "wanted", "measured", ""), judge(results)),
+        ]
     if "stages" in results:
         rows = [
             (step, f"{of['p50_ms']:.2f}", f"{of['p99_ms']:.2f}") for step, of in results["stages"].items()
@@ -69,8 +73,15 @@ def _describe(machine: dict) -> str:
     return (
         f"{machine['cores']} cores ({machine['processor']}), {machine['memory_gb']} GB, {machine['system']}, "
         f"Python {machine['python']}, Redis {machine['redis_server']} ({machine['redis_persistence']}); "
-        f"revision {machine['revision']}; {versions}. Medians of the rounds, least–greatest in brackets.\n"
+        f"revision {machine['revision']}; {versions}. Medians of the rounds, least-greatest in brackets.\n"
     )
+
+
+def _describe_load(latency: dict[str, list[dict]]) -> str:
+    """Say how busy others kept the machine: what a run on a busy machine says of itself."""
+    shares = [each["machine_busy_before"] for rounds in latency.values() for each in rounds]
+    middle, least, greatest = spread(shares)
+    return f"Others kept the machine {middle:.0%} busy ({least:.0%}-{greatest:.0%}), looked at before each turn.\n"
 
 
 def _compare(results: dict) -> str:
@@ -91,11 +102,11 @@ def _row(title: str, key: str, of: dict[str, list[dict]], names: list[str]) -> t
 
 def _cell(values: list[float]) -> str:
     if not values:
-        return "–"
+        return "-"
     middle, least, greatest = spread(values)
     if len(values) == 1:
         return _number(middle)
-    return f"{_number(middle)} ({_number(least)}–{_number(greatest)})"
+    return f"{_number(middle)} ({_number(least)}-{_number(greatest)})"
 
 
 def _number(value: float) -> str:

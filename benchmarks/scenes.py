@@ -99,9 +99,11 @@ def measure_throughput(
         trees = [tree for _, tree in started]
         stage.stub.wait_for(max(1, count // 10), worker=trees[0])
         cpu_before = sum(tree.cpu_seconds() for tree in trees)
+        redis_before = stage.redis_cpu_seconds()
         done_before = stage.stub.count()
         stage.stub.wait_for(count, worker=trees[0])
         cpu = sum(tree.cpu_seconds() for tree in trees) - cpu_before
+        redis_cpu = stage.redis_cpu_seconds() - redis_before
     finally:
         for opened, _ in started:
             opened.__exit__(None, None, None)
@@ -110,6 +112,7 @@ def measure_throughput(
     return {
         "per_second": (high - low) / ((times[high] - times[low]) / 1e9),
         "worker_cpu_ms": cpu * 1000 / max(1, count - done_before),
+        "redis_cpu_ms": redis_cpu * 1000 / max(1, count - done_before),
         "submit_first_p50_ms": percentile(submit[: count // 10], 50),
         "submit_last_p50_ms": percentile(submit[-count // 10 :], 50),
     }

@@ -12,7 +12,10 @@ import os
 import sys
 import time
 import uuid
-from typing import Self
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 TICK_SECONDS = 0.02
 PEER_TRANSFERS = 50
@@ -48,26 +51,28 @@ class Ticker:
                 due = time.monotonic()
 
 
-def call_inline() -> None:
-    """Do what the published how-to does in its tool handler."""
+def prepare_inline_call() -> Callable[[], object]:
+    """Return what the published how-to does in its tool handler."""
     from piopiy_voice import RestClient
 
     client = RestClient(os.environ["PIOPIY_TOKEN"], base_url=os.environ["PIOPIY_API_URL"])
     endpoint = {"type": "pstn", "number": "12025550188"}
     connect = {"action": "connect", "params": {"caller_id": "12025550199"}, "endpoints": [endpoint]}
-    client.voice.transfer(call_id=str(uuid.uuid4()), pipeline=[connect])
+    return lambda: client.voice.transfer(call_id=str(uuid.uuid4()), pipeline=[connect])
 
 
-def publish_with_celery() -> None:
-    """Do what a Celery user would do in a tool handler."""
-    from transfer_worker.celery_app import app
+def prepare_celery_publish() -> Callable[[], object]:
+    """Return what a Celery user would do in a tool handler."""
+    from transfer_worker.celery_app import transfer_call
 
-    intent = {"call_id": str(uuid.uuid4()), "destination": "support"}
-    app.send_task("transfer_tasks.transfer_call", kwargs={"intent": intent})
+    def publish() -> None:
+        transfer_call.apply_async(kwargs={"intent": {"call_id": str(uuid.uuid4()), "destination": "support"}})
+
+    return publish
 
 
 async def measure(peer: str) -> list[float]:
-    block = {"inline": call_inline, "celery": publish_with_celery}[peer]
+    block = {"inline": prepare_inline_call, "celery": prepare_celery_publish}[peer]()
     async with Ticker() as ticker:
         for _ in range(PEER_TRANSFERS):
             block()

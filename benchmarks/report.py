@@ -81,7 +81,8 @@ def _describe_load(latency: dict[str, list[dict]]) -> str:
     """Say how busy others kept the machine: what a run on a busy machine says of itself."""
     shares = [each["machine_busy_before"] for rounds in latency.values() for each in rounds]
     middle, least, greatest = spread(shares)
-    return f"Others kept the machine {middle:.0%} busy ({least:.0%}-{greatest:.0%}), looked at before each turn.\n"
+    share = f"{middle:.0%} busy ({least:.0%}-{greatest:.0%})"
+    return f"Others kept the machine {share}, looked at before each turn.\n"
 
 
 def _compare(results: dict) -> str:

@@ -120,7 +120,7 @@ def test_redis_writes_everything_down_and_evicts_nothing():
     options = dict(zip(redis["command"][1::2], redis["command"][2::2], strict=True))
     assert options == {
         "--appendonly": "yes",
-        "--appendfsync": "everysec",
+        "--appendfsync": "always",
         "--save": "",
         "--maxmemory-policy": "noeviction",
     }

@@ -33,7 +33,7 @@ def write_fake_server(directory, script):
 def test_it_is_durable_and_never_evicts(private_redis):
     with connect(private_redis) as client:
         assert client.config_get("appendonly") == {"appendonly": "yes"}
-        assert client.config_get("appendfsync") == {"appendfsync": "everysec"}
+        assert client.config_get("appendfsync") == {"appendfsync": "always"}
         assert client.config_get("save") == {"save": ""}
         assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
 

@@ -112,6 +112,7 @@ def check_redis(client: redis.Redis) -> Iterator[Finding]:
         )
     else:
         yield Finding(check="eviction", verdict=Verdict.OK, seen="maxmemory-policy noeviction")
+    fsync = _read_fsync(client)
     if not int(info.get("aof_enabled", 0)):
         yield Finding(
             check="persistence",
@@ -119,8 +120,23 @@ def check_redis(client: redis.Redis) -> Iterator[Finding]:
             seen="append-only file off",
             mend="CONFIG SET appendonly yes: without it, a restart of Redis forgets what was accepted.",
         )
+    elif fsync not in {"always", ""}:
+        yield Finding(
+            check="persistence",
+            verdict=Verdict.WARNING,
+            seen=f"append-only file on, appendfsync {fsync}",
+            mend="CONFIG SET appendfsync always: else a crash of Redis can forget the last two seconds.",
+        )
     else:
-        yield Finding(check="persistence", verdict=Verdict.OK, seen="append-only file on")
+        yield Finding(check="persistence", verdict=Verdict.OK, seen=f"append-only file on {fsync}".rstrip())
+
+
+def _read_fsync(client: redis.Redis) -> str:
+    """Return when Redis puts its file on disk; empty where it does not say (hosted ones hide it)."""
+    try:
+        return str(client.config_get("appendfsync").get("appendfsync", ""))
+    except redis.RedisError:
+        return ""
 
 
 def check_worker(settings: WorkerSettings, client: redis.Redis) -> list[Finding]:

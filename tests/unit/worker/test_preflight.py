@@ -17,13 +17,18 @@ HEALTHY: dict[str, Any] = {"redis_version": "7.4.1", "maxmemory_policy": "noevic
 
 
 class FakeRedis:
-    def __init__(self, info: Mapping[str, Any] | None) -> None:
-        self._info = info
+    def __init__(self, info: Mapping[str, Any] | None, *, fsync: str | None = "always") -> None:
+        self._info, self._fsync = info, fsync
 
     def info(self) -> Mapping[str, Any]:
         if self._info is None:
             raise redis.ConnectionError("refused")
         return self._info
+
+    def config_get(self, name: str) -> dict[str, str]:
+        if self._fsync is None:
+            raise redis.ResponseError("unknown command 'CONFIG'")
+        return {name: self._fsync}
 
 
 def verdicts(**changes: Any) -> dict[str, Verdict]:
@@ -46,6 +51,15 @@ def test_a_healthy_redis_passes() -> None:
 )
 def test_each_fault_of_redis_is_found(change: dict[str, Any], check: str, verdict: Verdict) -> None:
     assert verdicts(**change)[check] is verdict
+
+
+@pytest.mark.parametrize(
+    ("fsync", "verdict"), [("always", Verdict.OK), ("everysec", Verdict.WARNING), (None, Verdict.OK)]
+)
+def test_a_redis_that_puts_its_file_on_disk_late_is_told(fsync: str | None, verdict: Verdict) -> None:
+    findings = {found.check: found for found in check_redis(FakeRedis(HEALTHY, fsync=fsync))}
+
+    assert findings["persistence"].verdict is verdict
 
 
 def test_a_redis_that_is_away_is_a_warning_because_the_worker_waits_for_it() -> None:

@@ -62,4 +62,5 @@ def build_accept(
         reply_to=reply_to,
         asked_json=json.dumps({**said, "asked": mask_text(intent.reason)}),
         after=after,
+        latest_ms=round(intent.expires_at.timestamp() * 1000),
     )

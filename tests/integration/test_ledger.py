@@ -521,6 +521,18 @@ def test_one_sweep_a_time_interval_acts(bench, claim):
     assert bench.recover().requeued == 1
 
 
+def test_a_request_that_was_held_back_for_minutes_gets_no_fresh_deadline(bench):
+    minutes_ago_ms = round(time.time() * 1000) - 120_000
+    late = bench.accept(remaining_ms=15_000, latest_ms=minutes_ago_ms)
+    assert bench.claim(late.transfer_id).outcome.reason == "deadline_passed"
+
+
+def test_clocks_that_differ_by_seconds_change_no_deadline(bench):
+    behind_ms = round(time.time() * 1000) - 30_000
+    accepted = bench.accept(remaining_ms=15_000, latest_ms=behind_ms)
+    assert 14_000 < bench.claim(accepted.transfer_id).remaining_ms <= 15_000
+
+
 def test_a_clock_that_was_set_back_does_not_stop_recovery(bench, claim):
     bench.bury("w1")
     ahead_ms = round(time.time() * 1000) + LONG_MS

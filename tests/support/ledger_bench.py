@@ -63,6 +63,7 @@ class LedgerBench:
         reply_to: str = "",
         queue: str | None = None,
         after: str = "",
+        latest_ms: int | None = None,
     ) -> Accepted:
         """Ask for a transfer; equal `destination` and `content` are equal requests."""
         transfer_id = transfer_id or str(uuid.uuid4())
@@ -82,6 +83,7 @@ class LedgerBench:
                 reply_to=reply_to,
                 asked_json=json.dumps({"requested_by": "test"}),
                 after=after,
+                latest_ms=latest_ms,
             )
         )
 

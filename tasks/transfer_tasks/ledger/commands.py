@@ -155,6 +155,7 @@ class LedgerCommands:
         reply_to: str,
         asked_json: str,
         after: str = "",
+        latest_ms: int | None = None,
     ) -> Command[Accepted]:
         """Accept a request, or find the transfer that stands in its way."""
         return self._build(
@@ -174,6 +175,7 @@ class LedgerCommands:
                 reply_to,
                 asked_json,
                 after,
+                "" if latest_ms is None else latest_ms,
             ),
             lambda r: Accepted(r[0], r[1], r[2], int(r[3]), State(r[4])),
         )

@@ -16,6 +16,8 @@
 -- ARGV[15] asked               JSON for the audit line: who asks, and why
 -- ARGV[16] after               for a replay: the call's last transfer, which must still be the last, and proven
 --                              not to have moved the call; else ''
+-- ARGV[17] latest_ms           the deadline by the publisher's clock, or '': a request that the network or a frozen
+--                              Redis held back gets no fresh deadline, give or take a minute of clock difference
 --
 -- Reply: {verdict, transfer_id, key, hop, state} with verdict one of
 --   accepted     a new transfer; its state is `rejected` where its destination is paused
@@ -24,6 +26,8 @@
 --   in_progress  another destination is open for this call
 --   conflict     the key belongs to other content
 --   overtaken    `after` is not the last any more, or may have moved the call; the last is returned
+
+local CLOCK_DIFFERENCE_MS = 60000
 
 local id, call_id, own_key = ARGV[3], ARGV[4], ARGV[5]
 local reply_to = ARGV[14]
@@ -78,6 +82,9 @@ if last then
   end
 end
 
+local expires = NOW + tonumber(ARGV[12])
+if ARGV[17] ~= '' then expires = math.min(expires, tonumber(ARGV[17]) + CLOCK_DIFFERENCE_MS) end
+
 local hop = redis.call('RPUSH', call_key, id)
 keep(call_key)
 local key = own_key
@@ -90,7 +97,7 @@ redis.call('SET', NS .. 'key:' .. key, id, 'EX', RETENTION)
 redis.call('HSET', record_key(id),
   'state', 'waiting', 'call_id', call_id, 'key', key, 'hop', int(hop), 'attempt', '0', 'token', '0',
   'destination_digest', ARGV[6], 'content_digest', ARGV[7], 'intent', ARGV[8], 'labels', ARGV[9],
-  'message', ARGV[10], 'reply_to', reply_to, 'accepted_ms', int(NOW), 'expires_ms', int(NOW + tonumber(ARGV[12])))
+  'message', ARGV[10], 'reply_to', reply_to, 'accepted_ms', int(NOW), 'expires_ms', int(expires))
 keep(record_key(id))
 add_to(WAITING, id, NOW)
 audit(id, 'transfer.accepted', ARGV[15])

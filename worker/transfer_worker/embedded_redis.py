@@ -49,8 +49,8 @@ _PORT_ATTEMPTS: Final = 5
 _STOP_SECONDS: Final = 5.0
 _POLL_SECONDS: Final = 0.01
 
-# SIGKILL loses no answered write: the AOF is on disk first. (`everysec` puts even the write off while the disk
-# is busy: seen in a chaos run.)
+# SIGKILL loses no answered write: the AOF is on disk first. (`everysec` puts even the write off while the
+# disk is busy: seen in a chaos run.)
 _WATCHDOG: Final = 'read -r pid || exit 0; read -r _; kill -KILL "$pid"; [ -z "$1" ] || rm -rf -- "$1"'
 
 

@@ -155,3 +155,22 @@ def test_a_lone_worker_recovers_what_its_predecessor_had_not_sent(
 
     assert handle.outcome(timeout=10).state is State.SUBMITTED
     assert time.monotonic() - back_at < RECOVERY_SECONDS
+
+
+def test_the_outer_net_alone_gives_a_dead_workers_message_to_another_within_15_seconds(
+    house: House, publisher: TransferPublisher, tmp_path: Path
+) -> None:
+    file = tmp_path / "reached"
+    # Long enough for kombu's note of the message, which follows the handover after 50 ms (deliveries.py).
+    pause = {"PAUSE_AT": "before_claim", "PAUSE_DELAY_SECONDS": "0.5", "PAUSE_FILE": str(file)}
+    sick = house.start_worker(app="support.pausing_worker", **pause)
+    handle = publisher.submit(make_intent(expires_in_seconds=60))
+    wait_until(lambda: file.exists() and file.read_text(), 10, message="the point is reached")
+    assert house.ledger().client.hlen("unacked") == 1
+    sick.send_signal(signal.SIGKILL)
+    killed_at = time.monotonic()
+    house.start_worker(app="support.sweepless_worker")
+
+    assert handle.outcome(timeout=20).state is State.SUBMITTED
+    assert 5.0 < time.monotonic() - killed_at < 15.0
+    assert "transfer.requeued" not in house.audit_events(handle.transfer_id)

@@ -1,8 +1,8 @@
 """A worker that stops dead at a named point: `celery -A support.pausing_worker worker`.
 
 The real worker, with the steps of its service wrapped; the product knows nothing of it. At the point named by
-PAUSE_AT the process writes PAUSE_FILE and stops itself with SIGSTOP, once. What comes next, SIGKILL or
-SIGCONT, is the test's to say.
+PAUSE_AT the process (after PAUSE_DELAY_SECONDS, if given) writes PAUSE_FILE and stops itself with SIGSTOP,
+once. What comes next, SIGKILL or SIGCONT, is the test's to say.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import dataclasses
 import os
 import signal
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ app = celery_app.app
 def _stop_at(point: str) -> None:
     reached = Path(os.environ["PAUSE_FILE"])
     if os.environ["PAUSE_AT"] == point and not reached.exists():
+        time.sleep(float(os.environ.get("PAUSE_DELAY_SECONDS", "0")))
         reached.write_text(str(os.getpid()))
         # To this very thread: sent to the process, it would let this thread run on for a moment.
         signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)

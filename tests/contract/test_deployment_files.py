@@ -66,7 +66,7 @@ def test_every_image_has_a_fixed_tag():
     images = [service["image"] for service in SERVICES.values()] + re.findall(
         r"^FROM (\S+)", DOCKERFILE, re.MULTILINE
     )
-    assert len(images) == 9
+    assert len(images) == 10
     for image in images:
         assert re.fullmatch(r"[a-z/-]+:v?\d+\.\d+[a-z0-9.-]*", image), image
 
@@ -100,6 +100,7 @@ def test_what_the_image_copies_is_there_and_not_ignored():
 def test_only_what_people_look_at_has_a_port_on_the_host_and_that_on_loopback_only():
     assert {name: service["ports"] for name, service in SERVICES.items() if "ports" in service} == {
         "flower": ["127.0.0.1:5555:5555"],
+        "flower-operator": ["127.0.0.1:5556:5555"],
         "grafana": ["127.0.0.1:3000:3000"],
         "prometheus": ["127.0.0.1:9090:9090"],
     }
@@ -132,6 +133,7 @@ def test_redis_writes_everything_down_and_evicts_nothing():
 
 def test_sandbox_and_monitoring_take_part_only_when_asked():
     assert {name: service["profiles"] for name, service in SERVICES.items() if "profiles" in service} == {
+        "flower-operator": ["operator"],
         "sandbox": ["sandbox"],
         "metrics": ["monitoring"],
         "prometheus": ["monitoring"],

@@ -98,13 +98,22 @@ def test_the_worker_starts(machine: Machine) -> None:
     assert "preflight.warning" not in worker.output()
 
 
-def test_flower_starts_with_a_login_and_not_without(machine: Machine) -> None:
+@pytest.mark.parametrize("name", ["flower", "flower-operator"])
+def test_flower_starts_with_a_login_and_not_without(machine: Machine, name: str) -> None:
     port = free_port()
-    flower = machine.start("flower", FLOWER_BASIC_AUTH="on-call:correct-horse", FLOWER_PORT=str(port))
+    flower = machine.start(name, FLOWER_BASIC_AUTH="on-call:correct-horse", FLOWER_PORT=str(port))
     wait_until(lambda: fetch(f"http://127.0.0.1:{port}/healthcheck"), 20, message="Flower answers")
     assert flower.is_running()
 
-    assert machine.start("flower", FLOWER_BASIC_AUTH="", FLOWER_PORT=str(free_port())).wait(20) != 0
+    assert machine.start(name, FLOWER_BASIC_AUTH="", FLOWER_PORT=str(free_port())).wait(20) != 0
+
+
+def test_only_the_operators_flower_has_buttons() -> None:
+    look, act = SERVICES["flower"], SERVICES["flower-operator"]
+
+    assert look["environment"]["FLOWER_READ_ONLY"] == "${FLOWER_READ_ONLY:-true}"
+    assert (act["environment"]["FLOWER_READ_ONLY"], act["profiles"]) == ("false", ["operator"])
+    assert all(port.startswith("127.0.0.1:") for port in look["ports"] + act["ports"])
 
 
 @pytest.mark.parametrize(
@@ -123,4 +132,4 @@ def test_the_other_services_answer(machine: Machine, name: str, url: str, text: 
 def test_no_service_of_ours_is_forgotten_here() -> None:
     ours = {name for name, service in SERVICES.items() if "build" in service or name == "redis"}
 
-    assert ours == {"redis", "worker", "flower", "sandbox", "metrics"}
+    assert ours == {"redis", "worker", "flower", "flower-operator", "sandbox", "metrics"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -20,7 +19,7 @@ from transfer_worker.sandbox import SandboxServer
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from support import ProcessSpawner, SpawnedProcess
+    from support import ProcessSpawner
 
 SLOW_NUMBER = "+1 202 555 0101"
 """The sandbox answers after two seconds."""
@@ -33,16 +32,6 @@ BACK_SECONDS = 2.0
 def house(private_redis: EmbeddedRedis, spawn: ProcessSpawner) -> Iterator[House]:
     with SandboxServer() as sandbox:
         yield House(redis_url=private_redis.url, sandbox=sandbox, spawn=spawn)
-
-
-def start_supervised(house: House, redis_url: str = "") -> SpawnedProcess:
-    worker = house.spawn(
-        [sys.executable, "-m", "transfer_worker", "worker", "-c", "4"],
-        env=house.worker_environment(redis_url=redis_url),
-        name="supervised",
-    )
-    worker.wait_for_output(r"ready\.", deadline_seconds=20)
-    return worker
 
 
 def submit_until_accepted(house: House, deadline_seconds: float = 5) -> float:
@@ -59,7 +48,7 @@ def submit_until_accepted(house: House, deadline_seconds: float = 5) -> float:
 def test_after_a_restart_of_redis_the_worker_is_back_within_two_seconds(
     house: House, private_redis: EmbeddedRedis, seconds: float, busy: bool
 ) -> None:
-    worker = start_supervised(house)
+    worker = house.start_supervised()
     with house.publisher() as publisher:
         intent = make_intent(SLOW_NUMBER, expires_in_seconds=60)
         if busy:
@@ -79,7 +68,7 @@ def test_after_a_restart_of_redis_the_worker_is_back_within_two_seconds(
 
 
 def test_without_a_ledger_nothing_is_sent(house: House, private_redis: EmbeddedRedis) -> None:
-    start_supervised(house)
+    house.start_supervised()
     with house.publisher() as publisher:
         handle = publisher.submit(make_intent(SLOW_NUMBER, expires_in_seconds=60))
         assert handle.outcome(timeout=10).state is State.SUBMITTED
@@ -96,7 +85,7 @@ def test_a_broken_line_between_worker_and_redis_heals(
     house: House, private_redis: EmbeddedRedis, fault: str
 ) -> None:
     with FaultProxy.before(private_redis.url) as proxy:
-        worker = start_supervised(house, redis_url=proxy.url_for(private_redis.url))
+        worker = house.start_supervised(redis_url=proxy.url_for(private_redis.url))
         match fault:
             case "silent both ways":
                 proxy.hold(TO_SERVER)
@@ -132,7 +121,7 @@ def test_a_broken_line_between_worker_and_redis_heals(
 def test_a_redis_that_refuses_writes_stops_everything_and_then_it_goes_on(
     house: House, private_redis: EmbeddedRedis, setting: str
 ) -> None:
-    worker = start_supervised(house)
+    worker = house.start_supervised()
     client = house.ledger().client
     with house.publisher() as publisher:
         held = make_intent(SLOW_NUMBER, expires_in_seconds=60)
@@ -169,7 +158,7 @@ def test_after_the_promotion_of_a_replica_the_worker_goes_on_there(
             message="the replica follows",
         )
         replica.config_set("requirepass", password)
-        start_supervised(house, redis_url=proxy.url_for(private_redis.url))
+        house.start_supervised(redis_url=proxy.url_for(private_redis.url))
         with house.publisher(redis_url=proxy.url_for(private_redis.url)) as publisher:
             held = make_intent(SLOW_NUMBER, expires_in_seconds=60)
             handle = publisher.submit(held)
@@ -187,7 +176,7 @@ def test_after_the_promotion_of_a_replica_the_worker_goes_on_there(
 def test_a_redis_that_forgot_everything_is_told_truthfully(
     house: House, private_redis: EmbeddedRedis
 ) -> None:
-    worker = start_supervised(house)
+    worker = house.start_supervised()
     with house.publisher() as publisher:
         held = make_intent(SLOW_NUMBER, expires_in_seconds=60)
         handle = publisher.submit(held)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -13,21 +12,10 @@ from support.house import House, make_intent
 from transfer_tasks.outcome import State
 
 if TYPE_CHECKING:
-    from support import SpawnedProcess
     from transfer_tasks.publisher import TransferHandle, TransferPublisher
 
 SLOW_NUMBER = "+1 202 555 0101"
 """The sandbox answers after two seconds."""
-
-
-def start_supervised(house: House, name: str) -> SpawnedProcess:
-    worker = house.spawn(
-        [sys.executable, "-m", "transfer_worker", "worker", "-c", "4"],
-        env=house.worker_environment(),
-        name=name,
-    )
-    worker.wait_for_output(r"ready\.", deadline_seconds=20)
-    return worker
 
 
 def submit_slow(house: House, publisher: TransferPublisher, count: int) -> list[TransferHandle]:
@@ -38,7 +26,7 @@ def submit_slow(house: House, publisher: TransferPublisher, count: int) -> list[
 
 
 def test_sigterm_lets_transfers_in_flight_finish(house: House, publisher: TransferPublisher) -> None:
-    worker = start_supervised(house, "worker")
+    worker = house.start_supervised("worker")
     handles = submit_slow(house, publisher, 4)
 
     worker.send_signal(signal.SIGTERM)
@@ -51,7 +39,7 @@ def test_sigterm_lets_transfers_in_flight_finish(house: House, publisher: Transf
 def test_a_second_sigterm_ends_at_once_and_nothing_is_sent_again(
     house: House, publisher: TransferPublisher
 ) -> None:
-    worker = start_supervised(house, "worker")
+    worker = house.start_supervised("worker")
     handles = submit_slow(house, publisher, 2)
 
     worker.send_signal(signal.SIGTERM)
@@ -61,7 +49,7 @@ def test_a_second_sigterm_ends_at_once_and_nothing_is_sent_again(
     worker.wait(10)
     assert time.monotonic() - second_at < 1.0
 
-    start_supervised(house, "successor")
+    house.start_supervised("successor")
     assert [handle.outcome(timeout=10).state for handle in handles] == [State.UNKNOWN] * 2
     assert len(house.sandbox.requests()) == 2
 
@@ -69,10 +57,10 @@ def test_a_second_sigterm_ends_at_once_and_nothing_is_sent_again(
 def test_what_waits_behind_a_stopping_worker_goes_to_another_at_once(
     house: House, publisher: TransferPublisher
 ) -> None:
-    worker = start_supervised(house, "first")
+    worker = house.start_supervised("first")
     submit_slow(house, publisher, 4)
     waiting = [publisher.submit(make_intent(expires_in_seconds=60)) for _ in range(8)]
-    start_supervised(house, "second")
+    house.start_supervised("second")
     worker.send_signal(signal.SIGTERM)
 
     assert {handle.outcome(timeout=5).state for handle in waiting} == {State.SUBMITTED}
@@ -81,7 +69,7 @@ def test_what_waits_behind_a_stopping_worker_goes_to_another_at_once(
 
 
 def test_a_rolling_restart_under_load_loses_doubles_and_delays_nothing(house: House) -> None:
-    workers = [start_supervised(house, f"old{number}") for number in range(2)]
+    workers = [house.start_supervised(f"old{number}") for number in range(2)]
     submitted_at: dict[str, float] = {}
     handles: list[TransferHandle] = []
     stop = threading.Event()
@@ -96,7 +84,7 @@ def test_a_rolling_restart_under_load_loses_doubles_and_delays_nothing(house: Ho
         thread = threading.Thread(target=load, args=(publisher,))
         thread.start()
         for number, worker in enumerate(workers):
-            start_supervised(house, f"new{number}")
+            house.start_supervised(f"new{number}")
             worker.send_signal(signal.SIGTERM)
             assert worker.wait(10) == 0
         stop.set()

@@ -56,6 +56,16 @@ class House:
         worker.wait_for_output(r"ready\.", deadline_seconds=20)
         return worker
 
+    def start_supervised(self, name: str = "supervised", *, redis_url: str = "") -> SpawnedProcess:
+        """Start a worker as on-call engineers do, by `call-transfer worker`, and wait until it consumes."""
+        worker = self.spawn(
+            [sys.executable, "-m", "transfer_worker", "worker", "-c", "4"],
+            env=self.worker_environment(redis_url=redis_url),
+            name=name,
+        )
+        worker.wait_for_output(r"ready\.", deadline_seconds=20)
+        return worker
+
     def worker_environment(self, *, redis_url: str = "") -> dict[str, str]:
         """Return what a worker needs to know."""
         return {

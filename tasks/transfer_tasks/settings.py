@@ -1,7 +1,7 @@
 """The publisher's settings, and how either side reads its own: once, with all problems reported together."""
 
 from typing import Annotated, Final, Self, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import pydantic_settings
 from pydantic import AfterValidator, Field, FilePath, SecretStr, ValidationError
@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from transfer_tasks.destinations import DestinationRegistry
 from transfer_tasks.errors import SettingsError
+from transfer_tasks.ledger.sentinel_url import EXAMPLE, SentinelUrl, WrongUrl, check_ca_file, is_sentinel_url
 from transfer_tasks.rules import DestinationRules, UnlistedRules
 
 SETTINGS_CONFIG: Final = SettingsConfigDict(
@@ -60,18 +61,29 @@ def _complaint(code: str, message: str) -> str:
 
 
 def _redis_url(secret: SecretStr) -> SecretStr:
+    text = secret.get_secret_value()
     try:
-        url = urlsplit(secret.get_secret_value())
+        if is_sentinel_url(text):
+            SentinelUrl.parse(text)
+            return secret
+        url = urlsplit(text)
         is_usable = (
             url.scheme in {"redis", "rediss"}
             and bool(url.hostname)
             and url.port != 0
             and (url.path in {"", "/"} or url.path[1:].isdecimal())
         )
+        check_ca_file(dict(parse_qsl(url.query)).get("ssl_ca_certs"))
+    except WrongUrl as error:
+        raise PydanticCustomError("redis_url", "{problem}", {"problem": str(error)}) from None
     except ValueError:
         is_usable = False
     if not is_usable:
-        raise PydanticCustomError("redis_url", "write it like redis://host:6379/0, or rediss:// for TLS")
+        raise PydanticCustomError(
+            "redis_url",
+            "write it like redis://host:6379/0, or rediss:// for TLS, or {example}",
+            {"example": EXAMPLE},
+        )
     return secret
 
 
@@ -88,7 +100,8 @@ class PublisherSettings(BaseSettings):
     """What a publisher must know.
 
     Attributes:
-        redis_url: The Redis that carries the queue and the ledger; may hold a password.
+        redis_url: The Redis that carries the queue and the ledger, or the Sentinels that know it; may hold
+            passwords.
         publish_budget_seconds: The longest that one call of the publisher may take, whatever Redis does.
         repeat_window_seconds: How long after `submitted` the same request counts as a repeat.
         record_ttl_days: How long the record of a transfer is kept.

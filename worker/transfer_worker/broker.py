@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 import redis
 from celery.app.amqp import AMQP
 from kombu.connection import Connection
-from kombu.transport.redis import Channel, Transport
+from kombu.transport.redis import Channel, SentinelChannel, SentinelTransport, Transport
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from transfer_tasks.message import EMPTY_BODY, TASK_NAME
 from transfer_worker.deliveries import GatheringQoS
@@ -163,8 +165,30 @@ class GuardedTransport(Transport):
     connection_errors = (*Transport.connection_errors, redis.exceptions.ResponseError)
 
 
+class GuardedSentinelChannel(GuardedChannel, SentinelChannel):
+    """The same guard, in front of the primary that Sentinels name."""
+
+    sentinel_kwargs: dict[str, Any]
+
+    def _sentinel_managed_pool(self, asynchronous: bool = False) -> Any:
+        """Ask a Sentinel once, and then the next; by default redis-py 8.1 tries a dead one four times."""
+        self.sentinel_kwargs = {**self.sentinel_kwargs, "retry": Retry(NoBackoff(), 0)}
+        return super()._sentinel_managed_pool(asynchronous)  # type: ignore[no-untyped-call]
+
+
+class GuardedSentinelTransport(GuardedTransport, SentinelTransport):
+    """Set as Celery's `broker_transport` where the address is one of Sentinels."""
+
+    Channel = GuardedSentinelChannel
+
+
 class QuickConnection(Connection):
     """Tries again soon. By default kombu 5.7.0 waits 2, 4, 6 … 30 s, with a caller on the line."""
+
+    def switch(self, conn_str: str) -> None:
+        """Turn to another Sentinel, and keep the guard: kombu 5.7.0 would take the URL's own transport."""
+        super().switch(conn_str)  # type: ignore[no-untyped-call]
+        self.transport_cls = self._initial_params["transport"]
 
     def ensure_connection(self, *arguments: Any, **options: Any) -> Any:
         """Connect, trying again after 0.1, 0.3, 0.5 s and so on every half second."""
@@ -174,7 +198,10 @@ class QuickConnection(Connection):
     def as_uri(self, *arguments: Any, **options: Any) -> str:
         """Return the broker's URL under the scheme that people know, which is all that Flower can read."""
         shown: str = super().as_uri(*arguments, **options)
-        return ("rediss" if self.ssl else "redis") + shown[shown.index("://") :]
+        scheme = "rediss" if self.ssl else "redis"
+        if isinstance(self.transport, SentinelTransport):
+            scheme = "sentinel"
+        return scheme + shown[shown.index("://") :]
 
 
 class QuickAMQP(AMQP):  # type: ignore[misc]  # Celery has no types

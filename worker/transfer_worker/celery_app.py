@@ -16,6 +16,7 @@ from transfer_tasks.message import TASK_NAME
 from transfer_tasks.outcome import State, TransferOutcome
 from transfer_tasks.settings import PublisherSettings
 from transfer_worker import logs
+from transfer_worker.broker_address import ANSWER_WITHIN_SECONDS, BrokerAddress
 from transfer_worker.errors import (
     PreflightFailed,
     TransferCancelled,
@@ -48,10 +49,12 @@ _ENDINGS: Final[dict[State, type[TransferEnded]]] = {
 
 def _configuration(settings: PublisherSettings) -> dict[str, Any]:
     """Return every Celery setting that differs from its default, each with its reason."""
+    broker = BrokerAddress.of(settings.redis_url.get_secret_value())
     return {
-        "broker_url": settings.redis_url.get_secret_value(),
+        "broker_url": broker.url,
         # Keeps poison away from kombu, which would end the worker.
-        "broker_transport": "transfer_worker.broker:GuardedTransport",
+        "broker_transport": broker.transport,
+        "broker_use_ssl": broker.use_ssl,
         "task_default_queue": settings.queue,
         # A pickled message could run code; the contract is JSON.
         "accept_content": ["json"],
@@ -87,10 +90,11 @@ def _configuration(settings: PublisherSettings) -> dict[str, Any]:
             "unacked_mutex_expire": 5,
             # kombu waits for ever by default.
             "socket_connect_timeout": 1,
-            "socket_timeout": 2,
+            "socket_timeout": ANSWER_WITHIN_SECONDS,
             "socket_keepalive": True,
             # Notices a line gone silent after this and the second that BRPOP takes; 25 s by default.
             "health_check_interval": 1,
+            **broker.transport_options,
         },
     }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 import structlog
 
@@ -56,10 +56,12 @@ class Redaction:
 
 def _passwords(secret: str) -> tuple[str, ...]:
     try:
-        password = urlsplit(secret).password
+        url = urlsplit(secret)
+        password = url.password
     except ValueError:
         return ()
-    return (password, unquote(password)) if password else ()
+    asked = [value for name, value in parse_qsl(url.query) if name.endswith("password")]
+    return (*asked, *map(quote, asked), *((password, unquote(password)) if password else ()))
 
 
 def configure(*, level: str, secrets: Iterable[str], stream: Any = None) -> None:

@@ -11,6 +11,7 @@ from redis.exceptions import BusyLoadingError, NoScriptError, RedisError, Respon
 from transfer_tasks.errors import LedgerUnavailable
 from transfer_tasks.ledger.commands import Command, LedgerCommands
 from transfer_tasks.ledger.keys import Keys
+from transfer_tasks.ledger.replication import confirm, replication_of
 
 if TYPE_CHECKING:
     import redis.asyncio
@@ -32,6 +33,7 @@ class AsyncLedger:
 
     def __init__(self, client: redis.asyncio.Redis, *, namespace: str, retention_seconds: int) -> None:
         self.client = client
+        self._replication = replication_of(client)
         self.keys = Keys(namespace)
         self.commands = LedgerCommands(namespace=namespace, retention_seconds=retention_seconds)
 
@@ -85,6 +87,8 @@ class AsyncLedger:
             except NoScriptError:
                 await connection.send_command("EVAL", script.source, 0, *command.arguments)
                 reply = await connection.read_response()
+            if self._replication is not None:
+                await confirm(self._replication, connection)
         except ResponseError:
             trial.is_sent = False
             raise

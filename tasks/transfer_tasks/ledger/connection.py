@@ -1,4 +1,7 @@
-"""Connections to Redis: every wait bounded, nothing retried behind our back."""
+"""Connections to Redis, by any address that the settings take: the one place that decides how.
+
+Every wait is bounded, nothing is retried behind our back.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,9 @@ import redis.asyncio
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
+
+from transfer_tasks.ledger import sentinel
+from transfer_tasks.ledger.sentinel_url import SentinelUrl, is_sentinel_url
 
 
 def _options(timeout_seconds: float) -> dict[str, Any]:
@@ -26,9 +32,17 @@ def _options(timeout_seconds: float) -> dict[str, Any]:
 
 def connect(url: str, *, timeout_seconds: float) -> redis.Redis:
     """Return a blocking client whose every wait on the socket is bounded by `timeout_seconds`."""
+    if is_sentinel_url(url):
+        return sentinel.connect(
+            SentinelUrl.parse(url), timeout_seconds=timeout_seconds, options=_options(timeout_seconds)
+        )
     return redis.Redis.from_url(url, retry=Retry(NoBackoff(), 0), **_options(timeout_seconds))
 
 
 def connect_async(url: str, *, timeout_seconds: float) -> redis.asyncio.Redis:
     """Return an asyncio client whose every wait on the socket is bounded by `timeout_seconds`."""
+    if is_sentinel_url(url):
+        return sentinel.connect_async(
+            SentinelUrl.parse(url), timeout_seconds=timeout_seconds, options=_options(timeout_seconds)
+        )
     return redis.asyncio.Redis.from_url(url, retry=AsyncRetry(NoBackoff(), 0), **_options(timeout_seconds))

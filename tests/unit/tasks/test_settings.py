@@ -96,6 +96,7 @@ def test_not_even_pydantics_own_error_shows_a_value(environment):
         "redis://redis",
         "rediss://user:pass@redis.example.com:6380/1",
         "redis://:pass@[::1]:6379",
+        "sentinel://:pass@one:26379,two:26379/0?master_name=mymaster&replicas=2",
     ],
 )
 def test_a_redis_url_is_taken(environment, url):
@@ -119,9 +120,9 @@ def test_a_redis_url_is_taken(environment, url):
 )
 def test_what_is_no_redis_url_is_refused(environment, url):
     environment.setenv("TRANSFER_REDIS_URL", url)
-    assert problems() == [
-        "TRANSFER_REDIS_URL is wrong: write it like redis://host:6379/0, or rediss:// for TLS"
-    ]
+    (problem,) = problems()
+    assert problem.startswith("TRANSFER_REDIS_URL is wrong: write it like redis://host:6379/0, or rediss://")
+    assert "sentinel://:password@one:26379,two:26379,three:26379/0?master_name=mymaster" in problem
 
 
 @pytest.mark.parametrize("seconds", ["nan", "inf", "0"])
@@ -156,3 +157,15 @@ def test_a_list_that_is_no_json_is_reported_without_its_value(environment):
 def test_a_file_in_another_encoding_is_reported(tmp_path):
     (tmp_path / ".env").write_bytes(b"TRANSFER_QUEUE=\xff\n")
     assert problems() == [".env is not written in UTF-8"]
+
+
+def test_what_is_wrong_with_an_address_of_sentinels_is_named(environment):
+    environment.setenv("TRANSFER_REDIS_URL", "sentinel://:hunter2@one:26379/0")
+    (problem,) = problems()
+    assert problem.startswith("TRANSFER_REDIS_URL is wrong: master_name is missing: add ?master_name=")
+
+
+def test_a_certificate_authority_that_is_not_there_is_told_at_the_start(environment):
+    environment.setenv("TRANSFER_REDIS_URL", "rediss://:hunter2@one/0?ssl_ca_certs=/nowhere/ca.pem")
+    (problem,) = problems()
+    assert problem.startswith("TRANSFER_REDIS_URL is wrong: ssl_ca_certs names no file: give the path")

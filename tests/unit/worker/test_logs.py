@@ -15,6 +15,7 @@ from transfer_worker import logs
 
 TOKEN = "the-token-of-the-account"
 REDIS_URL = "redis://someone:p%40ss-word@redis.example:6379/0"
+SENTINEL_URL = "sentinel://:Redis-Own@one:26379,two:26379/0?master_name=m&sentinel_password=s%26crets-of-theirs"
 TRANSFER_ID = "12025550-1431-4202-8555-014312025550"
 
 
@@ -115,3 +116,11 @@ def test_what_is_below_the_level_is_not_written(lines):
     logging.getLogger("celery.worker.strategy").info("Task received")
     logging.getLogger("celery.app.trace").info("Task succeeded")
     assert lines() == []
+
+
+def test_the_passwords_of_sentinels_are_hidden_too():
+    clean = logs.Redaction([SENTINEL_URL])
+
+    line = clean(None, "info", {"event": "asked with s&crets-of-theirs and s%26crets-of-theirs"})
+
+    assert line == {"event": "asked with *** and ***"}

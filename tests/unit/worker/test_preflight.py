@@ -98,3 +98,21 @@ def test_a_message_is_never_given_away_during_an_attempt(monkeypatch: pytest.Mon
     assert check_timing(settings).verdict is Verdict.OK
     too_long = settings.model_copy(update={"attempt_timeout_seconds": float(VISIBILITY_TIMEOUT_SECONDS)})
     assert check_timing(too_long).verdict is Verdict.PROBLEM
+
+
+@pytest.mark.parametrize(
+    ("waited_for", "following", "verdict", "said"),
+    [
+        (1, 1, Verdict.OK, "1 follow the primary, and are waited for"),
+        (2, 1, Verdict.WARNING, "1 of 2 follow the primary"),
+        (1, 2, Verdict.WARNING, "2 follow the primary, 1 are waited for"),
+        (0, 1, Verdict.WARNING, "replicas=0"),
+    ],
+)
+def test_all_replicas_should_be_there_and_be_waited_for(
+    waited_for: int, following: int, verdict: Verdict, said: str
+) -> None:
+    found = preflight._judge_replicas(waited_for, following)
+
+    assert (found.verdict, found.seen) == (verdict, said)
+    assert bool(found.mend) is (verdict is not Verdict.OK)

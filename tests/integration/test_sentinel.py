@@ -50,15 +50,17 @@ SLACK_SECONDS = 0.5
 
 @pytest.fixture
 def group(spawn: ProcessSpawner, tmp_path: Path, request: pytest.FixtureRequest) -> RedisGroup:
+    """The parameter is how many replicas there are."""
     group = RedisGroup(spawn, tmp_path, replicas=getattr(request, "param", 1))
     group.start()
     return group
 
 
 @pytest.fixture
-def house(group: RedisGroup, spawn: ProcessSpawner) -> Iterator[House]:
+def house(group: RedisGroup, spawn: ProcessSpawner, request: pytest.FixtureRequest) -> Iterator[House]:
+    """The parameter is how many replicas are waited for."""
     with SandboxServer() as sandbox:
-        yield House(redis_url=group.url(replicas=1), sandbox=sandbox, spawn=spawn)
+        yield House(redis_url=group.url(replicas=getattr(request, "param", 1)), sandbox=sandbox, spawn=spawn)
 
 
 @dataclass
@@ -98,13 +100,14 @@ class Load:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("group", "fault"),
+    ("group", "house", "fault"),
     [
-        pytest.param(1, "killed", id="killed and brought back"),
-        pytest.param(1, "switched", id="switched while it lives"),
-        pytest.param(2, "killed", id="killed with another replica left"),
+        pytest.param(1, 1, "killed", id="killed and brought back"),
+        pytest.param(1, 1, "switched", id="switched while it lives"),
+        pytest.param(2, 1, "killed", id="killed, and one of two replicas is enough"),
+        pytest.param(2, 2, "switched", id="switched while it lives, and two replicas are waited for"),
     ],
-    indirect=["group"],
+    indirect=["group", "house"],
 )
 async def test_a_failover_under_load_loses_nothing_and_doubles_nothing(
     house: House, group: RedisGroup, fault: str

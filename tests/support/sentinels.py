@@ -34,7 +34,6 @@ maxmemory-policy noeviction
 repl-diskless-sync yes
 repl-diskless-sync-delay 0
 min-replicas-to-write {min_replicas}
-min-replicas-max-lag 2
 """
 
 # More than a second until the primary counts as down: what a Sentinel knows of the replicas' offsets from

@@ -15,7 +15,9 @@ from transfer_worker import logs
 
 TOKEN = "the-token-of-the-account"
 REDIS_URL = "redis://someone:p%40ss-word@redis.example:6379/0"
-SENTINEL_URL = "sentinel://:Redis-Own@one:26379,two:26379/0?master_name=m&sentinel_password=s%26crets-of-theirs"
+SENTINEL_URL = (
+    "sentinel://:Redis-Own@one:26379,two:26379/0?master_name=m&sentinel_password=s%26crets-of-theirs"
+)
 TRANSFER_ID = "12025550-1431-4202-8555-014312025550"
 
 

@@ -32,19 +32,12 @@ class _TimedLedger:
     def __getattr__(self, name: str):
         return getattr(self._inner, name)
 
-    def claim(self, transfer_id: str, *arguments, **named):
-        _note(transfer_id, "task begins")
+    def claim(self, transfer_id: str, **named):
+        _note(transfer_id, "routed")
         try:
-            return self._inner.claim(transfer_id, *arguments, **named)
+            return self._inner.claim(transfer_id, **named)
         finally:
-            _note(transfer_id, "claimed")
-
-    def begin_attempt(self, claim, **named):
-        _note(claim.transfer_id, "routed")
-        try:
-            return self._inner.begin_attempt(claim, **named)
-        finally:
-            _note(claim.transfer_id, "begun")
+            _note(transfer_id, "claimed and begun")
 
     def end_attempt(self, claim, note):
         _note(claim.transfer_id, "answered")
@@ -68,6 +61,11 @@ def _time_fetching() -> None:
 @signals.task_received.connect
 def _note_handover(request, **_) -> None:
     _note(request.id, "handed over")
+
+
+@signals.task_prerun.connect
+def _note_task(task_id, **_) -> None:
+    _note(task_id, "task begins")
 
 
 @signals.worker_init.connect

@@ -43,18 +43,22 @@ def build_accept(
         asked: What the audit line says of who asks and why, besides the intent's own words; masked.
         after: For a replay: the call's last transfer, which must still be the last.
     """
-    labels = intent.labels()
+    labels, written = intent.labels(), intent.written()
     said = {"requested_by": intent.requested_by} if asked is None else asked
     return commands.accept(
         transfer_id=intent.transfer_id,
         call_id=intent.call_id,
         idempotency_key=(intent.idempotency_key or "") if idempotency_key is None else idempotency_key,
-        destination_digest=intent.destination_digest(),
-        content_digest=intent.content_digest(),
-        intent_json=intent.to_json(),
+        destination_digest=written.destination_digest,
+        content_digest=written.content_digest,
+        intent_json=written.json,
         labels_json=json.dumps(labels),
         message=build_message(
-            transfer_id=intent.transfer_id, call_id=intent.call_id, labels=labels, queue=queue
+            transfer_id=intent.transfer_id,
+            call_id=intent.call_id,
+            labels=labels,
+            queue=queue,
+            intent_json=written.json,
         ),
         queue="" if is_queued else queue,
         remaining_ms=intent.remaining_ms(datetime.now(UTC)) if remaining_ms is None else remaining_ms,

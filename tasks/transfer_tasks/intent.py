@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final, Literal, Self
 from uuid import uuid4
@@ -37,6 +38,7 @@ __all__ = [
     "NamedDestination",
     "PipelineDestination",
     "TransferIntent",
+    "WrittenIntent",
 ]
 
 SCHEMA_VERSION: Final = 1
@@ -46,6 +48,28 @@ MAX_EXPIRES_IN_SECONDS: Final = 300
 MAX_INTENT_BYTES: Final = 32 * 1024
 # A worker whose clock is behind the publisher's must not refuse the longest allowed deadline.
 _CLOCK_SLACK: Final = timedelta(seconds=60)
+
+
+_DESTINATION_FIELDS: Final = ("call_id", "destination")
+_CONTENT_FIELDS: Final = (*_DESTINATION_FIELDS, "caller_id", "options", "strategy", "metadata")
+
+# Made once: `json.dumps` makes one for each call that is not on its defaults.
+_canonical_json: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenIntent:
+    """An intent as the ledger keeps it.
+
+    Attributes:
+        json: One line of canonical JSON, from which the intent can be read again.
+        destination_digest: A SHA-256 that two intents share if they move the same call to the same place.
+        content_digest: A SHA-256 that two intents share if carrying out either comes to the same.
+    """
+
+    json: str
+    destination_digest: str
+    content_digest: str
 
 
 def _read_point_in_time(value: object) -> datetime:
@@ -197,15 +221,19 @@ class TransferIntent(ContractModel, json_schema_extra=_add_expires_in_seconds):
 
     def to_json(self) -> str:
         """Return the intent as one line of canonical JSON: sorted keys, no spaces, what is unset left out."""
-        return _canonical_json(self.model_dump(mode="json", exclude_none=True))
+        return _canonical_json(self._content())
 
-    def destination_digest(self) -> str:
-        """Return a SHA-256 that two intents share if they move the same call to the same place."""
-        return self._digest({"call_id", "destination"})
+    def written(self) -> "WrittenIntent":
+        """Return all that the ledger keeps of the intent's content."""
+        content = self._content()
+        return WrittenIntent(
+            json=_canonical_json(content),
+            destination_digest=_digest(content, _DESTINATION_FIELDS),
+            content_digest=_digest(content, _CONTENT_FIELDS),
+        )
 
-    def content_digest(self) -> str:
-        """Return a SHA-256 that two intents share if carrying out either comes to the same."""
-        return self._digest({"call_id", "destination", "caller_id", "options", "strategy", "metadata"})
+    def _content(self) -> dict[str, Any]:
+        return self.model_dump(mode="json", exclude_none=True)
 
     def remaining_ms(self, now: datetime) -> int:
         """Return the milliseconds until the deadline; negative when it has passed."""
@@ -225,10 +253,6 @@ class TransferIntent(ContractModel, json_schema_extra=_add_expires_in_seconds):
                 ]
         return {"destination": kind, "to": ", ".join(endpoint.masked for endpoint in endpoints)}
 
-    def _digest(self, fields: set[str]) -> str:
-        content = self.model_dump(mode="json", exclude_none=True, include=fields)
-        return hashlib.sha256(_canonical_json(content).encode()).hexdigest()
-
 
 def _check_schema_version(data: object) -> None:
     version = data.get("schema_version", SCHEMA_VERSION) if isinstance(data, dict) else SCHEMA_VERSION
@@ -244,5 +268,6 @@ def _refused(code: str, *, value: str, **context: object) -> InvalidIntent:
     return InvalidIntent(field="intent", value=value, problem=problem, mend=mend)
 
 
-def _canonical_json(value: object) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+def _digest(content: dict[str, Any], fields: tuple[str, ...]) -> str:
+    chosen = {name: content[name] for name in fields if name in content}
+    return hashlib.sha256(_canonical_json(chosen).encode()).hexdigest()

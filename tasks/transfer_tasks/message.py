@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 from functools import cache
 from typing import TYPE_CHECKING, Final
@@ -24,12 +25,13 @@ EMPTY_BODY: Final = (
 )
 
 
-@cache
-def _origin(process_id: int) -> str:
-    return f"{process_id}@{socket.gethostname()}"
+INTENT_HEADER: Final = "intent"
+"""A copy of the intent, so that a worker can ask its rules before it claims. What counts is on record."""
 
 
-def build_message(*, transfer_id: str, call_id: str, labels: Mapping[str, str], queue: str) -> str:
+def build_message(
+    *, transfer_id: str, call_id: str, labels: Mapping[str, str], queue: str, intent_json: str = ""
+) -> str:
     """Return the list element that a Celery 5.7 worker consumes from `queue`.
 
     Args:
@@ -37,8 +39,20 @@ def build_message(*, transfer_id: str, call_id: str, labels: Mapping[str, str], 
         call_id: Shown in Flower.
         labels: Masked description of the destination, shown in Flower.
         queue: The queue's name, which is also its routing key.
+        intent_json: What `INTENT_HEADER` carries.
     """
     shown = repr({"call_id": call_id, **labels})
+    told = {_ID: json.dumps(transfer_id), _SHOWN: json.dumps(shown), _INTENT: json.dumps(intent_json)}
+    return "".join(told.get(piece, piece) for piece in _template(queue, os.getpid()))
+
+
+_ID, _SHOWN, _INTENT = '"\\u0000id"', '"\\u0000shown"', '"\\u0000intent"'
+
+
+@cache
+def _template(queue: str, process_id: int) -> list[str]:
+    """Return the message in pieces, some of which stand for what differs from transfer to transfer."""
+    transfer_id, shown = json.loads(_ID), json.loads(_SHOWN)
     message = {
         "body": EMPTY_BODY,
         "content-encoding": "utf-8",
@@ -58,11 +72,12 @@ def build_message(*, transfer_id: str, call_id: str, labels: Mapping[str, str], 
             "parent_id": None,
             "argsrepr": "()",
             "kwargsrepr": shown,
-            "origin": _origin(os.getpid()),
+            "origin": f"{process_id}@{socket.gethostname()}",
             "ignore_result": True,
             "replaced_task_nesting": 0,
             "stamped_headers": None,
             "stamps": {},
+            INTENT_HEADER: json.loads(_INTENT),
         },
         "properties": {
             "correlation_id": transfer_id,
@@ -77,4 +92,5 @@ def build_message(*, transfer_id: str, call_id: str, labels: Mapping[str, str], 
             "delivery_tag": transfer_id,
         },
     }
-    return json.dumps(message, separators=(",", ":"))
+    text = json.dumps(message, separators=(",", ":"))
+    return re.split(f"({'|'.join(map(re.escape, (_ID, _SHOWN, _INTENT)))})", text)

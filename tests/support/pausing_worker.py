@@ -38,10 +38,12 @@ class _PausingLedger:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
 
-    def claim(self, transfer_id: str) -> Any:
+    def claim(self, transfer_id: str, *, routed: str = "") -> Any:
         _stop_at("before_claim")
-        claimed = self._inner.claim(transfer_id)
-        _stop_at("after_claim")
+        if os.environ["PAUSE_AT"] == "after_claim":
+            routed = ""  # as with a message that brings no copy of its intent: the claim begins nothing
+        claimed = self._inner.claim(transfer_id, routed=routed)
+        _stop_at("after_begin" if getattr(claimed, "is_begun", False) else "after_claim")
         return claimed
 
     def begin_attempt(self, *arguments: Any, **named: Any) -> Any:

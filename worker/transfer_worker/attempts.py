@@ -12,8 +12,6 @@ from transfer_worker.errors import NotCarriedOut, OutcomeUnknown, Refused
 from transfer_worker.ports import AttemptNote
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from transfer_tasks.ledger.commands import Claim
     from transfer_tasks.outcome import TransferOutcome
     from transfer_worker.retry import RetryWait
@@ -28,33 +26,37 @@ class RightLost(Exception):
 
 
 class Attempts:
-    """The attempts of one claim: what each does to the record, and what it found out."""
+    """The attempts of one claim: what each does to the record, and what it found out.
+
+    Args:
+        service: What they need.
+        claim: The right to act.
+        pipeline: What is sent.
+        asked_at: When the claim was asked for, or later if it has begun nothing; by the service's clock.
+    """
 
     def __init__(
-        self,
-        service: TransferService,
-        claim: Claim,
-        pipeline: list[dict[str, Any]],
-        remaining_seconds: Callable[[], float],
+        self, service: TransferService, claim: Claim, pipeline: list[dict[str, Any]], asked_at: float
     ) -> None:
         self._service, self._claim, self._pipeline = service, claim, pipeline
-        self._remaining_seconds = remaining_seconds
+        self._asked_at = asked_at
         self._attempt_ms = 0
+
+    def remaining_seconds(self) -> float:
+        """Return the time left until the deadline."""
+        return self._claim.remaining_ms / 1000 - (self._service.clock.monotonic() - self._asked_at)
 
     def attempt(self, number: int) -> AttemptNote:
         """Begin, send, classify. Raises `NotCarriedOut` where another attempt is allowed."""
         service, claim = self._service, self._claim
-        asked_at = service.clock.monotonic()
-        begun = service.ledger.begin_attempt(claim, attempt=claim.attempts + number)
-        if isinstance(begun, Lost):
-            raise RightLost(begun.outcome, begun.state)
+        write_within_seconds = self._begin(number)
         sent_at = service.clock.monotonic()
         try:
             answer = service.gateway.send(
                 call_id=claim.call_id,
                 pipeline=self._pipeline,
                 idempotency_key=claim.idempotency_key,
-                write_within_seconds=self._write_within_seconds(asked_at, begun.remaining_ms / 1000),
+                write_within_seconds=write_within_seconds,
             )
         except OutcomeUnknown as error:
             self._attempt_ms = self._elapsed_ms(sent_at)
@@ -73,10 +75,20 @@ class Attempts:
             attempt_ms=self._elapsed_ms(sent_at),
         )
 
-    def _write_within_seconds(self, asked_at: float, remaining_seconds: float) -> float:
-        """What is left of the time in which a request may leave, measured from before the record said so."""
+    def _begin(self, number: int) -> float:
+        """Put an attempt on record, and return the seconds in which its request may leave.
+
+        They count from before the record said so: whoever is held up longer may have been given up for dead.
+        """
+        asked_at, remaining_ms = self._asked_at, self._claim.remaining_ms
+        if number > 1 or not self._claim.is_begun:
+            asked_at = self._service.clock.monotonic()
+            begun = self._service.ledger.begin_attempt(self._claim, attempt=self._claim.attempts + number)
+            if isinstance(begun, Lost):
+                raise RightLost(begun.outcome, begun.state)
+            remaining_ms = begun.remaining_ms
         spent = self._service.clock.monotonic() - asked_at
-        return max(0.0, min(self._service.write_within_seconds, remaining_seconds) - spent)
+        return max(0.0, min(self._service.write_within_seconds, remaining_ms / 1000) - spent)
 
     def _elapsed_ms(self, since: float) -> int:
         return round((self._service.clock.monotonic() - since) * 1000)

@@ -12,7 +12,7 @@ from celery import Celery, signals
 from celery.exceptions import Ignore, Reject
 
 from transfer_tasks.errors import LedgerUnavailable, SettingsError
-from transfer_tasks.message import TASK_NAME
+from transfer_tasks.message import INTENT_HEADER, TASK_NAME
 from transfer_tasks.outcome import State, TransferOutcome
 from transfer_tasks.settings import PublisherSettings
 from transfer_worker import logs
@@ -186,7 +186,10 @@ def transfer_call(self: Any, intent: Mapping[str, Any] | None = None) -> str:
     if _process is None:
         raise RuntimeError("transfer_call runs in a worker process only")
     try:
-        performed = _process.service.perform(self.request.id, intent)
+        copy = self.request.get(INTENT_HEADER)
+        performed = _process.service.perform(
+            self.request.id, intent, copy=copy if isinstance(copy, str) else ""
+        )
     except LedgerUnavailable as error:
         # Nothing was sent. Back with the message: it may be all there is of its transfer.
         raise Reject(str(error), requeue=True) from error

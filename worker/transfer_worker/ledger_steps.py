@@ -72,13 +72,15 @@ class LedgerSteps:
         self._settle_patience_seconds = settle_patience_seconds
         self._keep_lease = keep_lease
 
-    def claim(self, transfer_id: str) -> Claim | Ended | Open | Missing:
-        """Take the right to act.
+    def claim(self, transfer_id: str, *, routed: str = "") -> Claim | Ended | Open | Missing:
+        """Take the right to act; begin the attempt in the same step, if `routed` is the intent on record.
 
         Patient: if only the answer was lost, this living worker holds a claim that it does not know of, and
         nobody would act before the deadline.
         """
-        command = self._ledger.commands.claim(transfer_id, worker=self._worker, claim_id=uuid.uuid4().hex)
+        command = self._ledger.commands.claim(
+            transfer_id, worker=self._worker, claim_id=uuid.uuid4().hex, routed=routed
+        )
         return self._persist(command, CLAIM_PATIENCE_SECONDS, needs_lease=True)
 
     def accept(self, intent: TransferIntent) -> Accepted:

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 class Ledger(Protocol):
     """The steps of the record that one transfer needs. Each is safe to repeat."""
 
-    def claim(self, transfer_id: str) -> Claim | Ended | Open | Missing:
-        """Take the right to act."""
+    def claim(self, transfer_id: str, *, routed: str = "") -> Claim | Ended | Open | Missing:
+        """Take the right to act; begin the attempt in the same step, if `routed` is the intent on record."""
 
     def accept(self, intent: TransferIntent) -> Accepted:
         """Accept an intent that came with its message, under the same rules as a published one."""

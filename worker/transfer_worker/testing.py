@@ -111,8 +111,8 @@ class FakeLedger:
         )
         return record.outcome
 
-    def claim(self, transfer_id: str) -> Claim | Ended | Open | Missing:
-        """Take the right to act."""
+    def claim(self, transfer_id: str, *, routed: str = "") -> Claim | Ended | Open | Missing:
+        """Take the right to act; begin the attempt in the same step, if `routed` is the intent on record."""
         self.before_step("claim")
         record = self.records.get(transfer_id)
         if record is None:
@@ -124,15 +124,19 @@ class FakeLedger:
         if self._clock.now >= record.expires_at:
             return Ended(self._end_late(transfer_id, record))
         record.state, record.holder, record.token = State.CLAIMED, "this worker", record.token + 1
+        attempts, is_begun = record.attempts, routed == record.intent.to_json()
+        if is_begun:
+            record.state, record.attempts = State.SENDING, attempts + 1
         return Claim(
             transfer_id=transfer_id,
             token=str(record.token),
             call_id=record.intent.call_id,
             idempotency_key=record.intent.idempotency_key or f"{record.intent.call_id}:1",
             hop=1,
-            attempts=record.attempts,
+            attempts=attempts,
             remaining_ms=self._remaining_ms(record),
             intent_json=record.intent.to_json(),
+            is_begun=is_begun,
         )
 
     def accept(self, intent: TransferIntent) -> Accepted:
@@ -146,11 +150,11 @@ class FakeLedger:
                 if other.intent is None:
                     continue
                 if intent.idempotency_key and intent.idempotency_key == other.intent.idempotency_key:
-                    is_same = intent.content_digest() == other.intent.content_digest()
+                    is_same = intent.written().content_digest == other.intent.written().content_digest
                     verdict, transfer_id = "repeat" if is_same else "conflict", other_id
                     break
                 if intent.call_id == other.intent.call_id and other.state in _IN_THE_WAY:
-                    is_same = intent.destination_digest() == other.intent.destination_digest()
+                    is_same = intent.written().destination_digest == other.intent.written().destination_digest
                     if is_same or other.state is not State.SUBMITTED:
                         verdict, transfer_id = "repeat" if is_same else "in_progress", other_id
             if verdict == "accepted":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from transfer_tasks.errors import InvalidIntent, UnsupportedSchemaVersion
 from transfer_tasks.intent import TransferIntent
@@ -50,19 +51,23 @@ class TransferService:
     retry: RetryPolicy
     write_within_seconds: float
 
-    def perform(self, transfer_id: str, asked: object = None) -> Performed:
+    def perform(self, transfer_id: str, asked: object = None, *, copy: str = "") -> Performed:
         """Do what one message asks for.
 
         Args:
             transfer_id: The transfer to look at.
             asked: The intent, if it came with the message (from plain Celery) instead of being on record. It
                 can be anything that JSON can say.
+            copy: The intent as the message has it, as JSON. Nothing rests on it: it lets the rules be asked
+                first, so that the claim can begin the attempt, too, where the record says the same.
 
         Raises:
             LedgerUnavailable: The ledger could not be used, so nothing was sent. Recovery rings again.
         """
         # 1. The right to act; accepted first, if the message brought the intent along.
-        seen = self.ledger.claim(transfer_id)
+        routed = self._route_ahead(copy)
+        asked_at = self.clock.monotonic()
+        seen = self.ledger.claim(transfer_id, routed=copy if routed else "")
         if isinstance(seen, Missing):
             found = self._admit(transfer_id, asked)
             if isinstance(found, Performed):
@@ -77,8 +82,16 @@ class TransferService:
                 return self._refuse(
                     transfer_id, reason=Reason.RECORD_MISSING, state=State.UNKNOWN, detail="no record"
                 )
+            case Claim(is_begun=True) if routed:
+                return Performed(outcome=self._attempt(seen, routed, asked_at), note="")
             case Claim():
                 return Performed(outcome=self._act(seen), note="")
+
+    def _route_ahead(self, copy: str) -> list[dict[str, Any]] | None:
+        try:
+            return self.policy.route(TransferIntent.from_json(copy)) if copy else None
+        except (InvalidIntent, NotPermitted):
+            return None  # the record decides, and keeps the reason
 
     def _admit(self, transfer_id: str, asked: object) -> Claim | Ended | Open | Missing | Performed:
         if asked is None:
@@ -124,15 +137,10 @@ class TransferService:
         return Performed(outcome=outcome, note="")
 
     def _act(self, claim: Claim) -> TransferOutcome | None:
-        received = self.clock.monotonic()
-
-        def remaining_seconds() -> float:
-            return claim.remaining_ms / 1000 - (self.clock.monotonic() - received)
-
+        asked_at = self.clock.monotonic()
         # 2. The rules, again: what is on the queue is not trusted.
         try:
-            intent = TransferIntent.from_json(claim.intent_json)
-            pipeline = self.policy.route(intent)
+            pipeline = self.policy.route(TransferIntent.from_json(claim.intent_json))
         except InvalidIntent as error:
             return self._end(
                 claim, AttemptNote(state=State.REJECTED, reason=_reason_of(error), detail=str(error))
@@ -141,14 +149,18 @@ class TransferService:
             return self._end(
                 claim, AttemptNote(state=State.REJECTED, reason=error.reason, detail=error.detail)
             )
+        return self._attempt(claim, pipeline, asked_at)
 
+    def _attempt(
+        self, claim: Claim, pipeline: list[dict[str, Any]], asked_at: float
+    ) -> TransferOutcome | None:
         # 3. Attempts, until there is an outcome or the deadline is near.
-        attempts = Attempts(self, claim, pipeline, remaining_seconds)
+        attempts = Attempts(self, claim, pipeline, asked_at)
         try:
             note = run_attempts(
                 attempts.attempt,
                 policy=self.retry,
-                remaining_seconds=remaining_seconds,
+                remaining_seconds=attempts.remaining_seconds,
                 before_wait=attempts.schedule_retry,
                 sleep=self.clock.sleep,
             )

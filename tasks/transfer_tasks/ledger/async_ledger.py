@@ -53,8 +53,6 @@ class AsyncLedger:
             raise LedgerUnavailable(cause, may_have_happened=trial.is_unanswered) from error
 
     async def _persist(self, command: Command[Any], trial: _Trial, limit: asyncio.Timeout) -> Any:
-        # The limit cancels us once, and redis-py 8.1 writes through `asyncio.wait_for`, which in Python 3.11
-        # loses a cancellation that comes when the write is just done. So we look ourselves, too.
         while not limit.expired():
             try:
                 return await self._try_once(command, trial, limit)
@@ -80,9 +78,6 @@ class AsyncLedger:
                 # redis-py 8.1 packs in Python here: 28 µs for an intent instead of 4.
                 packed = pack_command(("EVALSHA", script.sha, 0, *command.arguments))  # type: ignore[arg-type]  # hiredis 3.5 types a tuple of one
                 await connection.send_packed_command(packed)
-                if limit.expired():
-                    await connection.disconnect(nowait=True)  # or the next step would read our answer
-                    raise TimeoutError
                 reply = await connection.read_response()
             except NoScriptError:
                 await connection.send_command("EVAL", script.source, 0, *command.arguments)

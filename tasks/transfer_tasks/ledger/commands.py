@@ -59,7 +59,12 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The right to act on one transfer. Every later step shows the token."""
+    """The right to act on one transfer. Every later step shows the token.
+
+    Attributes:
+        attempts: Those made before this claim.
+        is_begun: Whether the next attempt is on record already, so that its request may go out.
+    """
 
     transfer_id: str
     token: str
@@ -69,6 +74,7 @@ class Claim:
     attempts: int
     remaining_ms: int
     intent_json: str
+    is_begun: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,14 +187,15 @@ class LedgerCommands:
         )
 
     def claim(
-        self, transfer_id: str, *, worker: str, claim_id: str
+        self, transfer_id: str, *, worker: str, claim_id: str, routed: str = ""
     ) -> Command[Claim | Ended | Open | Missing]:
-        """Take the right to act on a waiting transfer."""
+        """Take the right to act on a waiting transfer; begin its attempt, too, if `routed` is its intent."""
 
         def parse(r: list[str]) -> Claim | Ended | Open | Missing:
             match r[0]:
-                case "claimed":
-                    return Claim(transfer_id, r[1], r[2], r[3], int(r[4]), int(r[5]), int(r[6]), r[7])
+                case "claimed" | "begun":
+                    numbers = int(r[4]), int(r[5]), int(r[6])
+                    return Claim(transfer_id, r[1], r[2], r[3], *numbers, r[7], is_begun=r[0] == "begun")
                 case "ended":
                     return Ended(parse_outcome(r[1]))
                 case "held":
@@ -196,7 +203,7 @@ class LedgerCommands:
                 case _:
                     return Missing()
 
-        return self._build("claim", (transfer_id, worker, claim_id), parse)
+        return self._build("claim", (transfer_id, worker, claim_id, routed), parse)
 
     def begin_attempt(self, claim: Claim, *, attempt: int) -> Command[Begun | Lost]:
         """Record an attempt before its request goes out."""

@@ -20,7 +20,6 @@ from transfer_tasks.ledger.sentinel_url import SentinelUrl, is_sentinel_url
 def _options(timeout_seconds: float) -> dict[str, Any]:
     return {
         "decode_responses": True,
-        "socket_timeout": timeout_seconds,
         "socket_connect_timeout": timeout_seconds,
         "socket_keepalive": True,
         # RESP2 and no library name: a new connection costs no handshake round trip (redis-py 8.1).
@@ -36,11 +35,17 @@ def connect(url: str, *, timeout_seconds: float) -> redis.Redis:
         return sentinel.connect(
             SentinelUrl.parse(url), timeout_seconds=timeout_seconds, options=_options(timeout_seconds)
         )
-    return redis.Redis.from_url(url, retry=Retry(NoBackoff(), 0), **_options(timeout_seconds))
+    return redis.Redis.from_url(
+        url, retry=Retry(NoBackoff(), 0), socket_timeout=timeout_seconds, **_options(timeout_seconds)
+    )
 
 
 def connect_async(url: str, *, timeout_seconds: float) -> redis.asyncio.Redis:
-    """Return an asyncio client whose every wait on the socket is bounded by `timeout_seconds`."""
+    """Return an asyncio client whose connecting is bounded by `timeout_seconds`.
+
+    Whoever waits for an answer bounds the wait: with a limit of its own, redis-py 8.1 starts a task for each
+    write, which costs more than the write.
+    """
     if is_sentinel_url(url):
         return sentinel.connect_async(
             SentinelUrl.parse(url), timeout_seconds=timeout_seconds, options=_options(timeout_seconds)

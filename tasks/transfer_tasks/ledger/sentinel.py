@@ -41,7 +41,10 @@ def connect(url: SentinelUrl, *, timeout_seconds: float, options: dict[str, Any]
         url.master_name,
         redis_class=ReplicatedRedis if url.replicas else redis.Redis,
         connection_class=_TlsConnection if url.is_tls else _Connection,
-        **{**options, **_login(url), "retry": Retry(NoBackoff(), 0)},
+        retry=Retry(NoBackoff(), 0),
+        socket_timeout=timeout_seconds,
+        **_login(url),
+        **options,
     )
     if isinstance(client, ReplicatedRedis):
         client.replication = _replication(url, timeout_seconds)
@@ -56,7 +59,10 @@ def connect_async(
         url.master_name,
         redis_class=AsyncReplicatedRedis if url.replicas else redis.asyncio.Redis,
         connection_class=_AsyncTlsConnection if url.is_tls else _AsyncConnection,
-        **{**options, **_login(url), "retry": AsyncRetry(NoBackoff(), 0), "socket_timeout": None},
+        retry=AsyncRetry(NoBackoff(), 0),
+        socket_timeout=None,
+        **_login(url),
+        **options,
     )
     if isinstance(client, AsyncReplicatedRedis):
         client.replication = _replication(url, timeout_seconds)

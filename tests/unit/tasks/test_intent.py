@@ -431,8 +431,8 @@ def test_two_requests_have_two_ids_and_one_content():
     first = intent(reason="a", requested_by="b", idempotency_key="c", expires_in_seconds=20)
     second = intent(call_id=CALL_ID.upper())
     assert first.transfer_id != second.transfer_id
-    assert first.destination_digest() == second.destination_digest()
-    assert first.content_digest() == second.content_digest()
+    assert first.written().destination_digest == second.written().destination_digest
+    assert first.written().content_digest == second.written().content_digest
 
 
 @pytest.mark.parametrize(
@@ -445,26 +445,26 @@ def test_two_requests_have_two_ids_and_one_content():
     ],
 )
 def test_how_to_connect_is_content_and_not_destination(change):
-    assert intent(**change).destination_digest() == intent().destination_digest()
-    assert intent(**change).content_digest() != intent().content_digest()
+    assert intent(**change).written().destination_digest == intent().written().destination_digest
+    assert intent(**change).written().content_digest != intent().written().content_digest
 
 
 @pytest.mark.parametrize(
     "change", [{"call_id": AGENT_ID}, {"destination": "billing"}, {"destination": PHONE}]
 )
 def test_another_call_or_place_is_another_transfer(change):
-    assert intent(**change).destination_digest() != intent().destination_digest()
-    assert intent(**change).content_digest() != intent().content_digest()
+    assert intent(**change).written().destination_digest != intent().written().destination_digest
+    assert intent(**change).written().content_digest != intent().written().content_digest
 
 
 def test_the_digest_is_sha256_over_canonical_json():
     content = f'{{"call_id":"{CALL_ID}","destination":{{"name":"support"}}}}'
-    assert intent().destination_digest() == hashlib.sha256(content.encode()).hexdigest()
+    assert intent().written().destination_digest == hashlib.sha256(content.encode()).hexdigest()
 
 
 def test_spellings_of_one_place_have_one_digest():
     spellings = ["+1 202-555-0143", PHONE, [PHONE], {"endpoints": ["12025550143"]}]
-    assert len({intent(destination=spelling).destination_digest() for spelling in spellings}) == 1
+    assert len({intent(destination=spelling).written().destination_digest for spelling in spellings}) == 1
 
 
 def test_labels_are_masked_and_short():

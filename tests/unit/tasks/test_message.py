@@ -6,7 +6,7 @@ import base64
 import json
 
 from transfer_tasks.intent import TransferIntent
-from transfer_tasks.message import TASK_NAME, build_message
+from transfer_tasks.message import INTENT_HEADER, TASK_NAME, build_message
 
 CALL_ID = "0f8fad5b-d9cb-469f-a165-70867728950e"
 
@@ -19,7 +19,11 @@ def build(destination: object) -> tuple[TransferIntent, str]:
         metadata={"k": "secret"},
     )
     text = build_message(
-        transfer_id=intent.transfer_id, call_id=intent.call_id, labels=intent.labels(), queue="transfers"
+        transfer_id=intent.transfer_id,
+        call_id=intent.call_id,
+        labels=intent.labels(),
+        queue="transfers",
+        intent_json=intent.to_json(),
     )
     return intent, text
 
@@ -37,8 +41,11 @@ def test_the_transfers_id_is_the_tasks_id_and_the_delivery_tag():
     )
 
 
-def test_the_message_carries_nothing_of_the_intent_but_the_masked_labels():
-    _, text = build(["+1 (202) 555-0143", "sip:alice.secret@sip.example.com"])
+def test_what_celery_and_flower_show_of_it_is_masked():
+    intent, text = build(["+1 (202) 555-0143", "sip:alice.secret@sip.example.com"])
+    message = json.loads(text)
+    assert message["headers"].pop(INTENT_HEADER) == intent.to_json()
+    text = json.dumps(message)
     for private in ("5550143", "555-0143", "0199", "alice", "secret"):
         assert private not in text
     assert json.loads(base64.b64decode(json.loads(text)["body"]))[:2] == [[], {}]
@@ -55,9 +62,15 @@ def test_it_never_expires_by_itself_so_that_every_transfer_gets_its_line():
     assert headers["expires"] is headers["eta"] is None
 
 
+def test_what_looks_like_a_place_in_the_template_stays_text():
+    text = build_message(transfer_id="\0shown", call_id="c", labels={}, queue="q", intent_json="\0id")
+    headers = json.loads(text)["headers"]
+    assert (headers["id"], headers[INTENT_HEADER]) == ("\0shown", "\0id")
+
+
 def test_it_is_small_and_one_line():
     _, text = build("support")
-    assert len(text) < 1500
+    assert len(text) < 1500 + 400
     assert "\n" not in text
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -57,8 +58,8 @@ class Stage:
         intent = TransferIntent(transfer_id=self.transfer_id, call_id=CALL_ID, destination="support")
         return self.ledger.add(intent, remaining_seconds=remaining_seconds)
 
-    def perform(self, asked: Any = None) -> Performed:
-        return self.service.perform(self.transfer_id, asked)
+    def perform(self, asked: Any = None, *, copy: str = "") -> Performed:
+        return self.service.perform(self.transfer_id, asked, copy=copy)
 
     def on(self, step: str, act: Any, *, occurrence: int = 1) -> None:
         """Do something right before the n-th time of a step."""
@@ -296,6 +297,84 @@ def test_a_record_that_this_version_cannot_read_is_rejected(stage, change, reaso
     record.intent = Strange()  # type: ignore[assignment]
     assert ended(stage.perform()) == (State.REJECTED, reason)
     assert stage.gateway.sent == []
+
+
+# --- a copy of the intent in the message
+
+
+@pytest.fixture
+def steps(stage) -> list[str]:
+    taken: list[str] = []
+    stage.ledger.before_step = taken.append
+    return taken
+
+
+def test_with_the_intent_at_hand_the_claim_begins_the_attempt_too(stage, steps):
+    record = stage.publish()
+    performed = stage.perform(copy=record.intent.to_json())
+    assert ended(performed) == (State.SUBMITTED, Reason.ACCEPTED_BY_PLATFORM)
+    assert steps == ["claim", "end_attempt"]
+    assert (performed.outcome.attempts, len(stage.gateway.sent)) == (1, 1)
+    assert stage.policy.asked == [record.intent]
+
+
+@pytest.mark.parametrize(
+    "forge",
+    [
+        lambda intent: intent.model_copy(update={"caller_id": "12025550142"}).to_json(),
+        lambda intent: intent.to_json()[:-1],
+        lambda intent: "7",
+        lambda intent: json.dumps({**json.loads(intent.to_json()), "schema_version": 2}),
+    ],
+)
+def test_a_copy_that_is_not_what_the_record_says_is_not_acted_upon(stage, steps, forge):
+    record = stage.publish()
+    assert ended(stage.perform(copy=forge(record.intent))) == (State.SUBMITTED, Reason.ACCEPTED_BY_PLATFORM)
+    assert steps == ["claim", "begin_attempt", "end_attempt"]
+    assert stage.policy.asked[-1] == record.intent
+
+
+def test_what_the_rules_forbid_begins_nothing_though_the_copy_is_true(stage, steps):
+    record = stage.publish()
+    stage.policy.refusal = NotPermitted(reason=Reason.DESTINATION_NOT_ALLOWED, detail="region JM")
+    performed = stage.perform(copy=record.intent.to_json())
+    assert ended(performed) == (State.REJECTED, Reason.DESTINATION_NOT_ALLOWED)
+    assert steps == ["claim", "end_attempt"]
+    assert (record.attempts, stage.gateway.sent) == (0, [])
+
+
+def test_the_attempts_after_the_one_that_the_claim_began_are_begun_as_ever(stage, steps):
+    record = stage.publish()
+    stage.gateway.endings = [unavailable(), QUEUED]
+    performed = stage.perform(copy=record.intent.to_json())
+    assert ended(performed) == (State.SUBMITTED, Reason.ACCEPTED_BY_PLATFORM)
+    assert steps == ["claim", "end_attempt", "begin_attempt", "end_attempt"]
+    assert (performed.outcome.attempts, [note.attempt for note in record.notes]) == (2, [1, None])
+
+
+@pytest.mark.parametrize(
+    ("held_up_seconds", "remaining_seconds", "allowed"), [(0.0, 15, 1.0), (0.4, 15, 0.6), (0.0, 0.5, 0.5)]
+)
+def test_after_a_claim_that_began_it_the_first_byte_must_leave_in_time(
+    stage, held_up_seconds, remaining_seconds, allowed
+):
+    record = stage.publish(remaining_seconds=remaining_seconds)
+    seen: list[float] = []
+    send, claim = stage.gateway.send, stage.ledger.claim
+
+    def watching_send(**named: Any) -> Any:
+        seen.append(named["write_within_seconds"])
+        return send(**named)
+
+    def slow_claim(*arguments: Any, **named: Any) -> Any:
+        claimed = claim(*arguments, **named)
+        stage.clock.now += held_up_seconds
+        return claimed
+
+    object.__setattr__(stage.service, "gateway", SimpleNamespace(send=watching_send))
+    stage.ledger.claim = slow_claim  # type: ignore[method-assign]
+    stage.perform(copy=record.intent.to_json())
+    assert seen == [pytest.approx(allowed)]
 
 
 # --- retries

@@ -85,22 +85,28 @@ end
 local expires = NOW + tonumber(ARGV[12])
 if ARGV[17] ~= '' then expires = math.min(expires, tonumber(ARGV[17]) + CLOCK_DIFFERENCE_MS) end
 
-local hop = redis.call('RPUSH', call_key, id)
+local hop = int(redis.call('RPUSH', call_key, id))
 keep(call_key)
+local function take(key, ...) return redis.call('SET', NS .. 'key:' .. key, id, 'EX', RETENTION, ...) end
 local key = own_key
 if key == '' then
-  key = call_id .. ':' .. int(hop)
+  key = call_id .. ':' .. hop
   -- A caller's own key may look like one of ours: the platform must not see one key for two transfers.
-  if redis.call('EXISTS', NS .. 'key:' .. key) == 1 then key = key .. ':' .. id end
+  if not take(key, 'NX') then
+    key = key .. ':' .. id
+    take(key)
+  end
+else
+  take(key)
 end
-redis.call('SET', NS .. 'key:' .. key, id, 'EX', RETENTION)
 redis.call('HSET', record_key(id),
-  'state', 'waiting', 'call_id', call_id, 'key', key, 'hop', int(hop), 'attempt', '0', 'token', '0',
+  'state', 'waiting', 'call_id', call_id, 'key', key, 'hop', hop, 'attempt', '0', 'token', '0',
   'destination_digest', ARGV[6], 'content_digest', ARGV[7], 'intent', ARGV[8], 'labels', ARGV[9],
   'message', ARGV[10], 'reply_to', reply_to, 'accepted_ms', int(NOW), 'expires_ms', int(expires))
 keep(record_key(id))
 add_to(WAITING, id, NOW)
-audit(id, 'transfer.accepted', ARGV[15])
+audit(id, 'transfer.accepted', ARGV[15], { call_id, key, hop, '0', ARGV[9] })
 count('accepted')
-if not finish_paused(id) and ARGV[11] ~= '' then redis.call('LPUSH', ARGV[11], ARGV[10]) end
-return answer('accepted', id)
+if finish_paused(id) then return { 'accepted', id, key, hop, 'rejected' } end
+if ARGV[11] ~= '' then redis.call('LPUSH', ARGV[11], ARGV[10]) end
+return { 'accepted', id, key, hop, 'waiting' }

@@ -8,7 +8,8 @@
 --      | {'lost', state, outcome JSON or ''}  the right to act is gone: cancelled, paused, taken over, too late
 
 local id, token, attempt = ARGV[3], ARGV[4], ARGV[5]
-local r = get(id, 'state', 'token', 'expires_ms', 'attempt', 'worker', 'accepted_ms')
+local r = get(id, 'state', 'token', 'expires_ms', 'attempt', 'worker', 'accepted_ms',
+  'call_id', 'key', 'hop', 'labels')
 local state = r[1]
 if not state then return { 'lost', 'missing', '' } end
 if not OPEN[state] then return { 'lost', state, outcome_json(id) } end
@@ -18,14 +19,11 @@ if state ~= 'claimed' then return { 'lost', state, '' } end
 -- A request that the network held back, and that was repeated and is long over: nobody waits for it.
 if tonumber(attempt) ~= tonumber(r[4]) + 1 then return { 'lost', state, '' } end
 if NOW >= tonumber(r[3]) then
-  local outcome = finish_late(id, 'worker')
+  local outcome = endings().finish_late(id, 'worker')
   return { 'lost', cjson.decode(outcome).state, outcome }
 end
 local paused = finish_paused(id)
 if paused then return { 'lost', 'rejected', paused } end
 
-redis.call('HSET', record_key(id), 'state', 'sending', 'attempt', attempt, 'begun_ms', int(NOW),
-  'attempt:' .. attempt, cjson.encode({ begun_ms = NOW, worker = r[5] }))
-audit(id, 'transfer.attempt_started', cjson.encode({ worker = r[5] }))
-if r[4] == '0' then count_in_slice(count_span('post_ms', NOW - tonumber(r[6]))) end
+begin_attempt(id, attempt, r[5], tonumber(r[6]), { r[7], r[8], r[9], r[4], r[10] })
 return { 'begun', int(tonumber(r[3]) - NOW) }

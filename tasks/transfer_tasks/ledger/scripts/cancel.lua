@@ -14,5 +14,5 @@ if state == 'sending' then return { 'too_late', state } end
 if not OPEN[state] then
   return { state == 'cancelled' and 'cancelled' or 'ended', outcome_json(id) }
 end
-return { 'cancelled', finish(id, 'transfer.finished',
+return { 'cancelled', endings().finish(id, 'transfer.finished',
   { state = 'cancelled', reason = reason, source = ARGV[5], detail = ARGV[6] }) }

@@ -52,7 +52,7 @@ if was_given_up then
   -- Somebody had said that the call was not moved, and asked for the next transfer meanwhile.
   local newest = redis.call('LINDEX', NS .. 'call:' .. get(id, 'call_id')[1], -1)
   if ending.state == 'submitted' and newest and MAY_HAVE_MOVED[get(newest, 'state')[1]] then count('double_posts') end
-  return { 'ended', finish(id, 'transfer.resolved', ending) }
+  return { 'ended', endings().finish(id, 'transfer.resolved', ending) }
 end
 if not OPEN[current] then
   if current == state and r[4] == reason then return { 'ended', outcome_json(id) } end
@@ -61,7 +61,7 @@ end
 if current == 'sending' then count_attempt(reason) end
 if state ~= 'claimed' then
   note_attempt()
-  return { 'ended', finish(id, 'transfer.finished', ending) }
+  return { 'ended', endings().finish(id, 'transfer.finished', ending) }
 end
 if current == 'claimed' then return { 'again' } end
 

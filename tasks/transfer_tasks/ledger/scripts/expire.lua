@@ -11,4 +11,4 @@ if not r[1] then return { 'missing' } end
 if not OPEN[r[1]] then return { 'ended', outcome_json(id) } end
 local remaining = tonumber(r[2]) - NOW
 if r[1] ~= 'waiting' or remaining > 0 then return { 'open', r[1], int(remaining) } end
-return { 'ended', finish_late(id, ARGV[4]) }
+return { 'ended', endings().finish_late(id, ARGV[4]) }

@@ -16,7 +16,6 @@ local OPEN = { waiting = true, claimed = true, sending = true }
 
 local function record_key(id) return NS .. 'record:' .. id end
 local WAITING, IN_FLIGHT, UNKNOWN = NS .. 'waiting', NS .. 'in_flight', NS .. 'unknown'
-local INDEX = { waiting = WAITING, claimed = IN_FLIGHT, sending = IN_FLIGHT, unknown = UNKNOWN }
 local AUDIT = NS .. 'audit'
 
 local function read_clock_ms()
@@ -38,9 +37,10 @@ end
 local function get(id, ...) return redis.call('HMGET', record_key(id), ...) end
 
 -- Append one line to the audit outbox, in the same step as the change that it tells of.
--- `data` is a JSON object with what only this line has.
-local function audit(id, event, data)
-  local r = get(id, 'call_id', 'key', 'hop', 'attempt', 'labels')
+-- `data` is a JSON object with what only this line has; `of` is {call_id, key, hop, attempt, labels}, where the
+-- step knows them already.
+local function audit(id, event, data, of)
+  local r = of or get(id, 'call_id', 'key', 'hop', 'attempt', 'labels')
   redis.call('XADD', AUDIT, 'MAXLEN', '~', AUDIT_MAX_EVENTS, '*',
     'event', event, 'at_ms', int(NOW), 'transfer_id', id, 'call_id', r[1] or '', 'key', r[2] or '',
     'hop', r[3] or '', 'attempt', r[4] or '0', 'labels', r[5] or '{}', 'data', data)
@@ -57,12 +57,6 @@ local function outcome_json(id)
   })
 end
 
-local function wake(id, outcome)
-  local channels = get(id, 'reply_to')[1]
-  if not channels then return end
-  for channel in string.gmatch(channels, '%S+') do redis.call('PUBLISH', channel, outcome) end
-end
-
 -- Statistics: counters that are right whoever counts, because they change in the step that they tell of.
 --
 --   statistics                   hash: since the beginning; heartbeats renew its TTL
@@ -70,7 +64,7 @@ end
 --   ended:<state>:<time / 1 h>   list: the endings of one hour, oldest first
 --
 -- A field's name is its parts joined by '|'. Whoever reads them lists them: transfer_worker/counts.py.
-local STATISTICS, SLICE = NS .. 'statistics', NS .. 'statistics:' .. int(math.floor(NOW / 10000))
+local STATISTICS = NS .. 'statistics'
 local SLICE_TTL, MAX_FIELDS = 2 * 3600, 2000
 
 local function count(field, by)
@@ -81,21 +75,20 @@ local function count(field, by)
 end
 
 local function count_in_slice(field)
-  if redis.call('HINCRBY', SLICE, field, 1) == 1 then redis.call('EXPIRE', SLICE, SLICE_TTL) end
+  local slice = STATISTICS .. ':' .. int(math.floor(NOW / 10000))
+  if redis.call('HINCRBY', slice, field, 1) == 1 then redis.call('EXPIRE', slice, SLICE_TTL) end
 end
 
--- Upper bound of a histogram's bucket: 1, 2, 3, 5, 7, 10, 20 … 300000 ms, then 'inf'.
-local function bucket_of(ms)
-  local decade = 1
-  while ms > 10 * decade do decade = 10 * decade end
-  for _, step in ipairs({ 1, 2, 3, 5, 7, 10 }) do
-    if ms <= step * decade then return step * decade <= 300000 and int(step * decade) or 'inf' end
-  end
-end
-
--- Redis's clock may be set back.
 local function count_span(name, ms)
-  ms = math.max(ms, 0)
+  -- Upper bound of a histogram's bucket: 1, 2, 3, 5, 7, 10, 20 … 300000 ms, then 'inf'.
+  local function bucket_of(ms)
+    local decade = 1
+    while ms > 10 * decade do decade = 10 * decade end
+    for _, step in ipairs({ 1, 2, 3, 5, 7, 10 }) do
+      if ms <= step * decade then return step * decade <= 300000 and int(step * decade) or 'inf' end
+    end
+  end
+  ms = math.max(ms, 0) -- Redis's clock may be set back
   local field = name .. '|' .. bucket_of(ms)
   count(field)
   count(name .. '_sum', ms)
@@ -108,71 +101,13 @@ local function count_attempt(class)
   count_in_slice('attempt|' .. class)
 end
 
--- Anybody may send any destination name: when the hash is full, new ones are counted as 'other'.
-local function count_ending(state, reason, destination)
-  local field = 'ended|' .. state .. '|' .. reason .. '|'
-  local name = destination
-  if count(field .. name) == 1 and redis.call('HLEN', STATISTICS) > MAX_FIELDS then
-    redis.call('HDEL', STATISTICS, field .. name)
-    name = 'other'
-    count(field .. name)
-  end
-  count_in_slice(field .. name)
-end
-
-local function destination_of(labels)
-  local ok, said = pcall(cjson.decode, labels or '')
-  local name = ok and type(said) == 'table' and said.destination
-  return type(name) == 'string' and #name <= 64 and string.match(name, '^[%w_-]+$') or 'unreadable'
-end
-
-local function list_ending(id, state, reason, destination)
-  local list = NS .. 'ended:' .. state .. ':' .. int(math.floor(NOW / 3600000))
-  if redis.call('RPUSH', list, table.concat({ id, int(NOW), reason, destination }, ' ')) == 1 then
-    redis.call('EXPIRE', list, RETENTION + 3600)
-  end
-end
-
--- Write an ending: record, indexes, audit line, wake-up; all or nothing.
--- `event` is 'transfer.finished', or 'transfer.resolved' where an unknown gets its truth.
-local function finish(id, event, ending)
-  local r = get(id, 'accepted_ms', 'state', 'labels', 'attempt')
-  local waited_ms = NOW - (tonumber(r[1]) or NOW)
-  redis.call('HSET', record_key(id), 'state', ending.state, 'reason', ending.reason, 'source', ending.source,
-    'http_status', ending.http_status or '', 'detail', ending.detail or '', 'ended_ms', int(NOW))
-  redis.call('HDEL', record_key(id), 'message')
-  if INDEX[r[2]] then redis.call('ZREM', INDEX[r[2]], id) end
-  if ending.state == 'unknown' then add_to(UNKNOWN, id, NOW) end
-  keep(record_key(id))
-  local data = ending.data or {}
-  data.state, data.reason, data.source = ending.state, ending.reason, ending.source
-  data.http_status = tonumber(ending.http_status) or nil
-  if ending.detail and ending.detail ~= '' then data.detail = ending.detail end
-  data.waited_ms = waited_ms
-  local destination = destination_of(r[3])
-  list_ending(id, ending.state, ending.reason, destination)
-  if event == 'transfer.resolved' then
-    data.previous_state = r[2]
-    count('resolved|' .. ending.state .. '|' .. ending.reason)
-  else
-    count_ending(ending.state, ending.reason, destination)
-    count_span('outcome_ms', waited_ms)
-    count('posts|' .. (r[4] or '0'))
-  end
-  audit(id, event, cjson.encode(data))
-  local outcome = outcome_json(id)
-  wake(id, outcome)
-  return outcome
-end
-
--- What a deadline makes of an open transfer: nothing was sent, or the last proven refusal stands.
-local function finish_late(id, source)
-  local r = get(id, 'attempt', 'last_reason', 'last_http_status', 'last_detail')
-  if (tonumber(r[1]) or 0) == 0 then
-    return finish(id, 'transfer.finished', { state = 'expired', reason = 'deadline_passed', source = source })
-  end
-  return finish(id, 'transfer.finished',
-    { state = 'failed', reason = r[2], http_status = r[3], detail = r[4], source = source })
+-- Put an attempt on record. `of` is what the audit line says of the transfer.
+local function begin_attempt(id, attempt, worker, accepted_ms, of)
+  redis.call('HSET', record_key(id), 'state', 'sending', 'attempt', attempt, 'begun_ms', int(NOW),
+    'attempt:' .. attempt, cjson.encode({ begun_ms = NOW, worker = worker }))
+  of[4] = attempt
+  audit(id, 'transfer.attempt_started', cjson.encode({ worker = worker }), of)
+  if attempt == '1' then count_in_slice(count_span('post_ms', NOW - accepted_ms)) end
 end
 
 -- The kill switch.
@@ -182,15 +117,94 @@ end
 -- Heartbeats renew its TTL, so that no pause ends by itself while there is anybody who could send.
 local PAUSED = NS .. 'paused'
 
--- End an open transfer if its destination is paused; nil if it is not. Never one that is `sending`.
-local function finish_paused(id)
-  if redis.call('EXISTS', PAUSED) == 0 then return nil end
-  local found = redis.call('HMGET', PAUSED, destination_of(get(id, 'labels')[1]), '*')
-  local pause = found[1] or found[2]
-  if not pause then return nil end
-  pause = cjson.decode(pause)
-  return finish(id, 'transfer.finished', { state = 'rejected', reason = 'destination_paused', source = 'operator',
-    detail = 'paused by ' .. pause.by .. ': ' .. pause.reason })
+local function text_or_nil(text) if text == '' then return nil end return text end
+
+-- Endings. A function of functions, because most steps end nothing, and making a function takes time in each.
+local function endings()
+  local INDEX = { waiting = WAITING, claimed = IN_FLIGHT, sending = IN_FLIGHT, unknown = UNKNOWN }
+  local E = {}
+
+  local function destination_of(labels)
+    local ok, said = pcall(cjson.decode, labels or '')
+    local name = ok and type(said) == 'table' and said.destination
+    return type(name) == 'string' and #name <= 64 and string.match(name, '^[%w_-]+$') or 'unreadable'
+  end
+
+  local function list_ending(id, state, reason, destination)
+    local list = NS .. 'ended:' .. state .. ':' .. int(math.floor(NOW / 3600000))
+    if redis.call('RPUSH', list, table.concat({ id, int(NOW), reason, destination }, ' ')) == 1 then
+      redis.call('EXPIRE', list, RETENTION + 3600)
+    end
+  end
+
+  -- Anybody may send any destination name: when the hash is full, new ones are counted as 'other'.
+  local function count_ending(state, reason, destination)
+    local field = 'ended|' .. state .. '|' .. reason .. '|'
+    local name = destination
+    if count(field .. name) == 1 and redis.call('HLEN', STATISTICS) > MAX_FIELDS then
+      redis.call('HDEL', STATISTICS, field .. name)
+      name = 'other'
+      count(field .. name)
+    end
+    count_in_slice(field .. name)
+  end
+
+  -- Write an ending: record, indexes, audit line, wake-up; all or nothing.
+  -- `event` is 'transfer.finished', or 'transfer.resolved' where an unknown gets its truth.
+  function E.finish(id, event, ending)
+    local r = get(id, 'accepted_ms', 'state', 'labels', 'attempt', 'call_id', 'key', 'hop', 'reply_to')
+    local waited_ms = NOW - (tonumber(r[1]) or NOW)
+    redis.call('HSET', record_key(id), 'state', ending.state, 'reason', ending.reason, 'source', ending.source,
+      'http_status', ending.http_status or '', 'detail', ending.detail or '', 'ended_ms', int(NOW))
+    redis.call('HDEL', record_key(id), 'message')
+    if INDEX[r[2]] then redis.call('ZREM', INDEX[r[2]], id) end
+    if ending.state == 'unknown' then add_to(UNKNOWN, id, NOW) end
+    keep(record_key(id))
+    local data = ending.data or {}
+    data.state, data.reason, data.source = ending.state, ending.reason, ending.source
+    data.http_status = tonumber(ending.http_status) or nil
+    if ending.detail and ending.detail ~= '' then data.detail = ending.detail end
+    data.waited_ms = waited_ms
+    local destination = destination_of(r[3])
+    list_ending(id, ending.state, ending.reason, destination)
+    if event == 'transfer.resolved' then
+      data.previous_state = r[2]
+      count('resolved|' .. ending.state .. '|' .. ending.reason)
+    else
+      count_ending(ending.state, ending.reason, destination)
+      count_span('outcome_ms', waited_ms)
+      count('posts|' .. (r[4] or '0'))
+    end
+    audit(id, event, cjson.encode(data), { r[5], r[6], r[7], r[4], r[3] })
+    local outcome = outcome_json(id)
+    for channel in string.gmatch(r[8] or '', '%S+') do redis.call('PUBLISH', channel, outcome) end
+    return outcome
+  end
+
+  -- What a deadline makes of an open transfer: nothing was sent, or the last proven refusal stands.
+  function E.finish_late(id, source)
+    local r = get(id, 'attempt', 'last_reason', 'last_http_status', 'last_detail')
+    if (tonumber(r[1]) or 0) == 0 then
+      return E.finish(id, 'transfer.finished', { state = 'expired', reason = 'deadline_passed', source = source })
+    end
+    return E.finish(id, 'transfer.finished',
+      { state = 'failed', reason = r[2], http_status = r[3], detail = r[4], source = source })
+  end
+
+  -- End an open transfer if its destination is paused; nil if it is not. Never one that is `sending`.
+  function E.finish_paused(id)
+    local found = redis.call('HMGET', PAUSED, destination_of(get(id, 'labels')[1]), '*')
+    local pause = found[1] or found[2]
+    if not pause then return nil end
+    pause = cjson.decode(pause)
+    return E.finish(id, 'transfer.finished', { state = 'rejected', reason = 'destination_paused', source = 'operator',
+      detail = 'paused by ' .. pause.by .. ': ' .. pause.reason })
+  end
+
+  return E
 end
 
-local function text_or_nil(text) if text == '' then return nil end return text end
+-- As `endings().finish_paused`; nearly always there is no pause at all.
+local function finish_paused(id)
+  return redis.call('EXISTS', PAUSED) == 1 and endings().finish_paused(id) or nil
+end

@@ -35,8 +35,9 @@ local function is_alive(worker)
   return not may_judge or redis.call('EXISTS', NS .. 'worker:' .. worker) == 1
 end
 
+local ending = endings()
 local function expire(id)
-  finish_late(id, 'recovery')
+  ending.finish_late(id, 'recovery')
   expired = expired + 1
 end
 
@@ -65,7 +66,7 @@ end
 local function give_up(id, reason, worker)
   count_attempt(reason)
   count('given_up|' .. reason)
-  finish(id, 'transfer.finished', { state = 'unknown', reason = reason, source = 'recovery', data = { worker = worker } })
+  ending.finish(id, 'transfer.finished', { state = 'unknown', reason = reason, source = 'recovery', data = { worker = worker } })
   given_up = given_up + 1
 end
 

@@ -14,4 +14,4 @@ local state = get(id, 'state')[1]
 if state then return OPEN[state] and '' or outcome_json(id) end
 redis.call('HSET', record_key(id), 'call_id', ARGV[4], 'key', '', 'hop', '1', 'attempt', '0', 'token', '0',
   'labels', ARGV[8], 'accepted_ms', int(NOW), 'expires_ms', int(NOW))
-return finish(id, 'transfer.finished', { state = ARGV[5], reason = ARGV[6], detail = ARGV[7], source = 'worker' })
+return endings().finish(id, 'transfer.finished', { state = ARGV[5], reason = ARGV[6], detail = ARGV[7], source = 'worker' })

@@ -14,7 +14,7 @@ local id, state = ARGV[3], ARGV[4]
 local current = get(id, 'state')[1]
 if not current then return { 'missing' } end
 if current == 'unknown' then
-  return { 'ended', finish(id, 'transfer.resolved',
+  return { 'ended', endings().finish(id, 'transfer.resolved',
     { state = state, reason = ARGV[5], source = ARGV[6], detail = ARGV[7] }) }
 end
 if current == state then return { 'ended', outcome_json(id) } end

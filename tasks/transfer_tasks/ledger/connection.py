@@ -44,10 +44,12 @@ def connect_async(url: str, *, timeout_seconds: float) -> redis.asyncio.Redis:
     """Return an asyncio client whose connecting is bounded by `timeout_seconds`.
 
     Whoever waits for an answer bounds the wait: with a limit of its own, redis-py 8.1 starts a task for each
-    write, which costs more than the write.
+    write, which costs more than the write. Left unsaid, the limit would be 5 s.
     """
     if is_sentinel_url(url):
         return sentinel.connect_async(
             SentinelUrl.parse(url), timeout_seconds=timeout_seconds, options=_options(timeout_seconds)
         )
-    return redis.asyncio.Redis.from_url(url, retry=AsyncRetry(NoBackoff(), 0), **_options(timeout_seconds))
+    return redis.asyncio.Redis.from_url(
+        url, retry=AsyncRetry(NoBackoff(), 0), socket_timeout=None, **_options(timeout_seconds)
+    )

@@ -167,8 +167,7 @@ class AsyncTransferPublisher:
     async def close(self) -> None:
         """Close every connection. Transfers go on without us."""
         await self._replies.close()
-        await self.ledger.client.aclose()
-        await self.ledger.client.connection_pool.disconnect()
+        await self.ledger.close()
 
     async def __aenter__(self) -> AsyncTransferPublisher:
         return self

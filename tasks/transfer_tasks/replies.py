@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from transfer_tasks.outcome import TransferOutcome
 
 RECONNECT_SECONDS = 0.25
+SUBSCRIBE_SECONDS = 2.0
+CANCEL_SECONDS = 0.05
 
 
 class ReplyListener:
@@ -59,7 +61,10 @@ class ReplyListener:
     async def close(self) -> None:
         """End the subscription. Whoever still waits goes on looking at the record."""
         if self._task is not None:
-            self._task.cancel()
+            # More than once, because redis-py can lose it: `asyncio.wait_for` of Python 3.11 does.
+            while not self._task.done():
+                self._task.cancel()
+                await asyncio.wait({self._task}, timeout=CANCEL_SECONDS)
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
 
@@ -67,7 +72,8 @@ class ReplyListener:
         while True:
             pubsub = self._client.pubsub(ignore_subscribe_messages=False)
             try:
-                await pubsub.subscribe(self.channel)
+                async with asyncio.timeout(SUBSCRIBE_SECONDS):
+                    await pubsub.subscribe(self.channel)
                 await self._hear(pubsub)
             except (RedisError, OSError):
                 self._is_listening.clear()

@@ -30,7 +30,10 @@ if TYPE_CHECKING:
 class CancellationLosingPool:
     """Loses a cancellation, as `asyncio.wait_for` of Python 3.11 does at the wrong moment."""
 
-    async def get_connection(self) -> Any:
+    def make_connection(self) -> None:
+        """Make none."""
+
+    async def ensure_connection(self, connection: Any) -> None:
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.sleep(2)
         raise redis.exceptions.ConnectionError("nobody there")

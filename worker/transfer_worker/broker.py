@@ -10,17 +10,19 @@ from __future__ import annotations
 import base64
 import json
 import logging
+from queue import Empty
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import redis
 from celery.app.amqp import AMQP
 from kombu.connection import Connection
 from kombu.transport.redis import Channel, SentinelChannel, SentinelTransport, Transport
+from kombu.utils.json import loads
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from transfer_tasks.message import EMPTY_BODY, TASK_NAME
-from transfer_worker.deliveries import GatheringQoS
+from transfer_worker.deliveries import BellMessage, Element, GatheringQoS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,20 +34,43 @@ _PROTOCOL_2_PARTS: Final = 3
 _REPLIES: Final = b".reply.celery.pidbox"
 
 
-def find_poison(element: bytes) -> tuple[str, str]:
-    """Return why a queue element can't be served, and its task id; both empty where there is none.
+class Poison(Exception):
+    """A queue element that can't be served.
+
+    Attributes:
+        task_id: Its task id, or an empty text.
+    """
+
+    def __init__(self, why: str, task_id: str = "") -> None:
+        super().__init__(why)
+        self.task_id = task_id
+
+
+def read_element(element: bytes) -> Element:
+    """Return a queue element as what a worker can serve.
 
     Args:
         element: What was taken from the list.
+
+    Raises:
+        Poison: It can't be served.
     """
     if len(element) > MAX_ELEMENT_BYTES:
-        return f"larger than {MAX_ELEMENT_BYTES} bytes", ""
+        raise Poison(f"larger than {MAX_ELEMENT_BYTES} bytes")
     try:
         message = json.loads(element)
     except (ValueError, RecursionError):
-        return "no JSON", ""
+        raise Poison("no JSON") from None
     if not isinstance(message, dict):
-        return "no JSON object", ""
+        raise Poison("no JSON object")
+    why, task_id = _find_poison(message)
+    if why:
+        raise Poison(why, task_id)
+    return Element(message, text=element.decode())
+
+
+def _find_poison(message: dict[str, Any]) -> tuple[str, str]:
+    """Return why a message can't be served, and its task id; the first is empty where it can."""
     headers, properties = message.get("headers"), message.get("properties")
     task_id = headers.get("id") if isinstance(headers, dict) else None
     if not isinstance(headers, dict) or not isinstance(task_id, str) or not task_id:
@@ -87,7 +112,7 @@ class _GuardedClient(redis.Redis):
     """Looks at each element that BRPOP brings before kombu does."""
 
     def parse_response(self, connection: Any, command_name: Any, **options: Any) -> Any:
-        """Return the reply, or None (as if nothing had come) where it is poison."""
+        """Return the reply with the element read, or None (as if nothing had come) where it is poison."""
         reply = super().parse_response(connection, command_name, **options)  # type: ignore[no-untyped-call]
         if command_name != "BRPOP" or not reply:
             return reply
@@ -95,11 +120,11 @@ class _GuardedClient(redis.Redis):
         # Flower and `celery inspect` read the workers' answers with the same client; those are no tasks.
         if (queue if isinstance(queue, bytes) else queue.encode()).endswith(_REPLIES):
             return reply
-        why, task_id = find_poison(element if isinstance(element, bytes) else element.encode())
-        if not why:
-            return reply
-        GuardedChannel.on_poison(element, why, task_id)
-        return None
+        try:
+            return queue, read_element(element if isinstance(element, bytes) else element.encode())
+        except Poison as poison:
+            GuardedChannel.on_poison(element, str(poison), poison.task_id)
+            return None
 
 
 def _log_poison(element: bytes, why: str, task_id: str) -> None:
@@ -117,7 +142,28 @@ class GuardedChannel(Channel):
     """
 
     QoS = GatheringQoS
+    Message = BellMessage
     do_restore = False
+
+    def _brpop_read(self, **options: Any) -> bool:
+        """As kombu 5.7.0 does it, but for reading the element's JSON a second time."""
+        try:
+            try:
+                reply = self.client.parse_response(self.client.connection, "BRPOP", **options)
+            except self.connection_errors:
+                self.client.connection.disconnect()
+                raise
+            if not reply:
+                raise Empty
+            queue, element = reply
+            name = queue.decode().rsplit(self.sep, 1)[0]
+            self._queue_cycle.rotate(name)
+            message = element if isinstance(element, Element) else loads(element)  # type: ignore[no-untyped-call]
+            self.connection._deliver(message, name)  # noqa: SLF001 - as kombu does
+            return True
+        finally:
+            self._in_poll: Any = None
+            self._flush_brpop_reauth()  # type: ignore[no-untyped-call]
 
     def basic_ack(self, delivery_tag: str, multiple: bool = False) -> None:
         """Acknowledge; on a channel whose connection has gone, leave it to the outer net.

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from celery.worker.consumer import Consumer
 
-EVENTS_SECONDS: Final = 0.1
+EVENTS_SECONDS: Final = 0.25
 """How long Flower's events are gathered: one PUBLISH for all, instead of up to three for each transfer."""
 
 

@@ -31,6 +31,9 @@ class MaskedRequest(Request):  # type: ignore[misc]  # Celery has no types
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
+        if self.message.is_bell:
+            # Read already: spares the pool another reading.
+            self._body, self._content_type, self._content_encoding = self.message.payload, None, None
         shown = self._describe(self.args, self.kwargs, str(self.kwargsrepr))
         self._argsrepr, self._kwargsrepr = "()", shown
         self._request_dict.update(argsrepr="()", kwargsrepr=shown)

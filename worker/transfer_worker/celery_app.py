@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from functools import cache
 from importlib.metadata import version
@@ -162,6 +163,13 @@ def _start_process(sender: Any, **_: Any) -> None:
         _refuse_to_start(str(PreflightFailed(problems)))
     _process.start()
     log.info("worker.started", worker=_process.worker, version=version("call-transfer"))
+
+
+@signals.worker_ready.connect
+def _spare_the_garbage_collector(**_: Any) -> None:
+    """Take what lives as long as the process out of its rounds: a full one stops every thread for 50 ms."""
+    gc.collect()
+    gc.freeze()
 
 
 @signals.worker_shutdown.connect

@@ -105,6 +105,28 @@ def configure(*, level: str, secrets: Iterable[str], stream: Any = None) -> None
         logging.getLogger(name).setLevel(level if level == "DEBUG" else logging.WARNING)
 
 
+def make_line_logger(*, level: str, secrets: Iterable[str], stream: Any = None) -> Any:
+    """Return a logger for lines that are complete: the same JSON to the same place, by a shorter way.
+
+    The way through the standard library's `logging` costs as much again as the line itself.
+
+    Args:
+        level: As for `configure`.
+        secrets: As for `configure`.
+        stream: As for `configure`.
+    """
+    return structlog.wrap_logger(
+        structlog.WriteLogger(stream or sys.stdout),
+        processors=[
+            structlog.stdlib.add_log_level,
+            Redaction(secrets),
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
+        cache_logger_on_first_use=True,
+    )
+
+
 def _add_timestamp(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     # Audit lines bring the time of the change itself, by Redis's clock.
     if "timestamp" in event:

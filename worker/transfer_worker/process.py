@@ -16,6 +16,7 @@ import structlog
 
 from transfer_tasks.ledger.connection import connect
 from transfer_tasks.ledger.ledger import Ledger
+from transfer_worker import logs
 from transfer_worker.audit import BLOCK_SECONDS, AuditWriter
 from transfer_worker.broker import GuardedChannel
 from transfer_worker.gateway import PiopiyGateway
@@ -67,7 +68,7 @@ class WorkerProcess:
             connect(url, timeout_seconds=BLOCK_SECONDS + REDIS_TIMEOUT_SECONDS),
             keys=self.ledger.keys,
             worker=self.worker,
-            log=structlog.get_logger("audit"),
+            log=logs.make_line_logger(level=settings.log_level, secrets=settings.secrets),
             file=settings.audit_file,
         )
         steps = LedgerSteps(

@@ -79,15 +79,16 @@ local function count_in_slice(field)
   if redis.call('HINCRBY', slice, field, 1) == 1 then redis.call('EXPIRE', slice, SLICE_TTL) end
 end
 
-local function count_span(name, ms)
-  -- Upper bound of a histogram's bucket: 1, 2, 3, 5, 7, 10, 20 … 300000 ms, then 'inf'.
-  local function bucket_of(ms)
-    local decade = 1
-    while ms > 10 * decade do decade = 10 * decade end
-    for _, step in ipairs({ 1, 2, 3, 5, 7, 10 }) do
-      if ms <= step * decade then return step * decade <= 300000 and int(step * decade) or 'inf' end
-    end
+-- Upper bound of a histogram's bucket: 1, 2, 3, 5, 7, 10, 20 … 300000 ms, then 'inf'.
+local function bucket_of(ms)
+  local decade = 1
+  while ms > 10 * decade do decade = 10 * decade end
+  for _, step in ipairs({ 1, 2, 3, 5, 7, 10 }) do
+    if ms <= step * decade then return step * decade <= 300000 and int(step * decade) or 'inf' end
   end
+end
+
+local function count_span(name, ms)
   ms = math.max(ms, 0) -- Redis's clock may be set back
   local field = name .. '|' .. bucket_of(ms)
   count(field)

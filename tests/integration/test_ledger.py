@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
+from dataclasses import replace
 
 import pytest
 
@@ -258,6 +259,69 @@ def test_a_claim_that_was_taken_away_is_not_handed_out_again(bench, waiting):
     assert bench.recover().requeued == 1
     assert bench.claim(waiting, claim_id="a") == Open(State.WAITING, worker="w1")
     assert isinstance(bench.claim(waiting, claim_id="b"), Claim)
+
+
+# --- claim and begin in one step
+
+
+def test_a_claim_with_the_intent_in_hand_begins_the_attempt_too(bench, waiting):
+    claim = bench.claim_and_begin(waiting)
+    assert isinstance(claim, Claim)
+    assert (claim.is_begun, claim.attempts, claim.token) == (True, 0, "1")
+    record = bench.record(waiting)
+    assert (record.state, record.attempts, record.worker) == (State.SENDING, 1, "w1")
+    assert bench.events(waiting) == ["accepted", "claimed", "attempt_started"]
+    assert [line["attempt"] for line in bench.audit()] == [0, 0, 1]
+    assert bench.index("in_flight") == {waiting}
+    assert isinstance(bench.end(claim), Ended)
+
+
+@pytest.mark.parametrize("routed", ["", "{}", '{"destination": "sales"}'])
+def test_a_claim_with_another_intent_in_hand_begins_nothing(bench, waiting, routed):
+    claim = bench.claim(waiting, routed=routed)
+    assert isinstance(claim, Claim)
+    assert not claim.is_begun
+    assert bench.record(waiting).state is State.CLAIMED
+    assert bench.events(waiting) == ["accepted", "claimed"]
+
+
+def test_the_same_claim_again_says_again_that_the_attempt_is_begun(bench, waiting):
+    first = bench.claim_and_begin(waiting, claim_id="a")
+    again = bench.claim_and_begin(waiting, claim_id="a")
+    assert isinstance(first, Claim)
+    assert again == replace(first, remaining_ms=again.remaining_ms)
+    assert bench.claim_and_begin(waiting, claim_id="b") == Open(State.SENDING, worker="w1")
+    assert bench.record(waiting).attempts == 1
+    assert bench.events(waiting) == ["accepted", "claimed", "attempt_started"]
+
+
+def test_a_claim_that_comes_late_begins_no_attempt_of_a_transfer_that_waits_for_its_next(bench, waiting):
+    claim = bench.claim_and_begin(waiting, claim_id="a")
+    bench.end(claim, State.CLAIMED, Reason.PLATFORM_UNAVAILABLE)
+    late = bench.claim_and_begin(waiting, claim_id="a")
+    assert isinstance(late, Claim)
+    assert (late.is_begun, late.attempts) == (False, 1)
+    assert bench.record(waiting).state is State.CLAIMED
+    bench.bury("w1")
+    bench.recover()
+    assert bench.claim_and_begin(waiting, claim_id="a") == Open(State.WAITING, worker="w1")
+
+
+def test_an_heir_begins_the_attempt_after_the_last(bench, waiting):
+    claim = bench.claim_and_begin(waiting)
+    bench.end(claim, State.CLAIMED, Reason.PLATFORM_UNAVAILABLE)
+    bench.bury("w1")
+    bench.recover()
+    heir = bench.claim_and_begin(waiting, worker="w2")
+    assert isinstance(heir, Claim)
+    assert (heir.is_begun, heir.attempts, bench.record(waiting).attempts) == (True, 1, 2)
+    assert isinstance(bench.end(claim), Lost)
+
+
+def test_nothing_is_begun_for_what_is_late_or_paused(bench):
+    late = bench.accept(remaining_ms=-1).transfer_id
+    assert outcome_of(bench.claim_and_begin(late)).state is State.EXPIRED
+    assert bench.record(late).attempts == 0
 
 
 # --- begin and end

@@ -54,6 +54,7 @@ LEGAL: dict[str, set[tuple[State | None, State]]] = {
     "accept": {(None, State.WAITING)},
     "refuse": {(None, State.REJECTED)},
     "claim": {(State.WAITING, State.CLAIMED), *((State.WAITING, late) for late in LATE)},
+    "claim_and_begin": {(State.WAITING, State.SENDING), *((State.WAITING, late) for late in LATE)},
     "begin": {(State.CLAIMED, State.SENDING), *((State.CLAIMED, late) for late in LATE)},
     "end": {
         (State.SENDING, State.CLAIMED),
@@ -184,6 +185,21 @@ class LedgerMachine(RuleBasedStateMachine):
         again = self.step("again", ask)
         assert isinstance(again, Claim)
         assert again.token == reply.token
+        return reply
+
+    @rule(targets=(claims, past_steps), transfer_id=transfers, worker=st.sampled_from(WORKERS))
+    def claim_and_begin(self, transfer_id, worker):
+        self.worked += 1
+        ask = partial(self.bench.claim_and_begin, transfer_id, worker=worker, claim_id=uuid.uuid4().hex)
+        reply = self.step("claim_and_begin", ask)
+        if not isinstance(reply, Claim):
+            return never_valid(transfer_id)
+        again = self.step("again", ask)
+        assert isinstance(again, Claim)
+        assert (again.token, again.attempts, again.is_begun) == (reply.token, reply.attempts, True)
+        attempt = (transfer_id, reply.attempts + 1)
+        assert attempt not in self.permitted, "an attempt was begun twice"
+        self.permitted[attempt] = reply.token
         return reply
 
     @rule(target=past_steps, claim=claims)

@@ -88,12 +88,19 @@ class LedgerBench:
         )
 
     def claim(
-        self, transfer_id: str, *, worker: str = "w1", claim_id: str | None = None
+        self, transfer_id: str, *, worker: str = "w1", claim_id: str | None = None, routed: str = ""
     ) -> Claim | Ended | Open | Missing:
-        """Claim as `worker`."""
+        """Claim as `worker`; begin the attempt, too, if `routed` is the intent on record."""
         return self.run(
-            self.commands.claim(transfer_id, worker=worker, claim_id=claim_id or uuid.uuid4().hex)
+            self.commands.claim(
+                transfer_id, worker=worker, claim_id=claim_id or uuid.uuid4().hex, routed=routed
+            )
         )
+
+    def claim_and_begin(self, transfer_id: str, **options: Any) -> Claim | Ended | Open | Missing:
+        """Claim with the intent on record in hand."""
+        record = self.ledger.read(transfer_id)
+        return self.claim(transfer_id, routed=record.intent_json if record else "", **options)
 
     def begin(self, claim: Claim, *, attempt: int = 1) -> Begun | Lost:
         """Begin an attempt."""

@@ -179,7 +179,7 @@ def _check_latency(client: redis.Redis) -> Finding:
             check="latency",
             verdict=Verdict.WARNING,
             seen=f"Redis takes {typical_ms:.1f} ms",
-            mend="Move Redis and the workers closer together: a transfer takes four round trips.",
+            mend="Move Redis and the workers closer together: a transfer takes three round trips.",
         )
     return Finding(check="latency", verdict=Verdict.OK, seen=f"Redis takes {typical_ms:.1f} ms")
 

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from transfer_tasks.intent import TransferIntent
-    from transfer_tasks.ledger.commands import Accepted, Command, LedgerCommands
+    from transfer_tasks.ledger.commands import Command, LedgerCommands
+    from transfer_tasks.ledger.verdicts import Accepted
 
 
 def build_accept(

@@ -20,8 +20,8 @@ from transfer_tasks.errors import (
     TransferNotFound,
 )
 from transfer_tasks.ledger.async_ledger import AsyncLedger
-from transfer_tasks.ledger.commands import Command, Ended, Missing, Open
 from transfer_tasks.ledger.connection import connect_async
+from transfer_tasks.ledger.verdicts import Ended, Missing, Open
 from transfer_tasks.outcome import Reason, TransferOutcome
 from transfer_tasks.replies import ReplyListener
 from transfer_tasks.settings import PublisherSettings
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from transfer_tasks.intent import TransferIntent
+    from transfer_tasks.ledger.commands import Command
 
 T = TypeVar("T")
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from redis.exceptions import RedisError
 
-from transfer_tasks.ledger.commands import parse_outcome
+from transfer_tasks.ledger.verdicts import parse_outcome
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

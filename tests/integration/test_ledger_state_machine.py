@@ -25,8 +25,8 @@ from hypothesis.stateful import (
 )
 
 from support.ledger_bench import LONG_MS, LedgerBench
-from transfer_tasks.ledger.commands import Begun, Claim, Ended
 from transfer_tasks.ledger.connection import connect
+from transfer_tasks.ledger.verdicts import Begun, Claim, Ended
 from transfer_tasks.outcome import GUIDE, Reason, State
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from support import TO_CLIENT, FaultProxy, wait_until
 from support.house import make_intent
 from support.ledger_bench import LedgerBench
 from transfer_tasks.errors import LedgerUnavailable
-from transfer_tasks.ledger.commands import Begun, Claim, Ended
 from transfer_tasks.ledger.connection import connect
 from transfer_tasks.ledger.ledger import Ledger
+from transfer_tasks.ledger.verdicts import Begun, Claim, Ended
 from transfer_tasks.outcome import Reason, State
 from transfer_worker import ledger_steps
 from transfer_worker.ledger_steps import LedgerSteps

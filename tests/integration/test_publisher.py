@@ -30,8 +30,8 @@ from transfer_tasks.errors import (
     TransferInProgress,
     TransferNotFound,
 )
-from transfer_tasks.ledger.commands import Claim
 from transfer_tasks.ledger.connection import connect
+from transfer_tasks.ledger.verdicts import Claim
 from transfer_tasks.outcome import Reason, State
 from transfer_tasks.publisher import AsyncTransferPublisher, TransferPublisher
 from transfer_tasks.settings import PublisherSettings

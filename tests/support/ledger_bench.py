@@ -6,18 +6,19 @@ import json
 import uuid
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from transfer_tasks.ledger.commands import Claim
 from transfer_tasks.ledger.ledger import Ledger
+from transfer_tasks.ledger.verdicts import Claim
 from transfer_tasks.outcome import Reason, State
 from transfer_worker.audit import read_line
 
 if TYPE_CHECKING:
     import redis
 
-    from transfer_tasks.ledger.commands import (
+    from transfer_tasks.ledger.commands import Command
+    from transfer_tasks.ledger.record import TransferRecord
+    from transfer_tasks.ledger.verdicts import (
         Accepted,
         Begun,
-        Command,
         Ended,
         Lost,
         Missing,
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
         Recovered,
         TryAgain,
     )
-    from transfer_tasks.ledger.record import TransferRecord
 
 T = TypeVar("T")
 

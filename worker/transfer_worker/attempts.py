@@ -6,13 +6,13 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from transfer_tasks.ledger.commands import Ended, Lost
+from transfer_tasks.ledger.verdicts import Ended, Lost
 from transfer_tasks.outcome import Reason, State
 from transfer_worker.errors import NotCarriedOut, OutcomeUnknown, Refused
 from transfer_worker.ports import AttemptNote
 
 if TYPE_CHECKING:
-    from transfer_tasks.ledger.commands import Claim
+    from transfer_tasks.ledger.verdicts import Claim
     from transfer_tasks.outcome import TransferOutcome
     from transfer_worker.retry import RetryWait
     from transfer_worker.transfer import TransferService

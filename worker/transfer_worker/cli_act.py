@@ -141,7 +141,7 @@ def resolve(
       3  Redis can't be used; the same command again is safe
     """
     with expected_errors(as_json=as_json):
-        from transfer_tasks.ledger.commands import Ended
+        from transfer_tasks.ledger.verdicts import Ended
         from transfer_tasks.numbers import mask_text
         from transfer_worker import desk, sending
         from transfer_worker.errors import DeskRefused
@@ -183,7 +183,7 @@ def cancel(
       3  Redis can't be used; the same command again is safe
     """
     with expected_errors(as_json=as_json):
-        from transfer_tasks.ledger.commands import Ended
+        from transfer_tasks.ledger.verdicts import Ended
         from transfer_tasks.numbers import mask_text
         from transfer_tasks.outcome import Reason as Why
         from transfer_worker import desk, sending

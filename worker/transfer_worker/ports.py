@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from transfer_tasks.intent import TransferIntent
-    from transfer_tasks.ledger.commands import Accepted, Begun, Claim, Ended, Lost, Missing, Open, TryAgain
+    from transfer_tasks.ledger.verdicts import Accepted, Begun, Claim, Ended, Lost, Missing, Open, TryAgain
     from transfer_tasks.outcome import Reason, State, TransferOutcome
     from transfer_worker.gateway import PlatformAnswer
 

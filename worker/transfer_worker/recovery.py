@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Protocol
 from transfer_tasks.errors import LedgerUnavailable
 
 if TYPE_CHECKING:
-    from transfer_tasks.ledger.commands import Command, Recovered
+    from transfer_tasks.ledger.commands import Command
     from transfer_tasks.ledger.ledger import Ledger
+    from transfer_tasks.ledger.verdicts import Recovered
 
 BEAT_SECONDS = 0.5
 LEASE_SECONDS = 2.0

@@ -14,8 +14,8 @@ from transfer_worker.desk import read_clock_ms
 from transfer_worker.errors import DeskRefused
 
 if TYPE_CHECKING:
-    from transfer_tasks.ledger.commands import Accepted
     from transfer_tasks.ledger.record import TransferRecord
+    from transfer_tasks.ledger.verdicts import Accepted
     from transfer_worker.desk import Desk
 
 _WHY_NOT: Final = {

@@ -10,16 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from transfer_tasks.errors import LedgerUnavailable
-from transfer_tasks.ledger.commands import (
-    Accepted,
-    Begun,
-    Claim,
-    Ended,
-    Lost,
-    Missing,
-    Open,
-    TryAgain,
-)
+from transfer_tasks.ledger.verdicts import Accepted, Begun, Claim, Ended, Lost, Missing, Open, TryAgain
 from transfer_tasks.outcome import Reason, State, TransferOutcome
 from transfer_worker.answer import PlatformAnswer
 from transfer_worker.errors import AttemptError, NotCarriedOut

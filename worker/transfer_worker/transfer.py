@@ -12,7 +12,7 @@ from typing import Any
 
 from transfer_tasks.errors import InvalidIntent, UnsupportedSchemaVersion
 from transfer_tasks.intent import TransferIntent
-from transfer_tasks.ledger.commands import Claim, Ended, Lost, Missing, Open
+from transfer_tasks.ledger.verdicts import Claim, Ended, Lost, Missing, Open
 from transfer_tasks.outcome import Reason, State, TransferOutcome
 from transfer_worker.attempts import Attempts, RightLost
 from transfer_worker.errors import NotCarriedOut, NotPermitted

@@ -5,14 +5,26 @@ A `Command` knows no connection, so the asyncio publisher and the threaded worke
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha1
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from transfer_tasks.outcome import Reason, State, TransferOutcome
+from transfer_tasks.ledger.verdicts import (
+    Accepted,
+    Begun,
+    Claim,
+    Ended,
+    Lost,
+    Missing,
+    Open,
+    Recovered,
+    TryAgain,
+    parse_lost,
+    parse_outcome,
+)
+from transfer_tasks.outcome import Reason, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -44,95 +56,6 @@ class Command(Generic[T]):
     script: Script
     arguments: tuple[str | int, ...]
     parse: Callable[[Any], T]
-
-
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """The reply of `accept`: see scripts/accept.lua for the verdicts."""
-
-    verdict: str
-    transfer_id: str
-    idempotency_key: str
-    hop: int
-    state: State
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """The right to act on one transfer. Every later step shows the token.
-
-    Attributes:
-        attempts: Those made before this claim.
-        is_begun: Whether the next attempt is on record already, so that its request may go out.
-    """
-
-    transfer_id: str
-    token: str
-    call_id: str
-    idempotency_key: str
-    hop: int
-    attempts: int
-    remaining_ms: int
-    intent_json: str
-    is_begun: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """The transfer has ended."""
-
-    outcome: TransferOutcome
-
-
-@dataclass(frozen=True, slots=True)
-class Open:
-    """The transfer is open, and the step that was asked for is not possible or not needed now."""
-
-    state: State
-    worker: str = ""
-    remaining_ms: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Missing:
-    """There is no such record."""
-
-
-@dataclass(frozen=True, slots=True)
-class Begun:
-    """The attempt is on record; now, and only now, the request may go out."""
-
-    remaining_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class TryAgain:
-    """The attempt is over, the transfer is not: another attempt may begin after the wait."""
-
-
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """The right to act is gone; `outcome` is set where the transfer has ended meanwhile."""
-
-    state: str
-    outcome: TransferOutcome | None
-
-
-@dataclass(frozen=True, slots=True)
-class Recovered:
-    """What one sweep did."""
-
-    requeued: int
-    given_up: int
-    expired: int
-    gone_workers: int
-
-
-def parse_outcome(text: str) -> TransferOutcome:
-    """Return the outcome that a script wrote as JSON."""
-    fields = json.loads(text)
-    fields["state"], fields["reason"] = State(fields["state"]), Reason(fields["reason"])
-    return TransferOutcome(**fields)
 
 
 class LedgerCommands:
@@ -210,7 +133,7 @@ class LedgerCommands:
         return self._build(
             "begin_attempt",
             (claim.transfer_id, claim.token, attempt),
-            lambda r: Begun(int(r[1])) if r[0] == "begun" else _parse_lost(r),
+            lambda r: Begun(int(r[1])) if r[0] == "begun" else parse_lost(r),
         )
 
     def end_attempt(
@@ -235,7 +158,7 @@ class LedgerCommands:
                 case "again":
                     return TryAgain()
                 case _:
-                    return _parse_lost(r)
+                    return parse_lost(r)
 
         arguments = (
             claim.transfer_id,
@@ -296,7 +219,7 @@ class LedgerCommands:
                 case "ended":
                     return Ended(parse_outcome(r[1]))
                 case "refused":
-                    return _parse_lost(r)
+                    return parse_lost(r)
                 case _:
                     return Missing()
 
@@ -349,7 +272,3 @@ class LedgerCommands:
     ) -> Command[None]:
         """Keep a queue element that can't be served."""
         return self._build("quarantine", (transfer_id, why, element, size_bytes, max_entries), lambda _: None)
-
-
-def _parse_lost(reply: list[str]) -> Lost:
-    return Lost(reply[1], parse_outcome(reply[2]) if reply[2] else None)

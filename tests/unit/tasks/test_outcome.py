@@ -8,7 +8,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from transfer_tasks.ledger.commands import parse_outcome
+from transfer_tasks.ledger.verdicts import parse_outcome
 from transfer_tasks.outcome import GUIDE, OPEN_STATES, Reason, State, TransferOutcome
 
 ENDINGS = set(State) - OPEN_STATES

@@ -1,0 +1,102 @@
+"""What the ledger's steps reply."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from transfer_tasks.outcome import Reason, State, TransferOutcome
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The reply of `accept`: see scripts/accept.lua for the verdicts."""
+
+    verdict: str
+    transfer_id: str
+    idempotency_key: str
+    hop: int
+    state: State
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to act on one transfer. Every later step shows the token.
+
+    Attributes:
+        attempts: Those made before this claim.
+        is_begun: Whether the next attempt is on record already, so that its request may go out.
+    """
+
+    transfer_id: str
+    token: str
+    call_id: str
+    idempotency_key: str
+    hop: int
+    attempts: int
+    remaining_ms: int
+    intent_json: str
+    is_begun: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The transfer has ended."""
+
+    outcome: TransferOutcome
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """The transfer is open, and the step that was asked for is not possible or not needed now."""
+
+    state: State
+    worker: str = ""
+    remaining_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """There is no such record."""
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """The attempt is on record; now, and only now, the request may go out."""
+
+    remaining_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class TryAgain:
+    """The attempt is over, the transfer is not: another attempt may begin after the wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The right to act is gone; `outcome` is set where the transfer has ended meanwhile."""
+
+    state: str
+    outcome: TransferOutcome | None
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """What one sweep did."""
+
+    requeued: int
+    given_up: int
+    expired: int
+    gone_workers: int
+
+
+def parse_outcome(text: str) -> TransferOutcome:
+    """Return the outcome that a script wrote as JSON."""
+    fields = json.loads(text)
+    fields["state"], fields["reason"] = State(fields["state"]), Reason(fields["reason"])
+    return TransferOutcome(**fields)
+
+
+def parse_lost(reply: list[str]) -> Lost:
+    """Return what a script says to whoever has no right to act."""
+    return Lost(reply[1], parse_outcome(reply[2]) if reply[2] else None)

@@ -50,6 +50,21 @@ async def test_the_time_budget_holds_when_the_redis_client_loses_the_cancellatio
     assert time.monotonic() - started < 0.5
 
 
+async def test_nothing_is_sent_when_connecting_took_all_the_time_and_the_cancellation_was_lost() -> None:
+    class LatePool(CancellationLosingPool):
+        async def ensure_connection(self, connection: Any) -> None:
+            with contextlib.suppress(redis.exceptions.ConnectionError):
+                await super().ensure_connection(connection)
+
+    client: Any = SimpleNamespace(connection_pool=LatePool())
+    ledger = AsyncLedger(client, namespace="transfer", retention_seconds=60)
+
+    with pytest.raises(LedgerUnavailable) as told:
+        await ledger.run(ledger.commands.beat(worker="w", lease_ms=1, about_json="{}"), budget_seconds=0.1)
+
+    assert not told.value.may_have_happened
+
+
 def test_a_worker_that_claims_is_known_to_live_though_its_first_heartbeat_was_lost(redis_url: str) -> None:
     client = connect(redis_url, timeout_seconds=1.0)
     ledger = Ledger(client, namespace="transfer", retention_seconds=60)

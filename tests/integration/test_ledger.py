@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import time
 import uuid
 from dataclasses import replace
@@ -259,6 +260,21 @@ def test_a_claim_that_was_taken_away_is_not_handed_out_again(bench, waiting):
     assert bench.recover().requeued == 1
     assert bench.claim(waiting, claim_id="a") == Open(State.WAITING, worker="w1")
     assert isinstance(bench.claim(waiting, claim_id="b"), Claim)
+
+
+def test_a_forked_process_asks_over_a_connection_of_its_own(bench, waiting):
+    def connections_made() -> int:
+        return int(bench.client.info("stats")["total_connections_received"])
+
+    for _ in range(2):  # the first may load the script, over another connection
+        assert isinstance(bench.expire(waiting), Open)
+    before = connections_made()
+    child = multiprocessing.get_context("fork").Process(target=bench.expire, args=(waiting,))
+    child.start()
+    child.join(10)
+    assert child.exitcode == 0
+    assert connections_made() == before + 1
+    assert isinstance(bench.expire(waiting), Open)
 
 
 # --- claim and begin in one step

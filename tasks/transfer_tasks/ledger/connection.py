@@ -5,6 +5,7 @@ Every wait is bounded, nothing is retried behind our back.
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import Any
 
@@ -47,7 +48,7 @@ class ScriptClient(redis.Redis):
         if arguments[0] != "EVALSHA":
             return super().execute_command(*arguments, **options)  # type: ignore[no-untyped-call]
         connection = getattr(self._of_thread, "connection", None)
-        if connection is None:
+        if connection is None or connection.pid != os.getpid():  # a fork must not share its parent's socket
             connection = self._of_thread.connection = self.connection_pool.make_connection()
         # Connects where it is not, or not any more; closes itself on whatever breaks.
         connection.send_packed_command([pack_command(arguments)], check_health=False)

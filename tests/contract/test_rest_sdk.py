@@ -88,6 +88,22 @@ def test_the_session_is_where_the_gateway_reaches_for_it(rest):
     assert retries.total == retries.connect == retries.read == retries.status == 2
 
 
+def test_the_session_is_asked_for_json_with_a_timeout_and_for_nothing_else(rest):
+    asked: list[tuple] = []
+
+    class Session(requests.Session):
+        def request(self, *arguments, **options):
+            asked.append((arguments, options))
+            raise requests.ConnectionError
+
+    client = rest("http://127.0.0.1:1")
+    client._http._session = Session()
+    transfer_error(client)
+    body = {"call_id": CALL_ID, "pipeline": PIPELINE}
+    url = "http://127.0.0.1:1/voice/pcmo/transfer"
+    assert asked == [(("POST", url), {"data": None, "json": body, "timeout": 10})]
+
+
 def test_a_transfer_is_one_post_with_these_words(rest):
     with FarEnd(answer(200, b'{"message": "queued"}')) as far_end:
         assert rest(far_end.url).voice.transfer(CALL_ID, PIPELINE) == {"message": "queued"}

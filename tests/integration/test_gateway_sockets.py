@@ -128,6 +128,40 @@ def test_each_request_carries_its_own_idempotency_key(make_gateway):
     assert not any("x-evil" in request.headers for request in far_end.requests)
 
 
+def test_nothing_of_one_request_is_left_in_the_next(make_gateway):
+    pipelines = [
+        [{**PIPELINE[0], "params": {"caller_id": "12025550100", "metadata": {"note": "x" * n}}}]
+        for n in (900, 3)
+    ]
+    with FarEnd(answer(200, QUEUED)) as far_end:
+        gateway = make_gateway(far_end.url)
+        for number, pipeline in enumerate(pipelines):
+            gateway.send(
+                call_id=f"{CALL_ID[:-1]}{number}", pipeline=pipeline, idempotency_key=f"key-{number}"
+            )
+    for number, (request, pipeline) in enumerate(zip(far_end.requests, pipelines, strict=True)):
+        assert json.loads(request.body) == {"call_id": f"{CALL_ID[:-1]}{number}", "pipeline": pipeline}
+        assert request.headers["idempotency-key"] == f"key-{number}"
+        assert int(request.headers["content-length"]) == len(request.body)
+
+
+def test_a_request_leaves_in_one_piece(make_gateway):
+    pieces: list[bytes] = []
+
+    def respond(connection: socket.socket, _number: int) -> None:
+        while piece := connection.recv(65536):
+            pieces.append(piece)
+            if piece.endswith(b"}]}"):
+                connection.sendall(make_answer(200, QUEUED))
+
+    with FarEnd(respond, reads=False) as far_end:
+        gateway = make_gateway(far_end.url)
+        for _ in range(20):
+            send(gateway)
+        gateway.close()
+    assert [piece.partition(b" ")[0] for piece in pieces] == [b"POST"] * 20
+
+
 def test_a_long_answer_is_accepted_and_kept_in_part(make_gateway):
     body = json.dumps({"message": "queued", "padding": "x" * MAX_KEPT_ANSWER_CHARS}).encode()
     with FarEnd(answer(200, body)) as far_end:

@@ -2,7 +2,7 @@
 
 The SDK (piopiy 1.2.2) is asked for exactly one POST, and its errors are not read: they can't tell a request
 that never left from one whose answer was lost. What is known comes from two witnesses instead, the
-connection (`wire.Stage`: was anything written?) and the answer itself (a hook on the session):
+connection (`wire.Stage`: was anything written?) and the answer itself (`PreparedSession` hands it over):
 
 ===========================================  ==============================  ====================
 what was seen                                what is known                   reason
@@ -23,7 +23,6 @@ import threading
 import time
 import urllib.parse
 import weakref
-from http.cookiejar import DefaultCookiePolicy
 from typing import Any, Final
 
 import requests
@@ -32,6 +31,7 @@ from piopiy_voice import PiopiyError, PiopiyNetworkError, PiopiyValidationError,
 from transfer_tasks.outcome import Reason
 from transfer_worker.answer import PlatformAnswer, ReceivedAnswer, read_answer
 from transfer_worker.errors import AttemptError, NotCarriedOut, OutcomeUnknown, Refused
+from transfer_worker.prepared_session import PreparedSession
 from transfer_worker.wire import LAST_LOOK_SECONDS, Exchange, NotedAdapter, Stage
 
 __all__ = ["MAX_IDLE_SECONDS", "PiopiyGateway", "PlatformAnswer"]
@@ -144,30 +144,29 @@ class _ThreadClient:
 
     def __init__(self, token: str, base_url: str, timeout_seconds: float) -> None:
         self.rest = RestClient(token, base_url, timeout_seconds, max_retries=0)
-        self.session: requests.Session = self.rest._http._session  # noqa: SLF001 - piopiy 1.2.2 offers no other way in; pinned by tests/contract/test_rest_sdk.py
+        made: Any = self.rest._http._session  # noqa: SLF001 - piopiy 1.2.2 offers no other way in; pinned by tests/contract/test_rest_sdk.py
+        # The SDK's own retry setting is kept: `max_retries=0` above is what makes it one POST.
+        self._adapter = NotedAdapter(max_retries=made.get_adapter(base_url).max_retries)
+        self.session = PreparedSession(
+            self._adapter,
+            headers={**made.headers, "Accept-Encoding": "identity"},
+            on_answer=self._take_answer,
+        )
+        self.rest._http._session = self.session  # noqa: SLF001 - as above
         self.answer: ReceivedAnswer | None = None
         self._idle_since = time.monotonic()
-        # The SDK's own retry setting is kept: `max_retries=0` above is what makes it one POST.
-        self._adapter = NotedAdapter(max_retries=self.session.get_adapter(base_url).max_retries)
-        self.session.mount("https://", self._adapter)
-        self.session.mount("http://", self._adapter)
-        self.session.trust_env = False
-        self.session.max_redirects = 0
-        self.session.headers["Accept-Encoding"] = "identity"
-        self.session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        self.session.hooks["response"] = [self._take_answer]
 
     def begin(self, exchange: Exchange, idempotency_key: str) -> None:
         if time.monotonic() - self._idle_since > MAX_IDLE_SECONDS:
             self._adapter.close()
         self._adapter.exchange = exchange
         self.answer = None
-        self.session.headers["Idempotency-Key"] = urllib.parse.quote(idempotency_key, safe=_HEADER_SAFE)
+        self.session.own_headers["Idempotency-Key"] = urllib.parse.quote(idempotency_key, safe=_HEADER_SAFE)
 
     def end(self) -> None:
         self._idle_since = time.monotonic()
 
-    def _take_answer(self, response: requests.Response, **_: object) -> None:
+    def _take_answer(self, response: requests.Response) -> None:
         self.answer = ReceivedAnswer(response.status_code, response.headers, None)
         self.answer = ReceivedAnswer(response.status_code, response.headers, response.content)
 

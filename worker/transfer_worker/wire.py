@@ -24,7 +24,7 @@ import threading
 import time
 from enum import Enum, auto
 from http.client import HTTPResponse
-from typing import TYPE_CHECKING, ClassVar, Final, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -147,6 +147,7 @@ class _NotedConnection(HTTPConnection):
     """An HTTP connection that notes its steps in the current exchange of the adapter it belongs to."""
 
     adapter: ClassVar[NotedAdapter]
+    _held: list[bytes] | None = None
 
     def _new_conn(self) -> socket.socket:
         """Connect within what is left of the exchange's time, whatever the number of addresses."""
@@ -170,7 +171,20 @@ class _NotedConnection(HTTPConnection):
                 return sock
         raise failure
 
+    def request(self, *arguments: Any, **options: Any) -> None:
+        """Send head and body in one write; urllib3 2.8 makes two, each a packet."""
+        self._held = []
+        try:
+            super().request(*arguments, **options)
+            whole = b"".join(self._held)
+        finally:
+            self._held = None
+        self.send(whole)
+
     def send(self, data: bytes) -> None:  # type: ignore[override]
+        if self._held is not None:
+            self._held.append(data)
+            return
         if self.sock is None:
             self.connect()
         exchange = self.adapter.exchange
@@ -190,7 +204,7 @@ class _NotedTLSConnection(_NotedConnection, HTTPSConnection):
 
 
 class NotedAdapter(HTTPAdapter):
-    """Carries requests over connections that take notes.
+    """Carries requests to one place over connections that take notes.
 
     Attributes:
         exchange: The exchange under way; set a new one before each request.
@@ -199,6 +213,7 @@ class NotedAdapter(HTTPAdapter):
     def __init__(self, *, max_retries: Retry) -> None:
         super().__init__(pool_connections=1, pool_maxsize=1, max_retries=max_retries)
         self.exchange = Exchange(timeout_seconds=0)
+        self._pool: HTTPConnectionPool | None = None
         self._plain_class = type("NotedConnection", (_NotedConnection,), {"adapter": self})
         self._tls_class = type("NotedTLSConnection", (_NotedTLSConnection,), {"adapter": self})
 
@@ -209,12 +224,18 @@ class NotedAdapter(HTTPAdapter):
         proxies: Mapping[str, str] | None = None,
         cert: str | tuple[str, str] | None = None,
     ) -> HTTPConnectionPool:
-        """Return the pool for the request, told to make connections of ours."""
-        pool = cast(
-            "HTTPConnectionPool", super().get_connection_with_tls_context(request, verify, proxies, cert)
-        )
-        pool.ConnectionCls = self._tls_class if isinstance(pool, HTTPSConnectionPool) else self._plain_class
-        return pool
+        """Return the pool for the request, told to make connections of ours. Every request has the same."""
+        if self._pool is None:
+            pool = super().get_connection_with_tls_context(request, verify, proxies, cert)
+            is_tls = isinstance(pool, HTTPSConnectionPool)
+            self._pool = cast("HTTPConnectionPool", pool)
+            self._pool.ConnectionCls = self._tls_class if is_tls else self._plain_class
+        return self._pool
+
+    def close(self) -> None:
+        """Close the connection; a later request opens a new one."""
+        self._pool = None
+        super().close()
 
 
 def _look_up(connection: HTTPConnection, host: str, port: int, timeout_seconds: float) -> list[str]:

@@ -9,6 +9,9 @@ from celery.worker.consumer import Consumer
 EVENTS_SECONDS: Final = 0.25
 """How long Flower's events are gathered: one PUBLISH for all, instead of up to three for each transfer."""
 
+MOST_EVENTS: Final = 10_000
+"""How many events may gather. By default 24; then the thread of a transfer that begins would send them."""
+
 
 class GatheringConsumer(Consumer):  # type: ignore[misc]  # Celery has no types
     """Set as Celery's `worker_consumer`. Sends the events of tasks in batches, beside the work."""
@@ -19,6 +22,8 @@ class GatheringConsumer(Consumer):  # type: ignore[misc]  # Celery has no types
     def register_with_event_loop(self, hub: Any) -> None:
         """Start the timer, too."""
         super().register_with_event_loop(hub)
+        if self.event_dispatcher:
+            self.event_dispatcher.buffer_limit = MOST_EVENTS
         hub.timer.call_repeatedly(EVENTS_SECONDS, self._flush_events)
 
     def stop(self) -> None:

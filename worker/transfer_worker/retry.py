@@ -87,15 +87,21 @@ def run_attempts(
         NotCarriedOut: The last one, unchanged, when the attempts or the time are used up. Everything else
             that `attempt` raises ends the attempts at once.
     """
-    last_error: NotCarriedOut | None = None
+    # Most transfers need one attempt, and tenacity 9.2 takes as long to get going as a request does to be
+    # written: it begins with the failure of the first.
+    try:
+        return attempt(1)
+    except NotCarriedOut as error:
+        last_error = error
 
     def try_once() -> T:
         nonlocal last_error
+        number = retrying.statistics["attempt_number"]
         # A sleep can take longer than asked (a paused process), so the time is looked at again after it.
-        if last_error is not None and remaining_seconds() <= 0:
+        if number == 1 or remaining_seconds() <= 0:
             raise last_error
         try:
-            return attempt(retrying.statistics["attempt_number"])
+            return attempt(number)
         except NotCarriedOut as error:
             last_error = error
             raise

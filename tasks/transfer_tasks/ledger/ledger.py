@@ -43,7 +43,7 @@ class Ledger:
     def _evaluate(self, command: Command[Any]) -> Any:
         script = command.script
         try:
-            return self.client.evalsha(script.sha, 0, *command.arguments)
+            return self.client.execute_command("EVALSHA", script.sha, 0, *command.arguments)  # type: ignore[no-untyped-call]
         except redis.exceptions.NoScriptError:
             return self.client.eval(script.source, 0, *command.arguments)
 

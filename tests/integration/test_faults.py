@@ -161,8 +161,8 @@ def test_the_outer_net_alone_gives_a_dead_workers_message_to_another_within_15_s
     house: House, publisher: TransferPublisher, tmp_path: Path
 ) -> None:
     file = tmp_path / "reached"
-    # Long enough for kombu's note of the message, which follows the handover after 100 ms (deliveries.py).
-    pause = {"PAUSE_AT": "before_claim", "PAUSE_DELAY_SECONDS": "0.5", "PAUSE_FILE": str(file)}
+    # Long enough for kombu's note of the message, which comes 0.5 s after the handover (deliveries.py).
+    pause = {"PAUSE_AT": "before_claim", "PAUSE_DELAY_SECONDS": "1.0", "PAUSE_FILE": str(file)}
     sick = house.start_worker(app="support.pausing_worker", **pause)
     handle = publisher.submit(make_intent(expires_in_seconds=60))
     wait_until(lambda: file.exists() and file.read_text(), 10, message="the point is reached")

@@ -109,6 +109,19 @@ def test_an_answer_of_the_platform_waits_for_redis_to_come_back(steps, bench, pr
     assert isinstance(settled[0], Ended)
 
 
+def test_an_answer_that_does_not_come_is_said_to_be_that(proxy, redis_url):
+    with connect(proxy.url_for(redis_url), timeout_seconds=0.1) as client:
+        ledger = Ledger(client, namespace="transfer", retention_seconds=100)
+        ledger.run(ledger.commands.retire(worker="w1"))
+        proxy.drop(TO_CLIENT)
+        began = time.monotonic()
+        with pytest.raises(LedgerUnavailable, match=r"no answer within 0\.1 s"):
+            ledger.run(ledger.commands.retire(worker="w1"))
+        assert 0.09 < time.monotonic() - began < 1.0
+        proxy.heal()
+        ledger.run(ledger.commands.retire(worker="w1"))
+
+
 def test_patience_ends(steps, proxy, monkeypatch):
     monkeypatch.setattr(ledger_steps, "CLAIM_PATIENCE_SECONDS", 0.3)
     proxy.refuse()

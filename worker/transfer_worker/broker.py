@@ -18,6 +18,7 @@ from celery.app.amqp import AMQP
 from kombu.connection import Connection
 from kombu.transport.redis import Channel, SentinelChannel, SentinelTransport, Transport
 from kombu.utils.json import loads
+from pydantic_core import from_json
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -58,8 +59,8 @@ def read_element(element: bytes) -> Element:
     if len(element) > MAX_ELEMENT_BYTES:
         raise Poison(f"larger than {MAX_ELEMENT_BYTES} bytes")
     try:
-        message = json.loads(element)
-    except (ValueError, RecursionError):
+        message = from_json(element)
+    except ValueError:
         raise Poison("no JSON") from None
     if not isinstance(message, dict):
         raise Poison("no JSON object")

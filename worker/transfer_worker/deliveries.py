@@ -26,10 +26,11 @@ from kombu.transport.redis import QoS
 
 from transfer_tasks.message import EMPTY_BODY
 
-GATHER_SECONDS: Final = 0.1
+GATHER_SECONDS: Final = 0.5
 """Most transfers have ended by then, and need no note at all."""
 
-_EMPTY_PAYLOAD: Final = json.loads(base64.b64decode(EMPTY_BODY))
+_EMPTY_JSON: Final = base64.b64decode(EMPTY_BODY)
+_EMPTY_PAYLOAD: Final = json.loads(_EMPTY_JSON)
 
 
 class Element(dict[str, Any]):
@@ -48,9 +49,11 @@ class BellMessage(virtual.Message):
     """
 
     def __init__(self, payload: Any, channel: Any = None, **options: Any) -> None:
-        super().__init__(payload, channel=channel, **options)  # type: ignore[no-untyped-call]
         self.is_bell = payload.get("body") == EMPTY_BODY
+        read = {**payload, "body": None} if self.is_bell else payload
+        super().__init__(read, channel=channel, **options)  # type: ignore[no-untyped-call]
         if self.is_bell:
+            self._raw, self.body = payload, _EMPTY_JSON
             arguments, named, embedded = _EMPTY_PAYLOAD
             self._decoded_cache = [list(arguments), dict(named), dict(embedded)]
 

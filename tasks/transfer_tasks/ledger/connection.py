@@ -6,6 +6,8 @@ Every wait is bounded, nothing is retried behind our back.
 from __future__ import annotations
 
 import os
+import socket
+import struct
 import threading
 from typing import Any
 
@@ -47,12 +49,31 @@ class ScriptClient(redis.Redis):
         """Run one command."""
         if arguments[0] != "EVALSHA":
             return super().execute_command(*arguments, **options)  # type: ignore[no-untyped-call]
-        connection = getattr(self._of_thread, "connection", None)
+        connection: Any = getattr(self._of_thread, "connection", None)
         if connection is None or connection.pid != os.getpid():  # a fork must not share its parent's socket
             connection = self._of_thread.connection = self.connection_pool.make_connection()
-        # Connects where it is not, or not any more; closes itself on whatever breaks.
-        connection.send_packed_command([pack_command(arguments)], check_health=False)
-        return connection.read_response()
+            connection.register_connect_callback(self._let_the_system_keep_time)
+        try:
+            # Connects where it is not, or not any more; closes itself on whatever breaks.
+            connection.send_packed_command([pack_command(arguments)], check_health=False)
+            return connection.read_response()
+        except redis.ConnectionError as error:
+            if isinstance(error.__context__, BlockingIOError):
+                raise redis.TimeoutError(f"no answer within {connection.socket_timeout:g} s") from error
+            raise
+
+    def _let_the_system_keep_time(self, connection: Any) -> None:
+        """Bound the waits of a new connection by the system's limits instead of Python's.
+
+        On a socket with a limit of its own, Python 3.11 polls before each call, and gives the interpreter's
+        lock away twice where once would do; each time it may have to wait for it. TLS needs Python's.
+        """
+        sock, seconds = connection._sock, connection.socket_timeout  # noqa: SLF001 - redis-py 8.1 offers no other way
+        if type(sock) is socket.socket:
+            limit = struct.pack("ll", int(seconds), int(seconds % 1 * 1_000_000))
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+            sock.settimeout(None)
 
 
 def connect(url: str, *, timeout_seconds: float) -> redis.Redis:

@@ -23,7 +23,7 @@ import threading
 import time
 import urllib.parse
 import weakref
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import requests
 from piopiy_voice import PiopiyError, PiopiyNetworkError, PiopiyValidationError, RestClient
@@ -33,6 +33,9 @@ from transfer_worker.answer import PlatformAnswer, ReceivedAnswer, read_answer
 from transfer_worker.errors import AttemptError, NotCarriedOut, OutcomeUnknown, Refused
 from transfer_worker.prepared_session import PreparedSession
 from transfer_worker.wire import LAST_LOOK_SECONDS, Exchange, NotedAdapter, Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["MAX_IDLE_SECONDS", "PiopiyGateway", "PlatformAnswer"]
 
@@ -54,12 +57,20 @@ class PiopiyGateway:
         token: The bearer token. Never logged.
         base_url: The API's root, version included, such as ``https://rest.piopiy.com/v3``.
         timeout_seconds: What one `send` may take as a whole: name lookup, TCP, TLS, request and answer.
+        on_writing: Called when a request is about to be written.
 
     Raises:
         ValueError: A value can't be used; nothing would ever be sent.
     """
 
-    def __init__(self, *, token: str, base_url: str, timeout_seconds: float) -> None:
+    def __init__(
+        self,
+        *,
+        token: str,
+        base_url: str,
+        timeout_seconds: float,
+        on_writing: Callable[[], None] = lambda: None,
+    ) -> None:
         if not token or not all("!" <= character <= "~" for character in token):
             raise ValueError("token must be printable ASCII without blanks")
         parts = urllib.parse.urlsplit(base_url)
@@ -69,6 +80,7 @@ class PiopiyGateway:
         if not timeout_seconds > 0:
             raise ValueError("timeout_seconds must be greater than 0")
         self._token, self._base_url, self._timeout_seconds = token, base_url, timeout_seconds
+        self._on_writing = on_writing
         self._of_thread = threading.local()
         self._lock = threading.Lock()
         self._sessions: weakref.WeakSet[requests.Session] = weakref.WeakSet()
@@ -105,7 +117,11 @@ class PiopiyGateway:
             OutcomeUnknown: The call may have been moved. Never to be sent again.
         """
         client = self._client()
-        exchange = Exchange(timeout_seconds=self._timeout_seconds, write_within_seconds=write_within_seconds)
+        exchange = Exchange(
+            timeout_seconds=self._timeout_seconds,
+            write_within_seconds=write_within_seconds,
+            on_writing=self._on_writing,
+        )
         failure: Exception | None = None
         client.begin(exchange, idempotency_key)
         try:

@@ -22,6 +22,7 @@ from transfer_worker.broker import GuardedChannel
 from transfer_worker.gateway import PiopiyGateway
 from transfer_worker.ledger_steps import LedgerSteps
 from transfer_worker.policy import TransferPolicy
+from transfer_worker.pool import HeadStartPool
 from transfer_worker.recovery import LEASE_SECONDS, Recovery
 from transfer_worker.request import MaskedRequest
 from transfer_worker.retry import RetryPolicy
@@ -55,6 +56,7 @@ class WorkerProcess:
             token=settings.piopiy_token.get_secret_value(),
             base_url=settings.piopiy_api_url,
             timeout_seconds=settings.attempt_timeout_seconds,
+            on_writing=HeadStartPool.end_head_start,
         )
         self.recovery = Recovery(
             self.ledger,

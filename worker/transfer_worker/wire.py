@@ -33,7 +33,7 @@ from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConn
 from urllib3.util.connection import allowed_gai_family, create_connection
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from requests import PreparedRequest
     from urllib3.util.retry import Retry
@@ -61,13 +61,21 @@ class Exchange:
     Args:
         timeout_seconds: What the whole exchange may take, from now.
         write_within_seconds: When the first byte must have been written, from now; None for the same.
+        on_writing: Called when it is about to be.
     """
 
-    def __init__(self, *, timeout_seconds: float, write_within_seconds: float | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        timeout_seconds: float,
+        write_within_seconds: float | None = None,
+        on_writing: Callable[[], None] = lambda: None,
+    ) -> None:
         now = time.monotonic()
         self.stage = Stage.PREPARING
         self._deadline = now + timeout_seconds
         self._write_by = self._deadline if write_within_seconds is None else now + write_within_seconds
+        self._on_writing = on_writing
         self._had_last_look = False
         self._received_bytes = 0
 
@@ -85,6 +93,8 @@ class Exchange:
             self.stage = Stage.HELD_UP
             raise TimeoutError("held up before the first byte was written")
         self.stage = stage
+        if stage is Stage.WRITING:
+            self._on_writing()
 
     def seconds_to_read(self) -> float:
         """Return the time that the next read or write may take.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
+
+from pydantic_core import to_json
 
 from transfer_tasks.message import build_message
 from transfer_tasks.numbers import mask_text
@@ -53,7 +54,7 @@ def build_accept(
         destination_digest=written.destination_digest,
         content_digest=written.content_digest,
         intent_json=written.json,
-        labels_json=json.dumps(labels),
+        labels_json=to_json(labels).decode(),
         message=build_message(
             transfer_id=intent.transfer_id,
             call_id=intent.call_id,
@@ -65,7 +66,7 @@ def build_accept(
         remaining_ms=intent.remaining_ms(datetime.now(UTC)) if remaining_ms is None else remaining_ms,
         repeat_window_ms=round(repeat_window_seconds * 1000),
         reply_to=reply_to,
-        asked_json=json.dumps({**said, "asked": mask_text(intent.reason)}),
+        asked_json=to_json({**said, "asked": mask_text(intent.reason)}).decode(),
         after=after,
         latest_ms=round(intent.expires_at.timestamp() * 1000),
     )

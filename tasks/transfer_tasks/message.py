@@ -13,6 +13,8 @@ import socket
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
+from pydantic_core import to_json
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -42,8 +44,9 @@ def build_message(
         intent_json: What `INTENT_HEADER` carries.
     """
     shown = repr({"call_id": call_id, **labels})
-    told = {_ID: json.dumps(transfer_id), _SHOWN: json.dumps(shown), _INTENT: json.dumps(intent_json)}
-    return "".join(told.get(piece, piece) for piece in _template(queue, os.getpid()))
+    told = {_ID: transfer_id, _SHOWN: shown, _INTENT: intent_json}
+    told = {piece: to_json(text).decode() for piece, text in told.items()}
+    return "".join([told.get(piece, piece) for piece in _template(queue, os.getpid())])
 
 
 _ID, _SHOWN, _INTENT = '"\\u0000id"', '"\\u0000shown"', '"\\u0000intent"'

@@ -71,4 +71,4 @@ def test_plain_celery_takes_its_concurrency_from_the_settings_too(house: House) 
         env=house.worker_environment() | {"TRANSFER_CONCURRENCY": "3"},
     )
 
-    worker.wait_for_output(r"concurrency: 3 \(thread\)", deadline_seconds=20)
+    worker.wait_for_output(r"concurrency: 3 \(thread_pool\)", deadline_seconds=20)

@@ -67,7 +67,7 @@ def _configuration(settings: PublisherSettings) -> dict[str, Any]:
         "result_backend": None,
         "task_ignore_result": True,
         # One HTTP request is all waiting: threads carry it in a fifth of prefork's memory.
-        "worker_pool": "transfer_worker.pool:HeadStartPool",
+        "worker_pool": "transfer_worker.thread_pool:HeadStartPool",
         # No more messages are fetched than there are threads, so none waits behind a slow one while another
         # worker is idle.
         "worker_prefetch_multiplier": 1,

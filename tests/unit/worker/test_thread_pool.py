@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from transfer_worker.pool import HeadStartPool
+from transfer_worker.thread_pool import HeadStartPool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

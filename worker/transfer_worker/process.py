@@ -22,11 +22,11 @@ from transfer_worker.broker import GuardedChannel
 from transfer_worker.gateway import PiopiyGateway
 from transfer_worker.ledger_steps import LedgerSteps
 from transfer_worker.policy import TransferPolicy
-from transfer_worker.thread_pool import HeadStartPool
 from transfer_worker.recovery import LEASE_SECONDS, Recovery
 from transfer_worker.request import MaskedRequest
 from transfer_worker.retry import RetryPolicy
 from transfer_worker.settings import SETTLE_PATIENCE_SECONDS
+from transfer_worker.thread_pool import HeadStartPool
 from transfer_worker.transfer import TransferService
 
 if TYPE_CHECKING:

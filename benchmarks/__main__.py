@@ -8,13 +8,13 @@ from benchmarks.history import run_history
 from benchmarks.machine import describe_machine
 from benchmarks.processes import ROOT
 from benchmarks.report import print_report, write_table
-from benchmarks.run import run_counts, run_latency, run_throughput, run_two_workers
+from benchmarks.run import run_counts, run_latency, run_split_workers, run_throughput, run_two_workers
 from benchmarks.stage import Stage
 from benchmarks.stages import measure_stages
 from benchmarks.systems import find_systems
 from benchmarks.volume import measure_backlog, measure_ended
 
-PARTS = ("latency", "counts", "throughput", "workers", "stages", "backlog", "ended", "history")
+PARTS = ("latency", "counts", "throughput", "workers", "split", "stages", "backlog", "ended", "history")
 
 
 def main() -> None:
@@ -40,6 +40,7 @@ def main() -> None:
                 stage, systems, rounds=max(1, options.rounds - 2), count=options.count
             ),
             "workers": lambda: run_two_workers(stage, rounds=options.rounds, count=options.count),
+            "split": lambda: run_split_workers(stage, rounds=options.rounds, count=options.count),
             "stages": lambda: measure_stages(stage, seconds=options.seconds, seed=1),
             "backlog": lambda: measure_backlog(stage, rounds=max(1, options.rounds - 2)),
             "ended": lambda: measure_ended(

@@ -54,6 +54,21 @@ def run_two_workers(stage: Stage, *, rounds: int, count: int) -> dict:
     return results
 
 
+def run_split_workers(stage: Stage, *, rounds: int, count: int) -> dict:
+    """32 places at a 50 ms stub as two worker processes of 16, and the floor's one of 32, in turns."""
+    ours, floor = find_systems("call-transfer,floor")
+    results: dict[str, list[dict]] = {ours.name: [], floor.name: []}
+    for number in range(rounds):
+        for system, workers in ((ours, 2), (floor, 1)):
+            results[system.name].append(
+                measure_throughput(
+                    stage, system, concurrency=32 // workers, delay_ms=50, count=2 * count, workers=workers
+                )
+            )
+        _say(f"two workers of 16, round {number + 1}")
+    return results
+
+
 def _run_rounds(title: str, systems: list[System], rounds: int, scene: Callable[[System, int], dict]) -> dict:
     results: dict[str, list[dict]] = {system.name: [] for system in systems}
     for number in range(rounds):

@@ -27,6 +27,10 @@ def judge(results: dict) -> list[tuple[str, str, str, str]]:
             rows.append(
                 (f"throughput {setting.replace('x', ' at ')} ms / floor", "≥ 0.95", f"{ratio:.2f}", met)
             )
+    split = _ratio(results.get("split", {}), "per_second", FLOOR)
+    if split is not None:
+        met = "met" if split >= 0.95 else "missed"
+        rows.append(("the same as two workers of 16 / floor", "≥ 0.95", f"{split:.2f}", met))
     if "workers" in results:
         one, two = (median(each["per_second"] for each in results["workers"][n]) for n in ("1", "2"))
         met = "met" if two / one >= 1.8 else "missed"

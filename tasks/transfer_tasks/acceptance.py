@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -66,7 +67,7 @@ def build_accept(
         remaining_ms=intent.remaining_ms(datetime.now(UTC)) if remaining_ms is None else remaining_ms,
         repeat_window_ms=round(repeat_window_seconds * 1000),
         reply_to=reply_to,
-        asked_json=to_json({**said, "asked": mask_text(intent.reason)}).decode(),
+        asked_json=json.dumps({**said, "asked": mask_text(intent.reason)}),
         after=after,
         latest_ms=round(intent.expires_at.timestamp() * 1000),
     )

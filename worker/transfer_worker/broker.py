@@ -18,7 +18,6 @@ from celery.app.amqp import AMQP
 from kombu.connection import Connection
 from kombu.transport.redis import Channel, SentinelChannel, SentinelTransport, Transport
 from kombu.utils.json import loads
-from pydantic_core import from_json
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -59,8 +58,8 @@ def read_element(element: bytes) -> Element:
     if len(element) > MAX_ELEMENT_BYTES:
         raise Poison(f"larger than {MAX_ELEMENT_BYTES} bytes")
     try:
-        message = from_json(element)
-    except ValueError:
+        message = json.loads(element)
+    except (ValueError, RecursionError):
         raise Poison("no JSON") from None
     if not isinstance(message, dict):
         raise Poison("no JSON object")

@@ -41,31 +41,29 @@ def run_counts(stage: Stage, systems: list[System]) -> dict:
 
 def run_two_workers(stage: Stage, *, rounds: int, count: int) -> dict:
     """One worker and two, each of 8 at a time, at a 50 ms stub: does the second add what the first did?"""
-    results: dict[str, list[dict]] = {"1": [], "2": []}
-    system = find_systems("call-transfer")[0]
-    for number in range(rounds):
-        for workers in (1, 2):
-            results[str(workers)].append(
-                measure_throughput(
-                    stage, system, concurrency=8, delay_ms=50, count=count * workers, workers=workers
-                )
-            )
-        _say(f"two workers, round {number + 1}")
-    return results
+    (ours,) = find_systems("call-transfer")
+    turns = {
+        str(workers): {"system": ours, "workers": workers, "concurrency": 8, "count": count * workers}
+        for workers in (1, 2)
+    }
+    return _take_turns("two workers", stage, turns, rounds=rounds)
 
 
 def run_split_workers(stage: Stage, *, rounds: int, count: int) -> dict:
-    """32 places at a 50 ms stub as two worker processes of 16, and the floor's one of 32, in turns."""
-    ours, floor = find_systems("call-transfer,floor")
-    results: dict[str, list[dict]] = {ours.name: [], floor.name: []}
+    """32 places at a 50 ms stub as two worker processes of 16, and the floor's one of 32."""
+    turns = {
+        system.name: {"system": system, "workers": workers, "concurrency": 32 // workers, "count": 2 * count}
+        for system, workers in zip(find_systems("call-transfer,floor"), (2, 1), strict=True)
+    }
+    return _take_turns("two workers of 16", stage, turns, rounds=rounds)
+
+
+def _take_turns(title: str, stage: Stage, turns: dict[str, dict], *, rounds: int) -> dict:
+    results: dict[str, list[dict]] = {name: [] for name in turns}
     for number in range(rounds):
-        for system, workers in ((ours, 2), (floor, 1)):
-            results[system.name].append(
-                measure_throughput(
-                    stage, system, concurrency=32 // workers, delay_ms=50, count=2 * count, workers=workers
-                )
-            )
-        _say(f"two workers of 16, round {number + 1}")
+        for name, options in turns.items():
+            results[name].append(measure_throughput(stage, delay_ms=50, **options))
+        _say(f"{title}, round {number + 1}")
     return results
 
 

@@ -22,19 +22,12 @@ def judge(results: dict) -> list[tuple[str, str, str, str]]:
             rows.append(_at_most(f"submit → POST {name} / {peer}", latency, key, peer, 1.0, None))
     for setting in ("8x50", "32x50"):
         ratio = _ratio(throughput.get(setting, {}), "per_second", FLOOR)
-        if ratio is not None:
-            met = "met" if ratio >= 0.95 else "missed"
-            rows.append(
-                (f"throughput {setting.replace('x', ' at ')} ms / floor", "≥ 0.95", f"{ratio:.2f}", met)
-            )
+        rows.append(_at_least(f"throughput {setting.replace('x', ' at ')} ms / floor", ratio, 0.95))
     split = _ratio(results.get("split", {}), "per_second", FLOOR)
-    if split is not None:
-        met = "met" if split >= 0.95 else "missed"
-        rows.append(("the same as two workers of 16 / floor", "≥ 0.95", f"{split:.2f}", met))
+    rows.append(_at_least("the same as two workers of 16 / floor", split, 0.95))
     if "workers" in results:
         one, two = (median(each["per_second"] for each in results["workers"][n]) for n in ("1", "2"))
-        met = "met" if two / one >= 1.8 else "missed"
-        rows.append(("two workers / one, throughput", "≥ 1.8", f"{two / one:.2f}", met))
+        rows.append(_at_least("two workers / one, throughput", two / one, 1.8))
     if "ended" in results:
         ended = results["ended"]
         empty, full = (median(each["to_post_p50_ms"] for each in ended[of]) for of in ("empty", "full"))
@@ -46,6 +39,12 @@ def judge(results: dict) -> list[tuple[str, str, str, str]]:
 def _ratio(of: dict[str, list[dict]], key: str, peer: str) -> float | None:
     pairs = list(zip(of.get(OURS, []), of.get(peer, []), strict=False))
     return median(ours[key] / theirs[key] for ours, theirs in pairs) if pairs else None
+
+
+def _at_least(what: str, ratio: float | None, target: float) -> tuple[str, str, str, str] | tuple[()]:
+    if ratio is None:
+        return ()
+    return what, f"≥ {target}", f"{ratio:.2f}", "met" if ratio >= target else "missed"
 
 
 def _at_most(

@@ -44,8 +44,8 @@ def build_message(
         intent_json: What `INTENT_HEADER` carries.
     """
     shown = repr({"call_id": call_id, **labels})
-    told = {_ID: transfer_id, _SHOWN: shown, _INTENT: intent_json}
-    told = {piece: to_json(text).decode() for piece, text in told.items()}
+    texts = ((_ID, transfer_id), (_SHOWN, shown), (_INTENT, intent_json))
+    told = {piece: to_json(text).decode() for piece, text in texts}
     return "".join([told.get(piece, piece) for piece in _template(queue, os.getpid())])
 
 

@@ -45,8 +45,6 @@ class PreparedSession(requests.Session):
         self._adapter, self._on_answer = adapter, on_answer
         self._prepared = requests.PreparedRequest()
         self._prepared_for = ("", "")
-        self.mount("https://", adapter)
-        self.mount("http://", adapter)
 
     def request(  # type: ignore[override]
         self, method: str, url: str, *, json: Any, timeout: float, data: None = None

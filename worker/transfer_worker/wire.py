@@ -235,12 +235,15 @@ class NotedAdapter(HTTPAdapter):
         cert: str | tuple[str, str] | None = None,
     ) -> HTTPConnectionPool:
         """Return the pool for the request, told to make connections of ours. Every request has the same."""
-        if self._pool is None:
-            pool = super().get_connection_with_tls_context(request, verify, proxies, cert)
+        pool = self._pool  # another thread may close the adapter meanwhile
+        if pool is None:
+            pool = cast(
+                "HTTPConnectionPool", super().get_connection_with_tls_context(request, verify, proxies, cert)
+            )
             is_tls = isinstance(pool, HTTPSConnectionPool)
-            self._pool = cast("HTTPConnectionPool", pool)
-            self._pool.ConnectionCls = self._tls_class if is_tls else self._plain_class
-        return self._pool
+            pool.ConnectionCls = self._tls_class if is_tls else self._plain_class
+            self._pool = pool
+        return pool
 
     def close(self) -> None:
         """Close the connection; a later request opens a new one."""

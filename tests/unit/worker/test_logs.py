@@ -82,6 +82,7 @@ def test_a_whole_number_is_in_no_part_of_a_line(lines, number):
     structlog.get_logger("ours").info(f"calls {number}", detail=f"to {number}", to=[number])
     logging.getLogger("theirs").error("The full contents of the message body was: %r", {"to": number})
     for line in lines():
+        del line["timestamp"]  # has digits of its own
         text = json.dumps(line)
         assert number not in text
         assert "alice" not in text

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from math import ceil
+from time import time
 from typing import TYPE_CHECKING
 
 from pydantic_core import to_json
@@ -46,28 +47,35 @@ def build_accept(
         asked: What the audit line says of who asks and why, besides the intent's own words; masked.
         after: For a replay: the call's last transfer, which must still be the last.
     """
-    labels, written = intent.labels(), intent.written()
-    said = {"requested_by": intent.requested_by} if asked is None else asked
+    labels, intent_json = intent.labels(), intent.to_json()
+    key = (intent.idempotency_key or "") if idempotency_key is None else idempotency_key
+    latest_ms = round(intent.expires_at.timestamp() * 1000)
+    reason = mask_text(intent.reason)
+    if asked is None:
+        asked_json = to_json({"requested_by": intent.requested_by, "asked": reason}).decode()
+    else:
+        # An operator's words may hold what only the standard library writes: lone surrogates.
+        asked_json = json.dumps({**asked, "asked": reason})
     return commands.accept(
         transfer_id=intent.transfer_id,
         call_id=intent.call_id,
-        idempotency_key=(intent.idempotency_key or "") if idempotency_key is None else idempotency_key,
-        destination_digest=written.destination_digest,
-        content_digest=written.content_digest,
-        intent_json=written.json,
+        idempotency_key=key,
+        destination_digest=intent.destination_digest(),
+        content_digest=intent.content_digest() if key else "",
+        intent_json=intent_json,
         labels_json=to_json(labels).decode(),
         message=build_message(
             transfer_id=intent.transfer_id,
             call_id=intent.call_id,
             labels=labels,
             queue=queue,
-            intent_json=written.json,
+            intent_json=intent_json,
         ),
         queue="" if is_queued else queue,
-        remaining_ms=intent.remaining_ms(datetime.now(UTC)) if remaining_ms is None else remaining_ms,
+        remaining_ms=latest_ms - ceil(time() * 1000) if remaining_ms is None else remaining_ms,
         repeat_window_ms=round(repeat_window_seconds * 1000),
         reply_to=reply_to,
-        asked_json=json.dumps({**said, "asked": mask_text(intent.reason)}),
+        asked_json=asked_json,
         after=after,
-        latest_ms=round(intent.expires_at.timestamp() * 1000),
+        latest_ms=latest_ms,
     )

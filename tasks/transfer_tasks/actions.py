@@ -26,18 +26,18 @@ Channels = Literal["dual", "single"]
 class Recording(ContractModel):
     """Whether and how the connected call is recorded."""
 
-    enabled: Annotated[bool, Field(strict=True)] | None = None
     channels: Channels | None = None
+    enabled: Annotated[bool, Field(strict=True)] | None = None
     format: AudioFormat | None = None
 
 
 class ConnectOptions(ContractModel):
     """How the new leg is called; what is left out is the platform's default. Times are in seconds."""
 
-    ring_timeout_sec: RingTimeout | None = None
-    max_duration_sec: Annotated[int, Field(strict=True, ge=10, le=7200)] | None = None
     machine_detection: Annotated[bool, Field(strict=True)] | None = None
+    max_duration_sec: Annotated[int, Field(strict=True, ge=10, le=7200)] | None = None
     recording: Recording | None = None
+    ring_timeout_sec: RingTimeout | None = None
     waiting_music: LongText | None = None
 
 
@@ -61,34 +61,34 @@ class ConnectParams(ContractModel, json_schema_extra=_describe_from):
     """What a connect action says besides its endpoints; the worker fills in a missing `caller_id`."""
 
     caller_id: Number | None = None
-    strategy: Strategy | None = None
-    options: ConnectOptions | None = None
     metadata: Variables | None = None
+    options: ConnectOptions | None = None
+    strategy: Strategy | None = None
 
 
 class Connect(ContractModel):
     """Call one or more endpoints and connect the caller to who answers."""
 
     action: Literal["connect"]
-    params: Annotated[ConnectParams, BeforeValidator(_rename_from)] = ConnectParams()
     endpoints: Endpoints
+    params: Annotated[ConnectParams, BeforeValidator(_rename_from)] = ConnectParams()
 
 
 class FilePrompt(ContractModel):
     """A recording that is played."""
 
-    type: Literal["file"]
     file_name: LongText
+    type: Literal["file"]
 
 
 class SayPrompt(ContractModel):
     """A text that is spoken."""
 
-    type: Literal["say"]
-    say: LongText
     language: ShortText
-    voice_id: ShortText
+    say: LongText
     speed: Annotated[float, Field(strict=True, ge=0.5, le=2.0, allow_inf_nan=False)]
+    type: Literal["say"]
+    voice_id: ShortText
 
 
 Prompt = Annotated[FilePrompt | SayPrompt, Field(discriminator="type")]
@@ -103,12 +103,12 @@ def _dtmf_key(text: str) -> str:
 class Dtmf(ContractModel):
     """How keys are collected. piopiy 1.2.2 sets no upper limits; these keep the numbers sane."""
 
-    min_digits: Annotated[int, Field(strict=True, ge=1, le=100)] | None = None
-    max_digits: Annotated[int, Field(strict=True, ge=1, le=100)] | None = None
     finish_on_key: Annotated[str, Field(strict=True, max_length=1), AfterValidator(_dtmf_key)] | None = None
     first_digit_timeout: Annotated[int, Field(strict=True, ge=1, le=600_000)] | None = None
-    inter_digit_timeout: Annotated[int, Field(strict=True, ge=1, le=600_000)] | None = None
     flush_buffer: Annotated[bool, Field(strict=True)] | None = None
+    inter_digit_timeout: Annotated[int, Field(strict=True, ge=1, le=600_000)] | None = None
+    max_digits: Annotated[int, Field(strict=True, ge=1, le=100)] | None = None
+    min_digits: Annotated[int, Field(strict=True, ge=1, le=100)] | None = None
 
     @model_validator(mode="after")
     def _check_range(self) -> Self:
@@ -120,8 +120,8 @@ class Dtmf(ContractModel):
 class PcmoResult(ContractModel):
     """The input is handed to a flow at Piopiy."""
 
-    type: Literal["pcmo"]
     ref: ShortText
+    type: Literal["pcmo"]
 
 
 class UrlResult(ContractModel):
@@ -137,9 +137,9 @@ OnResult = Annotated[PcmoResult | UrlResult, Field(discriminator="type")]
 class Retries(ContractModel):
     """How often the prompt is repeated."""
 
+    invalid_prompt: Prompt | None = None
     max: Annotated[int, Field(strict=True, ge=0, le=100)] | None = None
     no_input_prompt: Prompt | None = None
-    invalid_prompt: Prompt | None = None
 
 
 class Play(ContractModel):
@@ -159,12 +159,12 @@ class PlayGetInput(ContractModel):
     """Play a prompt and collect keys or speech."""
 
     action: Literal["play_get_input"]
-    prompt: Prompt
+    dtmf: Dtmf | None = None
     input: Annotated[
         list[Literal["dtmf", "speech"]], Field(min_length=1, max_length=2), ANY_LIST, AfterValidator(_unique)
     ]
     on_result: OnResult
-    dtmf: Dtmf | None = None
+    prompt: Prompt
     retries: Retries | None = None
 
 
@@ -179,8 +179,8 @@ class Record(ContractModel):
     """Record the call."""
 
     action: Literal["record"]
-    format: AudioFormat | None = None
     channels: Channels | None = None
+    format: AudioFormat | None = None
 
 
 class Hangup(ContractModel):
@@ -193,8 +193,8 @@ class Input(ContractModel):
     """Collect keys without a prompt."""
 
     action: Literal["input"]
-    on_result: OnResult
     dtmf: Dtmf | None = None
+    on_result: OnResult
 
 
 Action = Annotated[

@@ -24,8 +24,8 @@ _MAX_AGENTS: Final = 2  # piopiy 1.2.2, piopiy.voice.validators._validate_connec
 class PhoneEndpoint(ContractModel):
     """A phone, called over the public network."""
 
-    type: Literal["pstn"]
     number: Number
+    type: Literal["pstn"]
 
     @property
     def masked(self) -> str:
@@ -36,9 +36,9 @@ class PhoneEndpoint(ContractModel):
 class SipEndpoint(ContractModel):
     """A SIP user."""
 
+    headers: SipHeaders | None = None
     type: Literal["sip"]
     uri: SipUri
-    headers: SipHeaders | None = None
 
     @property
     def masked(self) -> str:
@@ -49,8 +49,8 @@ class SipEndpoint(ContractModel):
 class AgentEndpoint(ContractModel):
     """An AI agent, by its id at Piopiy."""
 
-    type: Literal["agent"]
     id: Uuid
+    type: Literal["agent"]
 
     @property
     def masked(self) -> str:

@@ -36,7 +36,11 @@ _IDEMPOTENCY_KEY: Final = re.compile(r"[\x21-\x7e]{1,200}")
 
 
 class ContractModel(BaseModel):
-    """A frozen object that refuses what it does not know, and hides what it was given from its errors."""
+    """A frozen object that refuses what it does not know, and hides what it was given from its errors.
+
+    The fields of each stand in the order of their names, and so does what pydantic writes of them: canonical
+    JSON.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -167,11 +171,16 @@ def _list(value: object) -> list[Any]:
     raise refusal("list_type")
 
 
+def _in_order(mapping: dict[str, Any]) -> dict[str, Any]:
+    return dict(sorted(mapping.items()))
+
+
 def _pattern(pattern: str) -> dict[str, Any]:
     return {"type": "string", "pattern": pattern}
 
 
 ANY_LIST: Final = BeforeValidator(_list)
+IN_ORDER: Final = AfterValidator(_in_order)  # as canonical JSON has them
 WITHOUT_CONTROLS: Final = BeforeValidator(
     _cleaned
 )  # for texts that people read; machines' texts must be clean
@@ -183,7 +192,7 @@ HttpUrl = Annotated[str, Field(strict=True, max_length=2048), AfterValidator(_ur
 ShortText = Annotated[str, Field(strict=True, min_length=1, max_length=256), AfterValidator(_clean)]
 LongText = Annotated[str, Field(strict=True, min_length=1, max_length=2048), AfterValidator(_clean)]
 DestinationName = Annotated[
-    str, PlainValidator(_destination_name), WithJsonSchema(_pattern("^[a-z][a-z0-9_-]{0,63}$"))
+    str, BeforeValidator(_destination_name), WithJsonSchema(_pattern("^[a-z][a-z0-9_-]{0,63}$"))
 ]
 IdempotencyKey = Annotated[str, PlainValidator(_idempotency_key), WithJsonSchema(_pattern("^[!-~]{1,200}$"))]
 VariableName = Annotated[
@@ -200,12 +209,12 @@ ParamValue = Annotated[
     PlainValidator(_scalar(max_text_length=256)),
     WithJsonSchema(_scalar_schema(max_text_length=256)),
 ]
-Params = Annotated[dict[VariableName, ParamValue], Field(max_length=10)]
-Variables = Annotated[dict[VariableName, VariableValue], Field(max_length=50)]
+Params = Annotated[dict[VariableName, ParamValue], Field(max_length=10), IN_ORDER]
+Variables = Annotated[dict[VariableName, VariableValue], Field(max_length=50), IN_ORDER]
 SipHeaderName = Annotated[
     str, PlainValidator(_sip_header_name), WithJsonSchema(_pattern("^[Xx]-[A-Za-z0-9-]{1,62}$"))
 ]
 SipHeaderValue = Annotated[str, PlainValidator(_sip_header_value), WithJsonSchema(_pattern("^[ -~]{1,255}$"))]
-SipHeaders = Annotated[dict[SipHeaderName, SipHeaderValue], Field(min_length=1, max_length=20)]
+SipHeaders = Annotated[dict[SipHeaderName, SipHeaderValue], Field(min_length=1, max_length=20), IN_ORDER]
 Strategy = Literal["sequential", "simultaneous"]
 RingTimeout = Annotated[int, Field(strict=True, ge=5, le=120)]

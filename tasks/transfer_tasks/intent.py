@@ -1,8 +1,6 @@
 """The contract: what may be asked. A `TransferIntent` that exists is valid."""
 
 import hashlib
-import json
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final, Literal, Self
 from uuid import uuid4
@@ -38,7 +36,6 @@ __all__ = [
     "NamedDestination",
     "PipelineDestination",
     "TransferIntent",
-    "WrittenIntent",
 ]
 
 SCHEMA_VERSION: Final = 1
@@ -50,26 +47,8 @@ MAX_INTENT_BYTES: Final = 32 * 1024
 _CLOCK_SLACK: Final = timedelta(seconds=60)
 
 
-_DESTINATION_FIELDS: Final = ("call_id", "destination")
-_CONTENT_FIELDS: Final = (*_DESTINATION_FIELDS, "caller_id", "options", "strategy", "metadata")
-
-# Made once: `json.dumps` makes one for each call that is not on its defaults.
-_canonical_json: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
-
-
-@dataclass(frozen=True, slots=True)
-class WrittenIntent:
-    """An intent as the ledger keeps it.
-
-    Attributes:
-        json: One line of canonical JSON, from which the intent can be read again.
-        destination_digest: A SHA-256 that two intents share if they move the same call to the same place.
-        content_digest: A SHA-256 that two intents share if carrying out either comes to the same.
-    """
-
-    json: str
-    destination_digest: str
-    content_digest: str
+_DESTINATION_FIELDS: Final = {"call_id", "destination"}
+_CONTENT_FIELDS: Final = _DESTINATION_FIELDS | {"caller_id", "options", "strategy", "metadata"}
 
 
 def _read_point_in_time(value: object) -> datetime:
@@ -118,18 +97,18 @@ class TransferIntent(ContractModel, json_schema_extra=_add_expires_in_seconds):
         schema_version: The version of this contract.
     """
 
-    transfer_id: Uuid = Field(default_factory=lambda: str(uuid4()))
     call_id: Uuid
-    destination: DestinationShape
     caller_id: Number | None = None
-    reason: Annotated[str, Field(strict=True, max_length=500), WITHOUT_CONTROLS] = ""
-    requested_by: Annotated[str, Field(strict=True, max_length=200), WITHOUT_CONTROLS] = ""
-    metadata: Variables = Field(default_factory=dict)
+    destination: DestinationShape
     expires_at: Annotated[datetime, BeforeValidator(_read_point_in_time, json_schema_input_type=datetime)]
     idempotency_key: IdempotencyKey | None = None
+    metadata: Variables = Field(default_factory=dict)
     options: ConnectOptions = ConnectOptions()
-    strategy: Strategy | None = None
+    reason: Annotated[str, Field(strict=True, max_length=500), WITHOUT_CONTROLS] = ""
+    requested_by: Annotated[str, Field(strict=True, max_length=200), WITHOUT_CONTROLS] = ""
     schema_version: Literal[1] = SCHEMA_VERSION
+    strategy: Strategy | None = None
+    transfer_id: Uuid = Field(default_factory=lambda: str(uuid4()))
 
     def __init__(self, /, **data: object) -> None:
         _check_schema_version(data)
@@ -221,19 +200,19 @@ class TransferIntent(ContractModel, json_schema_extra=_add_expires_in_seconds):
 
     def to_json(self) -> str:
         """Return the intent as one line of canonical JSON: sorted keys, no spaces, what is unset left out."""
-        return _canonical_json(self._content())
+        return self.model_dump_json(exclude_none=True)
 
-    def written(self) -> "WrittenIntent":
-        """Return all that the ledger keeps of the intent's content."""
-        content = self._content()
-        return WrittenIntent(
-            json=_canonical_json(content),
-            destination_digest=_digest(content, _DESTINATION_FIELDS),
-            content_digest=_digest(content, _CONTENT_FIELDS),
-        )
+    def destination_digest(self) -> str:
+        """Return a SHA-256 that two intents share if they move the same call to the same place."""
+        return self._digest(_DESTINATION_FIELDS)
 
-    def _content(self) -> dict[str, Any]:
-        return self.model_dump(mode="json", exclude_none=True)
+    def content_digest(self) -> str:
+        """Return a SHA-256 that two intents share if carrying out either comes to the same."""
+        return self._digest(_CONTENT_FIELDS)
+
+    def _digest(self, fields: set[str]) -> str:
+        content = self.model_dump_json(include=fields, exclude_none=True)
+        return hashlib.sha256(content.encode()).hexdigest()
 
     def remaining_ms(self, now: datetime) -> int:
         """Return the milliseconds until the deadline; negative when it has passed."""
@@ -266,8 +245,3 @@ def _check_schema_version(data: object) -> None:
 def _refused(code: str, *, value: str, **context: object) -> InvalidIntent:
     problem, mend = REFUSALS[code].filled(context)
     return InvalidIntent(field="intent", value=value, problem=problem, mend=mend)
-
-
-def _digest(content: dict[str, Any], fields: tuple[str, ...]) -> str:
-    chosen = {name: content[name] for name in fields if name in content}
-    return hashlib.sha256(_canonical_json(chosen).encode()).hexdigest()

@@ -44,18 +44,14 @@ def build_message(
         intent_json: What `INTENT_HEADER` carries.
     """
     shown = repr({"call_id": call_id, **labels})
-    texts = ((_ID, transfer_id), (_SHOWN, shown), (_INTENT, intent_json))
-    told = {piece: to_json(text).decode() for piece, text in texts}
-    return "".join([told.get(piece, piece) for piece in _template(queue, os.getpid())])
-
-
-_ID, _SHOWN, _INTENT = '"\\u0000id"', '"\\u0000shown"', '"\\u0000intent"'
+    texts = {"id": transfer_id, "shown": shown, "intent": intent_json}
+    return _template(queue, os.getpid()) % {name: to_json(text).decode() for name, text in texts.items()}
 
 
 @cache
-def _template(queue: str, process_id: int) -> list[str]:
-    """Return the message in pieces, some of which stand for what differs from transfer to transfer."""
-    transfer_id, shown = json.loads(_ID), json.loads(_SHOWN)
+def _template(queue: str, process_id: int) -> str:
+    """Return the message with places for what differs from transfer to transfer."""
+    transfer_id, shown, intent = "\0id", "\0shown", "\0intent"
     message = {
         "body": EMPTY_BODY,
         "content-encoding": "utf-8",
@@ -80,7 +76,7 @@ def _template(queue: str, process_id: int) -> list[str]:
             "replaced_task_nesting": 0,
             "stamped_headers": None,
             "stamps": {},
-            INTENT_HEADER: json.loads(_INTENT),
+            INTENT_HEADER: intent,
         },
         "properties": {
             "correlation_id": transfer_id,
@@ -95,5 +91,5 @@ def _template(queue: str, process_id: int) -> list[str]:
             "delivery_tag": transfer_id,
         },
     }
-    text = json.dumps(message, separators=(",", ":"))
-    return re.split(f"({'|'.join(map(re.escape, (_ID, _SHOWN, _INTENT)))})", text)
+    text = json.dumps(message, separators=(",", ":")).replace("%", "%%")
+    return re.sub(r'"\\u0000(\w+)"', r"%(\1)s", text)

@@ -171,6 +171,8 @@ def mask_text(text: str) -> str:
     A phone number is any run of seven or more digits, separators between them included. UUIDs, hex digests
     and points in time in ISO 8601 stay as they are.
     """
+    if not _MASKED.search(text):
+        return text
     parts = _KEPT.split(text)
     parts[::2] = [_MASKED.sub(_mask_match, part) for part in parts[::2]]
     return "".join(parts)

@@ -87,7 +87,7 @@ class RecordingPublisher:
             raise PublishUnavailable(transfer_id=intent.transfer_id, cause="not reachable")
         last = next((handle for handle in reversed(self.handles) if handle.call_id == intent.call_id), None)
         if last is not None and last.state_now() in {State.WAITING, State.SENDING, State.UNKNOWN}:
-            if last.intent.written().destination_digest == intent.written().destination_digest:
+            if last.intent.destination_digest() == intent.destination_digest():
                 return last
             raise TransferInProgress(
                 call_id=intent.call_id, transfer_id=last.transfer_id, state=last.state_now()

@@ -141,11 +141,11 @@ class FakeLedger:
                 if other.intent is None:
                     continue
                 if intent.idempotency_key and intent.idempotency_key == other.intent.idempotency_key:
-                    is_same = intent.written().content_digest == other.intent.written().content_digest
+                    is_same = intent.content_digest() == other.intent.content_digest()
                     verdict, transfer_id = "repeat" if is_same else "conflict", other_id
                     break
                 if intent.call_id == other.intent.call_id and other.state in _IN_THE_WAY:
-                    is_same = intent.written().destination_digest == other.intent.written().destination_digest
+                    is_same = intent.destination_digest() == other.intent.destination_digest()
                     if is_same or other.state is not State.SUBMITTED:
                         verdict, transfer_id = "repeat" if is_same else "in_progress", other_id
             if verdict == "accepted":

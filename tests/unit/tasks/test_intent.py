@@ -12,7 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from transfer_tasks.actions import Dtmf
+from transfer_tasks.destinations import Destination
+from transfer_tasks.endpoints import PhoneEndpoint
 from transfer_tasks.errors import InvalidIntent, UnsupportedSchemaVersion
+from transfer_tasks.fields import ContractModel
 from transfer_tasks.intent import (
     EndpointsDestination,
     NamedDestination,
@@ -427,12 +431,35 @@ def test_json_is_canonical():
     )
 
 
+def test_json_is_canonical_however_deep_and_in_whatever_order_it_was_said():
+    connect = {
+        "action": "connect",
+        "params": {"strategy": "sequential", "metadata": {"b": 1, "a": 2.5}, "from": "12025550100"},
+        "endpoints": [{"type": "sip", "uri": "sip:a@b.com", "headers": {"X-b": "1", "X-a": "%"}}, PHONE],
+    }
+    say = {"type": "say", "say": "“Hi”", "language": "en", "voice_id": "amy", "speed": 1.0}
+    menu = {"type": "pcmo", "ref": "menu"}
+    prompt = {"action": "play_get_input", "prompt": say, "input": ["speech"], "on_result": menu}
+    param = {"action": "param", "data": {"z": 1, "y": True}}
+    text = intent(destination=[param, prompt, connect], metadata={"d": 1, "c": "é"}).to_json()
+    assert text == json.dumps(json.loads(text), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def test_the_fields_of_every_model_of_the_contract_stand_in_the_order_of_their_names():
+    # What no example shows: that this holds for every field that may be set.
+    models = [ContractModel]
+    for model in models:
+        models += (each for each in model.__subclasses__() if each is not Destination)  # the registry's own
+        assert list(model.model_fields) == sorted(model.model_fields), model
+    assert {TransferIntent, PhoneEndpoint, Dtmf} <= set(models)
+
+
 def test_two_requests_have_two_ids_and_one_content():
     first = intent(reason="a", requested_by="b", idempotency_key="c", expires_in_seconds=20)
     second = intent(call_id=CALL_ID.upper())
     assert first.transfer_id != second.transfer_id
-    assert first.written().destination_digest == second.written().destination_digest
-    assert first.written().content_digest == second.written().content_digest
+    assert first.destination_digest() == second.destination_digest()
+    assert first.content_digest() == second.content_digest()
 
 
 @pytest.mark.parametrize(
@@ -445,26 +472,26 @@ def test_two_requests_have_two_ids_and_one_content():
     ],
 )
 def test_how_to_connect_is_content_and_not_destination(change):
-    assert intent(**change).written().destination_digest == intent().written().destination_digest
-    assert intent(**change).written().content_digest != intent().written().content_digest
+    assert intent(**change).destination_digest() == intent().destination_digest()
+    assert intent(**change).content_digest() != intent().content_digest()
 
 
 @pytest.mark.parametrize(
     "change", [{"call_id": AGENT_ID}, {"destination": "billing"}, {"destination": PHONE}]
 )
 def test_another_call_or_place_is_another_transfer(change):
-    assert intent(**change).written().destination_digest != intent().written().destination_digest
-    assert intent(**change).written().content_digest != intent().written().content_digest
+    assert intent(**change).destination_digest() != intent().destination_digest()
+    assert intent(**change).content_digest() != intent().content_digest()
 
 
 def test_the_digest_is_sha256_over_canonical_json():
     content = f'{{"call_id":"{CALL_ID}","destination":{{"name":"support"}}}}'
-    assert intent().written().destination_digest == hashlib.sha256(content.encode()).hexdigest()
+    assert intent().destination_digest() == hashlib.sha256(content.encode()).hexdigest()
 
 
 def test_spellings_of_one_place_have_one_digest():
     spellings = ["+1 202-555-0143", PHONE, [PHONE], {"endpoints": ["12025550143"]}]
-    assert len({intent(destination=spelling).written().destination_digest for spelling in spellings}) == 1
+    assert len({intent(destination=spelling).destination_digest() for spelling in spellings}) == 1
 
 
 def test_labels_are_masked_and_short():

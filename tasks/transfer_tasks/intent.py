@@ -47,8 +47,7 @@ MAX_INTENT_BYTES: Final = 32 * 1024
 _CLOCK_SLACK: Final = timedelta(seconds=60)
 
 
-_DESTINATION_FIELDS: Final = {"call_id", "destination"}
-_CONTENT_FIELDS: Final = _DESTINATION_FIELDS | {"caller_id", "options", "strategy", "metadata"}
+_CONTENT_FIELDS: Final = {"call_id", "caller_id", "destination", "metadata", "options", "strategy"}
 
 
 def _read_point_in_time(value: object) -> datetime:
@@ -204,15 +203,12 @@ class TransferIntent(ContractModel, json_schema_extra=_add_expires_in_seconds):
 
     def destination_digest(self) -> str:
         """Return a SHA-256 that two intents share if they move the same call to the same place."""
-        return self._digest(_DESTINATION_FIELDS)
+        destination = self.destination.model_dump_json(exclude_none=True)
+        return _digest(f'{{"call_id":"{self.call_id}","destination":{destination}}}')
 
     def content_digest(self) -> str:
         """Return a SHA-256 that two intents share if carrying out either comes to the same."""
-        return self._digest(_CONTENT_FIELDS)
-
-    def _digest(self, fields: set[str]) -> str:
-        content = self.model_dump_json(include=fields, exclude_none=True)
-        return hashlib.sha256(content.encode()).hexdigest()
+        return _digest(self.model_dump_json(include=_CONTENT_FIELDS, exclude_none=True))
 
     def remaining_ms(self, now: datetime) -> int:
         """Return the milliseconds until the deadline; negative when it has passed."""
@@ -245,3 +241,7 @@ def _check_schema_version(data: object) -> None:
 def _refused(code: str, *, value: str, **context: object) -> InvalidIntent:
     problem, mend = REFUSALS[code].filled(context)
     return InvalidIntent(field="intent", value=value, problem=problem, mend=mend)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -44,8 +44,11 @@ def build_message(
         intent_json: What `INTENT_HEADER` carries.
     """
     shown = repr({"call_id": call_id, **labels})
-    texts = {"id": transfer_id, "shown": shown, "intent": intent_json}
-    return _template(queue, os.getpid()) % {name: to_json(text).decode() for name, text in texts.items()}
+    return _template(queue, os.getpid()) % {
+        "id": to_json(transfer_id).decode(),
+        "shown": to_json(shown).decode(),
+        "intent": to_json(intent_json).decode(),
+    }
 
 
 @cache

@@ -63,9 +63,14 @@ def test_it_never_expires_by_itself_so_that_every_transfer_gets_its_line():
 
 
 def test_what_looks_like_a_place_in_the_template_stays_text():
-    text = build_message(transfer_id="\0shown", call_id="c", labels={}, queue="q", intent_json="\0id")
-    headers = json.loads(text)["headers"]
-    assert (headers["id"], headers[INTENT_HEADER]) == ("\0shown", "\0id")
+    text = build_message(
+        transfer_id="\0shown", call_id="%(id)s", labels={}, queue="100%(id)s", intent_json="%s\0id"
+    )
+    message = json.loads(text)
+    headers = message["headers"]
+    assert (headers["id"], headers[INTENT_HEADER]) == ("\0shown", "%s\0id")
+    assert headers["kwargsrepr"] == "{'call_id': '%(id)s'}"
+    assert message["properties"]["delivery_info"]["routing_key"] == "100%(id)s"
 
 
 def test_it_is_small_and_one_line():

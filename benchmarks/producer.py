@@ -25,17 +25,20 @@ JITTER_SECONDS = 0.005
 class Session:
     def __init__(self, producer, *, is_async: bool) -> None:
         self.producer, self.is_async = producer, is_async
-        self.times: dict[str, tuple[int, int]] = {}
+        self.build = getattr(producer, "build", lambda call_id: call_id)
+        self.times: dict[str, tuple[int, int, int]] = {}
         self.known: dict[str, int] = {}
         self.ids: dict[str, str] = {}
         self.longest_stall_ns = 0
 
     async def submit(self, call_id: str):
         start = time.monotonic_ns()
-        submitted = self.producer.submit(call_id)
+        request = self.build(call_id)
+        called = time.monotonic_ns()
+        submitted = self.producer.submit(request)
         if self.is_async:
             submitted = await submitted
-        self.times[call_id] = (start, time.monotonic_ns())
+        self.times[call_id] = (start, called, time.monotonic_ns())
         self.ids[call_id] = getattr(submitted, "transfer_id", "")
         return submitted
 

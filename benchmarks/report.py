@@ -15,6 +15,8 @@ LATENCY_ROWS = (
     ("submit → POST, p99 ms", "to_post_p99_ms"),
     ("submit call, p50 ms", "submit_p50_ms"),
     ("submit call, p99 ms", "submit_p99_ms"),
+    ("building the request and submit call, p50 ms", "build_and_submit_p50_ms"),
+    ("building the request and submit call, p99 ms", "build_and_submit_p99_ms"),
     ("first submit call, ms", "first_submit_ms"),
     ("longest stall of the loop, ms", "stall_ms"),
     ("CPU per transfer, producer, ms", "producer_cpu_ms"),

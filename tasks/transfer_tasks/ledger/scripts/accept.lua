@@ -4,7 +4,7 @@
 -- ARGV[3]  transfer_id
 -- ARGV[4]  call_id             canonical
 -- ARGV[5]  idempotency_key     the caller's own, or ''
--- ARGV[6]  destination_digest  equal digests are the same request
+-- ARGV[6]  destination_digest  equal digests for one call are the same request
 -- ARGV[7]  content_digest      equal keys must have equal content; '' without a key of the caller's own
 -- ARGV[8]  intent              JSON
 -- ARGV[9]  labels              JSON, masked: what logs may say of the destination

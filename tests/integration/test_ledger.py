@@ -176,6 +176,29 @@ def test_a_key_with_other_content_is_a_conflict_and_never_a_second_transfer(benc
     assert len(bench.queued()) == 1
 
 
+def test_a_key_that_we_made_is_known_when_it_comes_back_as_a_callers_own(bench):
+    first = bench.accept(call_id="c")
+    assert first.idempotency_key == "c:1"
+    again = bench.accept(call_id="c", key="c:1")
+    assert (again.verdict, again.transfer_id) == ("repeat", first.transfer_id)
+    other = bench.accept(call_id="d", key="c:1", destination="sales")
+    assert (other.verdict, other.transfer_id) == ("conflict", first.transfer_id)
+    bench.cancel(first.transfer_id)
+    bench.accept(call_id="c", key="c:3")
+    bench.cancel(bench.accept(call_id="c", key="c:3").transfer_id)
+    third = bench.accept(call_id="c")
+    assert third.idempotency_key == f"c:3:{third.transfer_id}"
+    again = bench.accept(call_id="c", key=third.idempotency_key)
+    assert (again.verdict, again.transfer_id) == ("repeat", third.transfer_id)
+
+
+@pytest.mark.parametrize("key", ["c:0", "c:01", "c:2", "c:-1", "c:" + 30 * "9", "d:1", ":1", "c:", "c:1x"])
+def test_a_key_that_only_resembles_one_of_ours_is_a_new_one(bench, key):
+    bench.cancel(bench.accept(call_id="c").transfer_id)
+    accepted = bench.accept(call_id="c", key=key)
+    assert (accepted.verdict, accepted.idempotency_key) == ("accepted", key)
+
+
 def test_a_key_that_looks_like_a_later_hop_does_not_end_up_on_two_transfers(bench):
     first = bench.accept(call_id="c", key="c:2")
     bench.cancel(first.transfer_id)

@@ -161,6 +161,15 @@ async def test_a_key_with_the_same_content_is_a_repeat_and_with_other_content_a_
     assert (refused.value.idempotency_key, refused.value.transfer_id) == ("order-1", first.transfer_id)
 
 
+async def test_a_handles_key_given_as_a_key_of_ones_own_is_the_same_transfer(publisher):
+    first = await publisher.submit(make_intent(call_id="0" * 32))
+    again = await publisher.submit(make_intent(call_id="0" * 32, idempotency_key=first.idempotency_key))
+    assert (again.is_repeat, again.transfer_id) == (True, first.transfer_id)
+    for other in ({"call_id": "1" * 32}, {"call_id": "0" * 32, "destination": "sales"}):
+        with pytest.raises(IdempotencyConflict):
+            await publisher.submit(make_intent(**other, idempotency_key=first.idempotency_key))
+
+
 async def test_the_repeat_window_is_the_publishers_setting(redis_url, bench):
     async with AsyncTransferPublisher(make_settings(redis_url, repeat_window_seconds=0)) as publisher:
         first = await publisher.submit(make_intent(call_id="0" * 32))

@@ -23,7 +23,7 @@ class Keys:
         return f"{self.namespace}:call:{call_id}"
 
     def idempotency(self, key: str) -> str:
-        """String: the transfer that first used this idempotency key."""
+        """String: the transfer that first used this idempotency key, which is a caller's own."""
         return f"{self.namespace}:key:{key}"
 
     def worker(self, worker: str) -> str:

@@ -58,9 +58,26 @@ if redis.call('EXISTS', record_key(id)) == 1 then
 end
 
 if own_key ~= '' then
-  local first = redis.call('GET', NS .. 'key:' .. own_key)
+  -- The transfer that has this key: by the index of callers' own keys, or because ours name the call and the hop.
+  local function find_by_key(key)
+    local first = redis.call('GET', NS .. 'key:' .. key)
+    if first then return first end
+    local of, hop = string.match(key, '^([^:]+):(%d+)')
+    if not of or #hop > 9 then return nil end
+    local named = redis.call('LINDEX', NS .. 'call:' .. of, int(hop - 1))
+    return named and get(named, 'key')[1] == key and named
+  end
+
+  -- What was asked for without a key of the caller's own has no digest of its content: its place has to do.
+  local function has_content_of(first)
+    local r = get(first, 'content_digest', 'call_id', 'destination_digest')
+    if r[1] ~= '' then return r[1] == ARGV[7] end
+    return r[2] == call_id and r[3] == ARGV[6]
+  end
+
+  local first = find_by_key(own_key)
   if first and redis.call('EXISTS', record_key(first)) == 1 then
-    if get(first, 'content_digest')[1] == ARGV[7] then return stand_back('repeat', 'transfer.repeated', first) end
+    if has_content_of(first) then return stand_back('repeat', 'transfer.repeated', first) end
     return stand_back('conflict', 'transfer.refused', first)
   end
 end
@@ -87,17 +104,13 @@ if ARGV[17] ~= '' then expires = math.min(expires, tonumber(ARGV[17]) + CLOCK_DI
 
 local hop = int(redis.call('RPUSH', call_key, id))
 keep(call_key)
-local function take(key, ...) return redis.call('SET', NS .. 'key:' .. key, id, 'EX', RETENTION, ...) end
 local key = own_key
-if key == '' then
+if key ~= '' then
+  redis.call('SET', NS .. 'key:' .. key, id, 'EX', RETENTION)
+else
   key = call_id .. ':' .. hop
   -- A caller's own key may look like one of ours: the platform must not see one key for two transfers.
-  if not take(key, 'NX') then
-    key = key .. ':' .. id
-    take(key)
-  end
-else
-  take(key)
+  if redis.call('EXISTS', NS .. 'key:' .. key) == 1 then key = key .. ':' .. id end
 end
 redis.call('HSET', record_key(id),
   'state', 'waiting', 'call_id', call_id, 'key', key, 'hop', hop, 'attempt', '0', 'token', '0',

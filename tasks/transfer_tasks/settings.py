@@ -1,6 +1,6 @@
 """The publisher's settings, and how either side reads its own: once, with all problems reported together."""
 
-from typing import Annotated, Final, Self, TypeVar
+from typing import Annotated, Any, Final, Self, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
 import pydantic_settings
@@ -26,15 +26,19 @@ SETTINGS_CONFIG: Final = SettingsConfigDict(
 SettingsT = TypeVar("SettingsT", bound=BaseSettings)
 
 
-def load_settings(settings_class: type[SettingsT]) -> SettingsT:
+def load_settings(settings_class: type[SettingsT], **given: Any) -> SettingsT:
     """Read settings from the environment and from ``.env`` in the working directory.
+
+    Args:
+        settings_class: What is read.
+        given: Fields that win over both; None leaves one to them.
 
     Raises:
         SettingsError: Something is wrong or missing. Each problem names its environment variable; values are
             never shown, because some are secrets.
     """
     try:
-        return settings_class()
+        return settings_class(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
         lines = error.errors(include_url=False, include_input=False, include_context=False)
         problems = [

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from transfer_tasks.numbers import parse_number
@@ -44,7 +44,8 @@ class WorkerSettings(PublisherSettings):
         piopiy_token: The REST token. Only the worker has it.
         piopiy_api_url: The API's root; the default is the SDK's own (piopiy 1.2.2).
         piopiy_number: Caller id where neither the intent nor the registry names one.
-        concurrency: How many transfers one worker process carries out at a time.
+        concurrency: How many transfers a worker carries out at a time.
+        processes: How many processes of `call-transfer worker` share them, if not as many as `places` says.
         attempt_timeout_seconds: What one HTTP request may take as a whole.
         max_attempts: How many HTTP requests one transfer may cost, all proven not carried out but the last.
         audit_file: Audit lines are also appended here.
@@ -59,19 +60,40 @@ class WorkerSettings(PublisherSettings):
         None, validation_alias="PIOPIY_NUMBER"
     )
     concurrency: int = Field(8, ge=1, le=256)
+    processes: int | None = Field(None, ge=1, le=64)
     attempt_timeout_seconds: float = Field(5.0, gt=0, le=MAX_ATTEMPT_TIMEOUT_SECONDS)
     max_attempts: int = Field(5, ge=1, le=20)
     audit_file: Path | None = None
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
+    @field_validator("processes")
     @classmethod
-    def load(cls) -> Self:
+    def _check_processes(cls, processes: int | None, info: ValidationInfo) -> int | None:
+        places = info.data.get("concurrency")  # absent where it is wrong itself
+        if processes and places and processes > places:
+            raise PydanticCustomError(
+                "processes",
+                "{processes} processes (--processes) can't share {places} transfers at a time "
+                "(--concurrency); ask for {places} at most, or leave it out",
+                {"processes": processes, "places": places},
+            )
+        return processes
+
+    @classmethod
+    def load(
+        cls, *, concurrency: int | None = None, processes: int | None = None, log_level: str | None = None
+    ) -> Self:
         """Read the environment and ``.env`` once.
+
+        Args:
+            concurrency: Instead of the one that is set.
+            processes: Instead of the one that is set.
+            log_level: Instead of the one that is set.
 
         Raises:
             SettingsError: Something is wrong or missing; every problem is listed.
         """
-        return load_settings(cls)
+        return load_settings(cls, concurrency=concurrency, processes=processes, log_level=log_level)
 
     @property
     def secrets(self) -> tuple[str, ...]:

@@ -44,6 +44,7 @@ def test_only_the_token_must_be_set(environment):
     assert settings.piopiy_token.get_secret_value() == "a-token"
     assert settings.piopiy_api_url == "https://rest.piopiy.com/v3"
     assert (settings.concurrency, settings.attempt_timeout_seconds, settings.max_attempts) == (8, 5.0, 5)
+    assert settings.processes is None
     environment.delenv("PIOPIY_TOKEN")
     assert problems() == ["PIOPIY_TOKEN is not set, and has no default"]
 
@@ -56,6 +57,7 @@ def test_every_problem_is_listed_with_its_variable_and_without_its_value(environ
         "TRANSFER_REDIS_URL": "http://hunter2",
         "TRANSFER_ALLOW_UNLISTED": "US, everything",
         "TRANSFER_CONCURRENCY": "0",
+        "TRANSFER_PROCESSES": "65",
         "TRANSFER_ATTEMPT_TIMEOUT_SECONDS": "60",
         "TRANSFER_MAX_ATTEMPTS": "many",
         "TRANSFER_LOG_LEVEL": "LOUD",
@@ -103,6 +105,24 @@ def test_an_api_url_is_kept_as_it_is(environment, url):
 def test_an_attempt_takes_some_time_and_no_more_than_the_visibility_timeout_bears(environment, seconds):
     environment.setenv("TRANSFER_ATTEMPT_TIMEOUT_SECONDS", seconds)
     assert len(problems()) == 1
+
+
+def test_each_process_has_a_place_or_the_start_is_refused(environment):
+    environment.setenv("TRANSFER_CONCURRENCY", "4")
+    environment.setenv("TRANSFER_PROCESSES", "4")
+    assert WorkerSettings.load().processes == 4
+    environment.setenv("TRANSFER_PROCESSES", "5")
+    (told,) = problems()
+    assert told.startswith("TRANSFER_PROCESSES ")
+    assert "ask for 4 at most, or leave it out" in told
+
+
+def test_what_the_command_line_says_wins_before_anything_is_judged(environment):
+    environment.setenv("TRANSFER_CONCURRENCY", "4")
+    environment.setenv("TRANSFER_PROCESSES", "5")
+    settings = WorkerSettings.load(concurrency=6, log_level="ERROR")
+    assert (settings.concurrency, settings.processes, settings.log_level) == (6, 5, "ERROR")
+    assert WorkerSettings.load(processes=2).processes == 2
 
 
 def test_the_number_is_read_in_any_spelling(environment):

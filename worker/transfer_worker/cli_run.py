@@ -41,6 +41,17 @@ def worker(
             help="Transfers at a time.",
         ),
     ] = None,
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            "--processes",
+            "-p",
+            min=1,
+            max=64,
+            show_default="TRANSFER_PROCESSES, or one for every 16 begun, at most one for each core",
+            help="Processes that share these transfers; each takes about 110 MB.",
+        ),
+    ] = None,
     log_level: Annotated[
         LogLevel | None,
         typer.Option(
@@ -50,7 +61,7 @@ def worker(
         ),
     ] = None,
 ) -> None:
-    """Carry transfers out: run a Celery worker, and start it again whenever it ends unasked.
+    """Carry transfers out: run Celery in one process or several, and start again whichever ends unasked.
 
     SIGTERM or Ctrl-C lets transfers in flight finish; a second one ends at once.
 
@@ -64,7 +75,11 @@ def worker(
         from transfer_worker.supervisor import supervise_worker
 
         die_with_parent()
-        raise typer.Exit(supervise_worker(concurrency=concurrency, log_level=log_level and log_level.value))
+        raise typer.Exit(
+            supervise_worker(
+                concurrency=concurrency, processes=processes, log_level=log_level and log_level.value
+            )
+        )
 
 
 def sandbox(

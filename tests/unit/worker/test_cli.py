@@ -20,7 +20,6 @@ from transfer_worker.demo import Report, Result, find_differences
 from transfer_worker.demo_steps import STEPS, Step
 from transfer_worker.preflight import Finding, Verdict
 from transfer_worker.redis_executable import RedisServerNotFound
-from transfer_worker.supervisor import worker_command
 from transfer_worker.terminal import Exit, expected_errors
 
 CALL_ID = "6f1c1f0e-5b0a-4d4e-9a51-0c9d6a3c2b11"
@@ -209,18 +208,29 @@ def test_a_sandbox_that_cannot_listen_says_so_in_one_line():
     assert re.fullmatch(r"call-transfer: --host.*\n", answer.stderr)
 
 
-# ---- the worker's command
+@pytest.mark.parametrize(
+    ("arguments", "environment", "places"),
+    [
+        (["-c", "4", "--processes", "5"], {}, 4),
+        (["-p", "9"], {}, 8),
+        (["-c", "2"], {"TRANSFER_PROCESSES": "3", "TRANSFER_CONCURRENCY": "16"}, 2),
+        (["--processes", "5"], {"TRANSFER_PROCESSES": "1", "TRANSFER_CONCURRENCY": "4"}, 4),
+    ],
+)
+def test_more_processes_than_transfers_at_a_time_are_refused_with_the_mend(
+    monkeypatch, arguments, environment, places
+):
+    for name, value in {"PIOPIY_TOKEN": "t", **environment}.items():
+        monkeypatch.setenv(name, value)
+    answer = run("worker", *arguments)
+    assert answer.exit_code == Exit.USAGE
+    assert re.search(rf"TRANSFER_PROCESSES .* ask for {places} at most, or leave it out", answer.stderr)
+    assert "--processes" in answer.stderr
 
 
-def test_two_workers_on_one_host_have_different_names_that_stay_over_restarts(monkeypatch):
-    def name():
-        command = worker_command(concurrency=4, log_level="INFO")
-        return command[command.index("--hostname") + 1]
-
-    assert name() == name()
-    first = name()
-    monkeypatch.setattr("os.getpid", lambda: 4711)
-    assert name() == "transfer-4711@%h" != first
+@pytest.mark.parametrize("number", ["0", "65", "many"])
+def test_a_number_of_processes_that_cannot_be_one_is_a_usage_error(number):
+    assert run("worker", "--processes", number).exit_code == Exit.USAGE
 
 
 # ---- what is shown

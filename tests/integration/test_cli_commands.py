@@ -388,8 +388,11 @@ def test_up_says_loudly_that_it_talks_to_the_real_platform(house, start_up, tmp_
     (tmp_path / ".env").write_text(
         f"PIOPIY_TOKEN={house.sandbox.token}\nPIOPIY_API_URL={house.sandbox.url}\n"
         f"TRANSFER_REDIS_URL={house.redis_url}\nFLOWER_BASIC_AUTH=on-call:correct-horse\n"
+        "TRANSFER_PROCESSES=2\n"
     )
     up = start_up()
+    assert "Worker    call-transfer worker, 2 processes, each restarted whenever it ends" in up.output()
+    assert (tmp_path / "data" / "worker.log").read_text().count(" ready.") == 2
     assert f"THE REAL PLATFORM: calls are moved at {house.sandbox.url}" in up.output()
     assert "redis-server" not in " ".join(descendants(up.pid).values())
     assert "correct-horse" not in up.output()

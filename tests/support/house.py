@@ -56,14 +56,17 @@ class House:
         worker.wait_for_output(r"ready\.", deadline_seconds=20)
         return worker
 
-    def start_supervised(self, name: str = "supervised", *, redis_url: str = "") -> SpawnedProcess:
+    def start_supervised(
+        self, name: str = "supervised", *, redis_url: str = "", processes: int = 1
+    ) -> SpawnedProcess:
         """Start a worker as on-call engineers do, by `call-transfer worker`, and wait until it consumes."""
         worker = self.spawn(
-            [sys.executable, "-m", "transfer_worker", "worker", "-c", "4"],
+            [sys.executable, "-m", "transfer_worker", "worker", "-c", "4", "--processes", str(processes)],
             env=self.worker_environment(redis_url=redis_url),
             name=name,
         )
-        worker.wait_for_output(r"ready\.", deadline_seconds=20)
+        for name_of_process in [""] if processes == 1 else [f"-{n}" for n in range(1, processes + 1)]:
+            worker.wait_for_output(rf"transfer-\d+{name_of_process}@\S+ ready\.", deadline_seconds=20)
         return worker
 
     def worker_environment(self, *, redis_url: str = "") -> dict[str, str]:

@@ -27,7 +27,7 @@ DRAIN_SECONDS: Final = 15.0
 
 _FLOWER_CONF: Final = Path(__file__).with_name("flowerconfig.py")
 _POLL_SECONDS: Final = 0.02
-_WORKER_IS_READY: Final = r'"transfer-\d+@\S+ ready\."'
+_PROCESS_IS_READY: Final = r'"(transfer-[\d-]+@\S+) ready\."'
 
 
 class ChildFailed(TransferWorkerError):
@@ -55,14 +55,14 @@ class Child:
         if self.process.poll() is not None:
             raise ChildFailed(name=self.name, exit_code=self.process.returncode, log_tail=self.read_tail())
 
-    def wait_for_output(self, pattern: str) -> None:
-        """Return once its output has a match of `pattern`.
+    def wait_for_output(self, pattern: str, *, count: int) -> None:
+        """Return once its output has `count` matches of `pattern` that differ.
 
         Raises:
             ChildFailed: It ended, or took too long.
         """
         deadline = time.monotonic() + START_SECONDS
-        while not re.search(pattern, self.log_path.read_text("utf-8", "replace")):
+        while len(set(re.findall(pattern, self.log_path.read_text("utf-8", "replace")))) < count:
             self.check()
             if time.monotonic() >= deadline:
                 raise ChildFailed(name=self.name, exit_code=None, log_tail=self.read_tail())
@@ -116,14 +116,19 @@ class Stack:
         """Start the sandbox, on a thread."""
         return self._entered.enter_context(SandboxServer())
 
-    def add_worker(self, *, env: Mapping[str, str], cwd: Path | None = None) -> Child:
+    def add_worker(self, *, env: Mapping[str, str], process_count: int = 1, cwd: Path | None = None) -> Child:
         """Start `call-transfer worker` and return once it consumes.
+
+        Args:
+            env: Its whole environment.
+            process_count: How many processes it has by its settings; each of them must consume.
+            cwd: Where it runs; here unless given.
 
         Raises:
             ChildFailed: It does not come up.
         """
         worker = self._add_child("worker", [sys.executable, "-m", "transfer_worker", "worker"], env, cwd)
-        worker.wait_for_output(_WORKER_IS_READY)
+        worker.wait_for_output(_PROCESS_IS_READY, count=process_count)
         return worker
 
     def add_flower(self, *, env: Mapping[str, str], port: int) -> Child:

@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings
 from transfer_tasks.settings import SETTINGS_CONFIG, load_settings
 from transfer_worker.audit_text import AuditWatch, describe_line
 from transfer_worker.demo_steps import DESTINATIONS
+from transfer_worker.places import spread_places
 from transfer_worker.settings import WorkerSettings
 from transfer_worker.stack import Child, ChildFailed, Stack, pick_port
 
@@ -78,7 +79,8 @@ def run_up(console: Console, *, data_dir: Path) -> None:
         redis_url = settings.redis_url.get_secret_value()
         _write_env_file(data_dir / "env", redis_url)
         login, port = _Login.make(given.flower_basic_auth), pick_port(FLOWER_PORT)
-        worker = stack.add_worker(env=os.environ)
+        process_count = len(spread_places(settings))
+        worker = stack.add_worker(env=os.environ, process_count=process_count)
         flower = stack.add_flower(
             env={
                 **os.environ,
@@ -96,7 +98,8 @@ def run_up(console: Console, *, data_dir: Path) -> None:
         own = "our own" if given.redis_url is None else "from TRANSFER_REDIS_URL"
         console.print(f"Redis     {own}; data, audit log and output in {data_dir}")
         console.print(f"Flower    http://127.0.0.1:{port}  " + _tell_login(login))
-        console.print("Worker    call-transfer worker, restarted whenever it ends")
+        each = "" if process_count == 1 else f"{process_count} processes, each "
+        console.print(f"Worker    call-transfer worker, {each}restarted whenever it ends")
         console.print(
             f"\nSend a transfer from another terminal:\n"
             f"  . {shlex.quote(str(data_dir / 'env'))}\n"

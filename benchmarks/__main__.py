@@ -8,13 +8,13 @@ from benchmarks.history import run_history
 from benchmarks.machine import describe_machine
 from benchmarks.processes import ROOT
 from benchmarks.report import print_report, write_table
-from benchmarks.run import run_counts, run_latency, run_split_workers, run_throughput, run_two_workers
+from benchmarks.run import run_counts, run_latency, run_processes, run_throughput, run_two_workers
 from benchmarks.stage import Stage
 from benchmarks.stages import measure_stages
 from benchmarks.systems import find_systems
 from benchmarks.volume import measure_backlog, measure_ended
 
-PARTS = ("latency", "counts", "throughput", "workers", "split", "stages", "backlog", "ended", "history")
+PARTS = ("latency", "counts", "throughput", "workers", "processes", "stages", "backlog", "ended", "history")
 
 
 def main() -> None:
@@ -31,8 +31,8 @@ def main() -> None:
     parts, systems = set(options.parts.split(",")), find_systems(options.systems)
 
     with Stage() as stage:
-        results = json.loads(options.out.read_text()) if options.out.exists() else {}
-        results["machine"] = describe_machine(stage)
+        kept = json.loads(options.out.read_text()) if options.out.exists() else {}
+        results = {"machine": describe_machine(stage)} | {part: kept[part] for part in PARTS if part in kept}
         steps = {
             "latency": lambda: run_latency(stage, systems, rounds=options.rounds, seconds=options.seconds),
             "counts": lambda: run_counts(stage, systems),
@@ -40,7 +40,7 @@ def main() -> None:
                 stage, systems, rounds=max(1, options.rounds - 2), count=options.count
             ),
             "workers": lambda: run_two_workers(stage, rounds=options.rounds, count=options.count),
-            "split": lambda: run_split_workers(stage, rounds=options.rounds, count=options.count),
+            "processes": lambda: run_processes(stage, rounds=options.rounds, count=options.count),
             "stages": lambda: measure_stages(stage, seconds=options.seconds, seed=1),
             "backlog": lambda: measure_backlog(stage, rounds=max(1, options.rounds - 2)),
             "ended": lambda: measure_ended(

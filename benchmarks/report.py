@@ -5,7 +5,7 @@ from pathlib import Path
 from benchmarks.numbers import spread
 from benchmarks.plot import draw
 from benchmarks.systems import SYSTEMS
-from benchmarks.targets import judge
+from benchmarks.targets import FLOOR, judge, ratio_of
 
 BEGIN, END = "<!-- results: written by `make bench` -->", "<!-- end of results -->"
 OURS = SYSTEMS[0].name
@@ -58,6 +58,9 @@ def _text_of(results: dict) -> str:
             _compare(results),
             _table(("target", "wanted", "measured", ""), judge(results)),
         ]
+    if "processes" in results:
+        parts.append("32 at a time, spread over processes and in one, in turns; 50 ms stub:\n")
+        parts.append(_processes(results["processes"]))
     if "stages" in results:
         rows = [
             (step, f"{of['p50_ms']:.2f}", f"{of['p99_ms']:.2f}") for step, of in results["stages"].items()
@@ -114,6 +117,19 @@ def _cell(values: list[float]) -> str:
 
 def _number(value: float) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def _processes(processes: dict[str, list[dict]]) -> str:
+    rows = [
+        (
+            name,
+            _cell([each["per_second"] for each in rounds]),
+            f"{ratio_of(processes, 'per_second', name, FLOOR):.2f}",
+            _cell([each["worker_cpu_ms"] for each in rounds]),
+        )
+        for name, rounds in processes.items()
+    ]
+    return _table(("", "transfers/s", "/ floor", "CPU worker ms"), rows)
 
 
 def _history(history: dict[str, list[dict]]) -> str:

@@ -7,7 +7,7 @@ import psutil
 
 from benchmarks.scenes import count_commands, measure_latency, measure_throughput
 from benchmarks.stage import Stage
-from benchmarks.systems import System, find_systems
+from benchmarks.systems import IN_ONE_PROCESS, System, find_systems
 
 THROUGHPUT = ((8, 0), (8, 50), (32, 0), (32, 50))
 """Concurrency and the stub's delay in milliseconds."""
@@ -49,13 +49,14 @@ def run_two_workers(stage: Stage, *, rounds: int, count: int) -> dict:
     return _take_turns("two workers", stage, turns, rounds=rounds)
 
 
-def run_split_workers(stage: Stage, *, rounds: int, count: int) -> dict:
-    """32 places at a 50 ms stub as two worker processes of 16, and the floor's one of 32."""
+def run_processes(stage: Stage, *, rounds: int, count: int) -> dict:
+    """32 places at a 50 ms stub: in as many processes as the worker chooses, in one, and at the floor."""
+    ours, floor = find_systems("call-transfer,floor")
     turns = {
-        system.name: {"system": system, "workers": workers, "concurrency": 32 // workers, "count": 2 * count}
-        for system, workers in zip(find_systems("call-transfer,floor"), (2, 1), strict=True)
+        system.name: {"system": system, "concurrency": 32, "count": 2 * count}
+        for system in (ours, IN_ONE_PROCESS, floor)
     }
-    return _take_turns("two workers of 16", stage, turns, rounds=rounds)
+    return _take_turns("32 places, spread and in one process", stage, turns, rounds=rounds)
 
 
 def _take_turns(title: str, stage: Stage, turns: dict[str, dict], *, rounds: int) -> dict:

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.peers.post import PIPELINE, TOKEN
@@ -63,7 +63,7 @@ SYSTEMS = (
         "call-transfer",
         "ours",
         _command("{bin}/call-transfer worker -c {n}"),
-        "as shipped: ledger, fencing, policy, audit log, events, remote control, supervisor",
+        "as shipped: ledger, fencing, policy, audit log, events, remote control, processes by its own rule",
     ),
     System(
         "floor",
@@ -125,6 +125,14 @@ SYSTEMS = (
         is_forking=True,
     ),
 )
+
+IN_ONE_PROCESS = replace(
+    SYSTEMS[0],
+    name=f"{SYSTEMS[0].name}, one process",
+    worker=_command("{bin}/call-transfer worker -c {n} --processes 1"),
+    note="as shipped, but not spread over processes",
+)
+"""What tells whether it is worth it to spread places over processes; no column of its own."""
 
 
 def find_systems(names: str) -> list[System]:

@@ -29,10 +29,8 @@ def judge(results: dict) -> list[tuple[str, str, str, str]]:
         for key, name in (("to_post_p50_ms", "p50"), ("to_post_p99_ms", "p99")):
             rows.append(_at_most(f"submit → POST {name} / {peer}", latency, key, peer, 1.0, None))
     for setting in ("8x50", "32x50"):
-        ratio = _ratio(throughput.get(setting, {}), "per_second", FLOOR)
+        ratio = ratio_of(throughput.get(setting, {}), "per_second", OURS, FLOOR)
         rows.append(_at_least(f"throughput {setting.replace('x', ' at ')} ms / floor", ratio, 0.95))
-    split = _ratio(results.get("split", {}), "per_second", FLOOR)
-    rows.append(_at_least("the same as two workers of 16 / floor", split, 0.95))
     if "workers" in results:
         one, two = (median(each["per_second"] for each in results["workers"][n]) for n in ("1", "2"))
         rows.append(_at_least("two workers / one, throughput", two / one, 1.8))
@@ -44,9 +42,10 @@ def judge(results: dict) -> list[tuple[str, str, str, str]]:
     return [row for row in rows if row]
 
 
-def _ratio(of: dict[str, list[dict]], key: str, peer: str) -> float | None:
-    pairs = list(zip(of.get(OURS, []), of.get(peer, []), strict=False))
-    return median(ours[key] / theirs[key] for ours, theirs in pairs) if pairs else None
+def ratio_of(of: dict[str, list[dict]], key: str, name: str, peer: str) -> float | None:
+    """Return the median over the rounds of one system's figure in another's; None where either is missing."""
+    pairs = list(zip(of.get(name, []), of.get(peer, []), strict=False))
+    return median(one[key] / other[key] for one, other in pairs) if pairs else None
 
 
 def _at_least(what: str, ratio: float | None, target: float) -> tuple[str, str, str, str] | tuple[()]:
@@ -58,7 +57,7 @@ def _at_least(what: str, ratio: float | None, target: float) -> tuple[str, str, 
 def _at_most(
     what: str, of: dict[str, list[dict]], key: str, peer: str, target: float, stretch: float | None
 ) -> tuple[str, str, str, str] | tuple[()]:
-    ratio = _ratio(of, key, peer)
+    ratio = ratio_of(of, key, OURS, peer)
     if ratio is None:
         return ()
     wanted = f"≤ {target}" + (f", stretch ≤ {stretch}" if stretch else "")

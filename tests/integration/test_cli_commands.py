@@ -388,7 +388,7 @@ def test_up_says_loudly_that_it_talks_to_the_real_platform(house, start_up, tmp_
     (tmp_path / ".env").write_text(
         f"PIOPIY_TOKEN={house.sandbox.token}\nPIOPIY_API_URL={house.sandbox.url}\n"
         f"TRANSFER_REDIS_URL={house.redis_url}\nFLOWER_BASIC_AUTH=on-call:correct-horse\n"
-        "TRANSFER_PROCESSES=2\n"
+        "TRANSFER_PROCESSES=2\nTRANSFER_LOG_LEVEL=ERROR\n"
     )
     up = start_up()
     assert "Worker    call-transfer worker, 2 processes, each restarted whenever it ends" in up.output()

@@ -80,6 +80,8 @@ def run_up(console: Console, *, data_dir: Path) -> None:
         _write_env_file(data_dir / "env", redis_url)
         login, port = _Login.make(given.flower_basic_auth), pick_port(FLOWER_PORT)
         process_count = len(spread_places(settings))
+        if settings.log_level in {"WARNING", "ERROR"}:
+            os.environ["TRANSFER_LOG_LEVEL"] = "INFO"  # at which Celery says that it is ready; into a file
         worker = stack.add_worker(env=os.environ, process_count=process_count)
         flower = stack.add_flower(
             env={

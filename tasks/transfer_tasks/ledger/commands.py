@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from hashlib import sha1
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from transfer_tasks.ledger.verdicts import (
     Accepted,
@@ -21,6 +21,7 @@ from transfer_tasks.ledger.verdicts import (
     Open,
     Recovered,
     TryAgain,
+    parse_accepted,
     parse_lost,
     parse_outcome,
 )
@@ -49,8 +50,7 @@ def load_script(name: str) -> Script:
     return Script(name, source, sha1(source.encode(), usedforsecurity=False).hexdigest())
 
 
-@dataclass(frozen=True, slots=True)
-class Command(Generic[T]):
+class Command(NamedTuple, Generic[T]):
     """One step: run `script` with `arguments`, then `parse` its reply."""
 
     script: Script
@@ -106,7 +106,7 @@ class LedgerCommands:
                 after,
                 "" if latest_ms is None else latest_ms,
             ),
-            lambda r: Accepted(r[0], r[1], r[2], int(r[3]), State(r[4])),
+            parse_accepted,
         )
 
     def claim(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from transfer_tasks.outcome import Reason, State, TransferOutcome
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(NamedTuple):
     """The reply of `accept`: see scripts/accept.lua for the verdicts."""
 
     verdict: str
@@ -95,6 +95,15 @@ def parse_outcome(text: str) -> TransferOutcome:
     fields = json.loads(text)
     fields["state"], fields["reason"] = State(fields["state"]), Reason(fields["reason"])
     return TransferOutcome(**fields)
+
+
+_STATES = {state.value: state for state in State}  # to look one up takes a tenth of calling the enumeration
+
+
+def parse_accepted(reply: list[Any]) -> Accepted:
+    """Return what the reply of `accept` says."""
+    verdict, transfer_id, key, hop, state = reply
+    return Accepted(verdict, transfer_id, key, int(hop), _STATES[state])
 
 
 def parse_lost(reply: list[str]) -> Lost:

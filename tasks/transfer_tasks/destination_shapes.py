@@ -56,7 +56,7 @@ def _read_destination(value: object) -> object:
 
 def _read_destination_text(text: str) -> object:
     if is_destination_name(text):
-        return {"name": text}
+        return NamedDestination.model_construct(name=text)
     if ":" in text or resembles_number(text):
         return {"endpoints": [read_short_form(text)]}
     raise refusal("destination_name")

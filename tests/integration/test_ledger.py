@@ -179,6 +179,7 @@ def test_a_key_with_other_content_is_a_conflict_and_never_a_second_transfer(benc
 def test_a_key_that_we_made_is_known_when_it_comes_back_as_a_callers_own(bench):
     first = bench.accept(call_id="c")
     assert first.idempotency_key == "c:1"
+    assert bench.client.keys(bench.keys.idempotency("*")) == [], "ours need no index"
     again = bench.accept(call_id="c", key="c:1")
     assert (again.verdict, again.transfer_id) == ("repeat", first.transfer_id)
     other = bench.accept(call_id="d", key="c:1", destination="sales")

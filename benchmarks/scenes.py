@@ -1,6 +1,7 @@
 """The measurements: each runs one system once and returns plain numbers."""
 
 import time
+from itertools import pairwise
 
 from benchmarks.numbers import percentile
 from benchmarks.stage import Stage, new_calls
@@ -117,11 +118,18 @@ def measure_throughput(
     low, high = len(times) // 10, len(times) * 9 // 10
     return {
         "per_second": (high - low) / ((times[high] - times[low]) / 1e9),
+        "per_second_by_tenths": _rates(times, parts=10),
         "worker_cpu_ms": cpu * 1000 / max(1, count - done_before),
         "redis_cpu_ms": redis_cpu * 1000 / max(1, count - done_before),
         "submit_first_p50_ms": percentile(submit[: count // 10], 50),
         "submit_last_p50_ms": percentile(submit[-count // 10 :], 50),
     }
+
+
+def _rates(times: list[int], *, parts: int) -> list[int]:
+    """POSTs a second in each part of them: a rate that depends on how many still wait has a slope."""
+    marks = [times[number * (len(times) - 1) // parts] for number in range(parts + 1)]
+    return [round(len(times) / parts / ((end - start) / 1e9)) for start, end in pairwise(marks)]
 
 
 def count_commands(stage: Stage, system: System, *, count: int = 100) -> dict:

@@ -212,10 +212,6 @@ class TransferIntent(ContractModel, json_schema_extra=_add_expires_in_seconds):
         """Return a SHA-256 that two intents share if carrying out either comes to the same."""
         return _digest(self.model_dump_json(include=_CONTENT_FIELDS, exclude_none=True))
 
-    def remaining_ms(self, now: datetime) -> int:
-        """Return the milliseconds until the deadline; negative when it has passed."""
-        return (self.expires_at - now) // timedelta(milliseconds=1)
-
     def labels(self) -> dict[str, str]:
         """Return a masked description for logs and Flower; ``to`` is absent for a named destination."""
         match self.destination:

@@ -112,7 +112,7 @@ class _Child:
 
 
 class Supervisor:
-    """Runs its children until it is asked to stop. For once.
+    """Runs its children until it is asked to stop; each supervisor runs once.
 
     Args:
         programs: One for each child.

@@ -180,7 +180,7 @@ def test_doctor_finds_nothing_wrong_where_a_worker_can_start(ask, monkeypatch, t
 
 
 def test_doctor_names_every_problem_with_its_mend_and_exit_code_1(ask, monkeypatch, tmp_path, private_redis):
-    monkeypatch.setenv("PIOPIY_TOKEN", "t")
+    monkeypatch.setenv("PIOPIY_TOKEN", "a-token")
     monkeypatch.setenv("TRANSFER_REDIS_URL", private_redis.url)
     (tmp_path / "destinations.toml").write_text('[support]\ndescription = "x"\nendpoints = ["+1 555 123"]\n')
     monkeypatch.setenv("TRANSFER_DESTINATIONS_FILE", str(tmp_path / "destinations.toml"))
@@ -199,7 +199,7 @@ def test_doctor_names_every_problem_with_its_mend_and_exit_code_1(ask, monkeypat
 def test_colours_are_for_terminals_that_want_them(redis_url, tmp_path, no_color, is_coloured):
     ours, theirs = pty.openpty()
     env = {
-        "PIOPIY_TOKEN": "t",
+        "PIOPIY_TOKEN": "a-token",
         "TRANSFER_REDIS_URL": redis_url,
         "TERM": "xterm-256color",
         "NO_COLOR": no_color,
@@ -404,7 +404,7 @@ def test_up_says_loudly_that_it_talks_to_the_real_platform(house, start_up, tmp_
 def test_up_lists_every_wrong_setting(spawn, tmp_path):
     up = spawn(
         [*COMMAND, "up", "--data-dir", tmp_path / "data"],
-        env={"TRANSFER_REDIS_URL": "nonsense", "PIOPIY_TOKEN": "t", "TRANSFER_MAX_ATTEMPTS": "0"},
+        env={"TRANSFER_REDIS_URL": "nonsense", "PIOPIY_TOKEN": "a-token", "TRANSFER_MAX_ATTEMPTS": "0"},
     )
     assert up.wait(10) == 2
     assert "TRANSFER_REDIS_URL" in up.output()

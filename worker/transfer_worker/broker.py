@@ -12,6 +12,7 @@ import json
 import logging
 from queue import Empty
 from typing import TYPE_CHECKING, Any, ClassVar, Final
+from urllib.parse import quote, unquote
 
 import redis
 from celery.app.amqp import AMQP
@@ -22,6 +23,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from transfer_tasks.message import EMPTY_BODY, TASK_NAME
+from transfer_worker.broker_address import bracket
 from transfer_worker.deliveries import BellMessage, Element, GatheringQoS
 
 if TYPE_CHECKING:
@@ -244,6 +246,8 @@ class QuickConnection(Connection):
     def as_uri(self, *arguments: Any, **options: Any) -> str:
         """Return the broker's URL under the scheme that people know, which is all that Flower can read."""
         shown: str = super().as_uri(*arguments, **options)
+        before, host, after = shown.rpartition(quote(self.hostname or "", safe=""))
+        shown = f"{before}{bracket(unquote(host))}{after}"  # kombu 5.7.0 quotes the colons of an IPv6 one
         scheme = "rediss" if self.ssl else "redis"
         if isinstance(self.transport, SentinelTransport):
             scheme = "sentinel"

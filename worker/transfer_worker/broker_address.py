@@ -45,10 +45,7 @@ class BrokerAddress:
     @classmethod
     def _of_sentinels(cls, url: SentinelUrl) -> BrokerAddress:
         return cls(
-            url=";".join(
-                as_url("sentinel", host, port, url.username or "", url.password or "", str(url.database))
-                for host, port in url.sentinels
-            ),
+            url=";".join(_as_url(url, host, port) for host, port in url.sentinels),
             transport="transfer_worker.broker:GuardedSentinelTransport",
             use_ssl=dict(url.tls_options) or False,  # Flower 2.2.0 takes an empty one for TLS
             transport_options={
@@ -56,3 +53,15 @@ class BrokerAddress:
                 "sentinel_kwargs": make_sentinel_options(url, ANSWER_WITHIN_SECONDS),
             },
         )
+
+
+def _as_url(url: SentinelUrl, host: str, port: int) -> str:
+    """Return one Sentinel as kombu reads it; kombu 5.7.0 quotes an IPv6 host."""
+    text: str = as_url("sentinel", "HOST", port, url.username or "", url.password or "", str(url.database))
+    before, _, after = text.rpartition("HOST")
+    return f"{before}{bracket(host)}{after}"
+
+
+def bracket(host: str) -> str:
+    """Return a host as URLs write it."""
+    return f"[{host}]" if ":" in host else host

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import parse_qsl, quote, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote
 
 import structlog
 
@@ -22,6 +22,9 @@ _IDENTIFIERS: Final = frozenset(
     {"timestamp", "event_id", "transfer_id", "call_id", "worker", "level", "logger"}
 )
 
+_MIN_SECRET_LENGTH: Final = 6
+"""What is shorter is hidden only where a URL says that it is a password: words that look like it stay."""
+
 # What these say of every transfer, the audit log says better.
 _CHATTY_LOGGERS: Final = ("celery.worker.strategy", "celery.app.trace")
 
@@ -31,12 +34,12 @@ class Redaction:
 
     Args:
         secrets: Texts that must never be shown: the token, URLs with passwords. The password of a URL is also
-            hidden where it stands alone.
+            hidden where it stands alone, if it is long enough for a secret.
     """
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        hidden = {form for secret in secrets for form in (secret, *_passwords(secret)) if form}
-        self._secrets = tuple(sorted(hidden, key=len, reverse=True))
+        hidden = {form for secret in secrets for form in (secret, *_passwords(secret))}
+        self._secrets = tuple(sorted(filter(_is_secret, hidden), key=len, reverse=True))
 
     def __call__(self, _logger: Any, _method: str, event: EventDict) -> EventDict:
         """Clean one line."""
@@ -54,14 +57,21 @@ class Redaction:
         return value
 
 
+def _is_secret(text: str) -> bool:
+    return len(text) >= _MIN_SECRET_LENGTH or (len(text) > len(":@") and text[0] == ":" and text[-1] == "@")
+
+
 def _passwords(secret: str) -> tuple[str, ...]:
-    try:
-        url = urlsplit(secret)
-        password = url.password
-    except ValueError:
+    """Return the forms in which the passwords of a URL may stand in a line; of what is no URL, none."""
+    # Not `urlsplit`: it refuses several Sentinels with an IPv6 one among them.
+    _, is_url, rest = secret.partition("://")
+    if not is_url:
         return ()
-    asked = [value for name, value in parse_qsl(url.query) if name.endswith("password")]
-    return (*asked, *map(quote, asked), *((password, unquote(password)) if password else ()))
+    authority, _, query = rest.partition("?")
+    login = authority.partition("/")[0].rpartition("@")[0]
+    password = login.partition(":")[2]
+    asked = [value for name, value in parse_qsl(query) if name.endswith("password")]
+    return (*asked, *map(quote, asked), password, unquote(password), f":{password}@")
 
 
 def configure(*, level: str, secrets: Iterable[str], stream: Any = None) -> None:

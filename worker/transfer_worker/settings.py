@@ -16,6 +16,8 @@ VISIBILITY_TIMEOUT_SECONDS: Final = 12
 """When kombu gives an unacknowledged message to another worker: the outer net, in case ours tears."""
 
 MAX_ATTEMPT_TIMEOUT_SECONDS: Final = 10
+MIN_TOKEN_LENGTH: Final = 6
+"""A shorter one is a slip: Piopiy's have dozens of characters. And no line of the log would stay readable."""
 SETTLE_PATIENCE_SECONDS: Final = 60.0
 
 
@@ -23,6 +25,12 @@ def _check_token(secret: SecretStr) -> SecretStr:
     token = secret.get_secret_value()
     if not token or not all("!" <= character <= "~" for character in token):
         raise PydanticCustomError("token", "a token is printable ASCII, without blanks and line breaks")
+    if len(token) < MIN_TOKEN_LENGTH:
+        raise PydanticCustomError(
+            "token",
+            "a token has {least} characters or more; copy the whole of it",
+            {"least": MIN_TOKEN_LENGTH},
+        )
     return secret
 
 

@@ -9,6 +9,7 @@ User, password and database are those of Redis. ``sentinels://`` speaks TLS, to 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -17,6 +18,11 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 SCHEMES: Final = ("sentinel", "sentinels")
 DEFAULT_PORT: Final = 26379
 EXAMPLE: Final = "sentinel://:password@one:26379,two:26379,three:26379/0?master_name=mymaster"
+
+# RFC 3986, appendix B. `urlsplit` takes one host: of several, it refuses an IPv6 one that is not the first.
+_PARTS: Final = re.compile(
+    r"(?P<scheme>[^:/?#]+)://(?P<authority>[^/?#]*)(?P<path>[^?#]*)(?:\?(?P<query>[^#]*))?"
+)
 
 _OPTIONS: Final = ("master_name", "replicas", "sentinel_password", "sentinel_username", "ssl_ca_certs")
 _MAX_REPLICAS: Final = 10
@@ -65,16 +71,18 @@ class SentinelUrl:
         Raises:
             WrongUrl: It can't be used.
         """
-        url = urlsplit(text)
-        options = _read_options(url.query)
-        login, _, hosts = url.netloc.rpartition("@")
+        parts = _PARTS.match(text)
+        if parts is None:
+            raise WrongUrl(f"write it like {EXAMPLE}")
+        options = _read_options(parts["query"] or "")
+        login, _, hosts = parts["authority"].rpartition("@")
         username, _, password = login.partition(":")
         if not options.get("master_name"):
             raise WrongUrl("master_name is missing: add ?master_name= and the name in `sentinel monitor`")
-        database = url.path.removeprefix("/") or "0"
+        database = parts["path"].removeprefix("/") or "0"
         if not database.isdecimal():
             raise WrongUrl("the database must be a number, as in /0?master_name=…")
-        is_tls = url.scheme == "sentinels"
+        is_tls = parts["scheme"] == "sentinels"
         if "ssl_ca_certs" in options and not is_tls:
             raise WrongUrl("ssl_ca_certs is for TLS only: write sentinels:// instead of sentinel://")
         check_ca_file(options.get("ssl_ca_certs"))

@@ -46,12 +46,27 @@ def test_tls_goes_to_the_sentinels_too(tmp_path):
         ("sentinel://one:0?master_name=m", "a host and a port"),
         ("sentinel://one:x?master_name=m", "a host and a port"),
         ("sentinel://one,,two?master_name=m", "a host and a port"),
+        ("sentinel://one,[::1?master_name=m", "a host and a port"),
+        ("sentinel://one,::1?master_name=m", "a host and a port"),
         ("sentinel://one:26379;two:26379?master_name=m", "a host and a port"),
     ],
 )
 def test_what_is_wrong_is_named_with_the_mend(url, said):
     with pytest.raises(WrongUrl, match=said):
         SentinelUrl.parse(url.replace("://", "://:hunter2@"))
+
+
+@pytest.mark.parametrize(
+    ("hosts", "sentinels"),
+    [
+        ("one:26380,[::1]:26381", (("one", 26380), ("::1", 26381))),
+        ("[::1]:26380,one,[2001:db8::7]", (("::1", 26380), ("one", 26379), ("2001:db8::7", 26379))),
+        ("[::1]", (("::1", 26379),)),
+    ],
+)
+@pytest.mark.parametrize("login", ["", ":p@", "ann:p@"])
+def test_an_ipv6_sentinel_may_stand_anywhere(login, hosts, sentinels):
+    assert SentinelUrl.parse(f"sentinel://{login}{hosts}/0?master_name=m").sentinels == sentinels
 
 
 def test_no_complaint_shows_a_password():

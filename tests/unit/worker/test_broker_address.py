@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -63,3 +64,21 @@ def test_the_guard_stays_when_kombu_turns_to_the_next_sentinel():
 def test_the_guards_promises_hold_behind_sentinels():
     assert GuardedSentinelChannel.QoS is GatheringQoS
     assert GuardedSentinelChannel.do_restore is False
+
+
+@pytest.mark.parametrize("login", ["", ":p%40ss@", "HOST:HOST@"])
+def test_an_ipv6_sentinel_is_asked_wherever_it_stands(login):
+    connection = connect(f"sentinel://{login}one:1,[::1]:2/3?master_name=m")
+    channel = connection.transport.Channel
+    assert [(url.hostname, url.port) for url in map(urlsplit, connection.alt)] == [("one", 1), ("::1", 2)]
+    assert channel is GuardedSentinelChannel
+
+    connection.maybe_switch_next()
+
+    assert (connection.hostname, connection.port, connection.virtual_host) == ("::1", 2, "3")
+    assert connection.as_uri().endswith("**@[::1]:2/3")
+
+
+def test_flower_reads_an_ipv6_host():
+    assert connect("redis://:p@[::1]:1/3").as_uri(include_password=True) == "redis://:p@[::1]:1/3"
+    assert connect("rediss://[::1]:1/3").as_uri() == "rediss://:**@[::1]:1/3"

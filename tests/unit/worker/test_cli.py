@@ -220,7 +220,7 @@ def test_a_sandbox_that_cannot_listen_says_so_in_one_line():
 def test_more_processes_than_transfers_at_a_time_are_refused_with_the_mend(
     monkeypatch, arguments, environment, places
 ):
-    for name, value in {"PIOPIY_TOKEN": "t", **environment}.items():
+    for name, value in {"PIOPIY_TOKEN": "a-token", **environment}.items():
         monkeypatch.setenv(name, value)
     answer = run("worker", *arguments)
     assert answer.exit_code == Exit.USAGE

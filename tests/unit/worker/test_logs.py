@@ -127,3 +127,19 @@ def test_the_passwords_of_sentinels_are_hidden_too():
     line = clean(None, "info", {"event": "asked with s&crets-of-theirs and s%26crets-of-theirs"})
 
     assert line == {"event": "asked with *** and ***"}
+
+
+def test_the_passwords_of_sentinels_are_hidden_with_an_ipv6_one_among_them():
+    clean = logs.Redaction([SENTINEL_URL.replace("two:26379", "[::1]:26379")])
+
+    line = clean(None, "info", {"event": "asked with Redis-Own and s&crets-of-theirs"})
+
+    assert line == {"event": "asked with *** and ***"}
+
+
+def test_what_is_too_short_for_a_secret_leaves_the_words_readable():
+    clean = logs.Redaction(["t", "redis://:redis@host:6379/0"])
+
+    said = clean(None, "info", {"event": "transfer.started", "of": "redis://:redis@host/0 at redis"})
+
+    assert said == {"event": "transfer.started", "of": "redis://***host/0 at redis"}

@@ -92,7 +92,7 @@ def test_the_rest_sdk_alone_is_fine() -> None:
 
 
 def test_a_message_is_never_given_away_during_an_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PIOPIY_TOKEN", "t")
+    monkeypatch.setenv("PIOPIY_TOKEN", "a-token")
     settings = WorkerSettings.load()
 
     assert check_timing(settings).verdict is Verdict.OK

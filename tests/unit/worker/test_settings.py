@@ -78,6 +78,13 @@ def test_a_token_that_no_header_can_carry_is_refused_at_the_start(environment, t
     assert token not in told
 
 
+@pytest.mark.parametrize("token", ["t", "12345"])
+def test_a_token_too_short_to_be_one_is_refused_at_the_start(environment, token):
+    environment.setenv("PIOPIY_TOKEN", token)
+    (told,) = problems()
+    assert told == "PIOPIY_TOKEN is wrong: a token has 6 characters or more; copy the whole of it"
+
+
 @pytest.mark.parametrize(
     "url",
     [

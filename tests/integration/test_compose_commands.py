@@ -35,15 +35,17 @@ class Machine:
     def __init__(self, spawn: ProcessSpawner, folder: Path) -> None:
         self._spawn, self._folder = spawn, folder
         self.redis_port = free_port()
-        for name in ("lib/call-transfer", "lib/flower"):
+        for name in ("lib/call-transfer", "lib/flower", "bin"):
             (folder / name).mkdir(parents=True)
+        # By the image's name, whichever server this machine has.
+        (folder / "bin" / "redis-server").symlink_to(find_redis_server())
 
     def start(self, name: str, *more: str, **environment: str) -> SpawnedProcess:
         """Start a service; `more` are arguments that only this machine needs."""
         service = SERVICES[name]
         declared = {key: self._translate(str(value)) for key, value in service.get("environment", {}).items()}
         command = [self._translate(part) for part in service["command"]]
-        path = f"{Path(sys.executable).parent}:{find_redis_server().parent}:{os.environ['PATH']}"
+        path = f"{Path(sys.executable).parent}:{self._folder / 'bin'}:{os.environ['PATH']}"
         return self._spawn([*command, *more], env={"PATH": path} | declared | environment, name=name)
 
     def _translate(self, text: str) -> str:

@@ -75,7 +75,7 @@ def test_ctrl_c_ends_it_with_130_and_leaves_nothing_behind(start_demo, tmp_path)
     demo = start_demo()
     demo.wait_for_output("attempt_started", deadline_seconds=15)
     family = descendants(demo.pid)
-    assert any("redis-server" in line for line in family.values())
+    assert any("redis-server" in line or "valkey-server" in line for line in family.values())
     assert any("celery_command" in line for line in family.values())
     os.killpg(demo.pid, signal.SIGINT)
     assert demo.wait(10) == 130

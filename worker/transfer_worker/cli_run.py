@@ -162,7 +162,7 @@ def demo(as_json: AsJson = False) -> None:
     Exit codes:
       0    all ended as they must
       1    something did not, or the worker did not start
-      3    no redis-server is to be had
+      3    no Redis or Valkey server is to be had
       130  Ctrl-C
     """
     with expected_errors(as_json=as_json), stop_signals_raise():
@@ -202,7 +202,7 @@ def up(
       0  ended by Ctrl-C or SIGTERM
       1  a part failed; the end of its output is shown
       2  the settings are wrong; all problems are listed
-      3  no redis-server is to be had, or another `up` uses the data directory
+      3  no Redis or Valkey server is to be had, or another `up` uses the data directory
     """
     with expected_errors(), stop_signals_raise():
         from transfer_worker.stack import ChildFailed

@@ -1,8 +1,8 @@
-"""A real `redis-server` of our own: for `demo`, `up` and the tests, on machines that have none.
+"""A real Redis or Valkey server of our own: for `demo`, `up` and the tests, on machines that have none.
 
 Three processes, so that the server outlives neither a crash of ours nor a Ctrl-C meant for us::
 
-    we ──── redis-server   a session of its own: Ctrl-C in the terminal reaches us, not it
+    we ──── server         a session of its own: Ctrl-C in the terminal reaches us, not it
       └──── watchdog       waits at a pipe that only we hold open; when we are gone, however we
                            went, it ends the server
 
@@ -71,11 +71,11 @@ class RedisServerFailed(EmbeddedRedisError):
 
     def __init__(self, *, problem: str, log_tail: str) -> None:
         self.problem, self.log_tail = problem, log_tail
-        super().__init__(f"redis-server {problem}. The end of its log:\n{log_tail}")
+        super().__init__(f"The server {problem}. The end of its log:\n{log_tail}")
 
 
 class EmbeddedRedis:
-    """A `redis-server` on a private port of 127.0.0.1, durable (AOF) and never evicting.
+    """A server on a private port of 127.0.0.1, durable (AOF) and never evicting.
 
     Use it as a context manager, or call `start` and `stop`. It asks for a password, which is part of
     `url` and of no command line, so that other users of the machine can't reach it.
@@ -132,7 +132,7 @@ class EmbeddedRedis:
         """Start the server and return once it answers.
 
         Raises:
-            RedisServerNotFound: There is no usable `redis-server`.
+            RedisServerNotFound: There is no usable server.
             DataDirectoryInUse: Another one uses `data_dir`.
             RedisServerFailed: It ended at once, or did not answer in time.
         """

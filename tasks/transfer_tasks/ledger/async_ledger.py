@@ -9,6 +9,7 @@ from hiredis import pack_command
 from redis.exceptions import BusyLoadingError, NoScriptError, RedisError, ResponseError
 
 from transfer_tasks.errors import LedgerUnavailable
+from transfer_tasks.ledger.async_connection import NotWritten
 from transfer_tasks.ledger.commands import Command, LedgerCommands
 from transfer_tasks.ledger.keys import Keys
 from transfer_tasks.ledger.replication import confirm, replication_of
@@ -71,7 +72,7 @@ class AsyncLedger:
         raise TimeoutError
 
     async def _try_once(self, command: Command[Any], trial: _Trial, limit: asyncio.Timeout) -> Any:
-        script, pool = command.script, self.client.connection_pool
+        pool = self.client.connection_pool
         # The connection is taken by hand, because only so it is known whether the step was sent; and not from
         # the pool, which keeps its books with a lock and five coroutines (redis-py 8.1).
         if not self._idle:
@@ -85,18 +86,12 @@ class AsyncLedger:
                 raise TimeoutError
             trial.is_sent = True
             try:
-                # redis-py 8.1 packs in Python here: 28 µs for an intent instead of 4.
-                packed = pack_command(("EVALSHA", script.sha, 0, *command.arguments))  # type: ignore[arg-type]  # hiredis 3.5 types a tuple of one
-                await connection.send_packed_command(packed)
-                reply = await connection.read_response()
-            except NoScriptError:
-                await connection.send_command("EVAL", script.source, 0, *command.arguments)
-                reply = await connection.read_response()
+                reply = await _evaluate(connection, command)
+            except (ResponseError, NotWritten):
+                trial.is_sent = False
+                raise
             if self._replication is not None:
                 await confirm(self._replication, connection)
-        except ResponseError:
-            trial.is_sent = False
-            raise
         finally:
             self._idle.append(connection)
         return reply
@@ -107,6 +102,19 @@ class AsyncLedger:
             await connection.disconnect()
         await self.client.aclose()
         await self.client.connection_pool.disconnect()
+
+
+async def _evaluate(connection: Any, command: Command[Any]) -> Any:
+    """Run a step's script over a connection; return Redis's reply."""
+    script = command.script
+    try:
+        # redis-py 8.1 packs in Python here: 28 µs for an intent instead of 4.
+        packed = pack_command(("EVALSHA", script.sha, 0, *command.arguments))  # type: ignore[arg-type]  # hiredis 3.5 types a tuple of one
+        await connection.send_packed_command(packed)
+        return await connection.read_response()
+    except NoScriptError:
+        await connection.send_command("EVAL", script.source, 0, *command.arguments)
+        return await connection.read_response()
 
 
 class _Trial:

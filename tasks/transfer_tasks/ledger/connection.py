@@ -19,6 +19,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from transfer_tasks.ledger import sentinel
+from transfer_tasks.ledger.async_connection import check_connections
 from transfer_tasks.ledger.sentinel_url import SentinelUrl, is_sentinel_url
 
 
@@ -97,6 +98,7 @@ def connect_async(url: str, *, timeout_seconds: float) -> redis.asyncio.Redis:
         return sentinel.connect_async(
             SentinelUrl.parse(url), timeout_seconds=timeout_seconds, options=_options(timeout_seconds)
         )
-    return redis.asyncio.Redis.from_url(
+    client = redis.asyncio.Redis.from_url(
         url, retry=AsyncRetry(NoBackoff(), 0), socket_timeout=None, **_options(timeout_seconds)
     )
+    return check_connections(client)

@@ -17,6 +17,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ResponseError
 from redis.retry import Retry
 
+from transfer_tasks.ledger.async_connection import CheckedConnection, check_connections
 from transfer_tasks.ledger.replication import AsyncReplicatedRedis, ReplicatedRedis, Replication
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ class _AsyncSentinel(nonblocking.Sentinel):
         raise nonblocking.MasterNotFoundError(_nobody_knows(service_name, len(self._addresses)))
 
     async def _ask(self, host: str, port: int) -> Any:
-        client = redis.asyncio.Redis(host=host, port=port, **self.sentinel_kwargs)
+        client = check_connections(redis.asyncio.Redis(host=host, port=port, **self.sentinel_kwargs))
         try:
             return await client.sentinel_masters()
         finally:
@@ -179,7 +180,7 @@ class _TlsConnection(_Connection, redis.SSLConnection):
     pass
 
 
-class _AsyncConnection(nonblocking.SentinelManagedConnection):
+class _AsyncConnection(CheckedConnection, nonblocking.SentinelManagedConnection):
     """Dropped when its Redis turns out to have been replaced, and without waiting for the end.
 
     All that wait for the end of one connection share one future (Python 3.11, streams.py): one whose time is

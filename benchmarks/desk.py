@@ -18,11 +18,13 @@ import uuid
 
 from rich.console import Console
 
-from transfer_tasks.ledger.connection import connect
 from transfer_tasks.ledger.ledger import Ledger
-from transfer_worker import desk, overview, screen, tables
-from transfer_worker.embedded_redis import EmbeddedRedis
-from transfer_worker.listing import list_transfers
+from transfer_tasks.redis.connection import connect
+from transfer_worker.cli import status_screen, tables
+from transfer_worker.local.embedded_redis import EmbeddedRedis
+from transfer_worker.operations import describe, lookup
+from transfer_worker.operations.listing import list_transfers
+from transfer_worker.operations.status import read_overview
 
 ROUNDS = 50
 PROCESS_ROUNDS = 5
@@ -87,21 +89,21 @@ def measure_process(url, *words):
 def bench(ended):
     with EmbeddedRedis() as server, connect(server.url, timeout_seconds=30) as client:
         ledger = Ledger(client, namespace="transfer", retention_seconds=7200)
-        now_ms = desk.read_clock_ms(ledger)
+        now_ms = lookup.read_clock_ms(ledger)
         for first in range(1, ended + 1, BATCH):
             client.eval(FILL, 0, first, min(first + BATCH - 1, ended), ended, now_ms)
         wanted = str(uuid.UUID(f"00000000-0000-4000-9000-{ended // 2:012}"))
         console = Console(file=io.StringIO(), width=160)
 
         def status():
-            console.print(screen.draw_overview(overview.read_overview(ledger)))
+            console.print(status_screen.draw_overview(read_overview(ledger)))
 
         def show():
-            tables.print_story(console, desk.describe_story(desk.read_story(ledger, wanted), ledger))
+            tables.print_story(console, describe.describe_story(lookup.read_story(ledger, wanted), ledger))
 
         def list_page():
             records = list_transfers(ledger, limit=100)
-            console.print(screen.draw_listing(desk.describe_listing(records, ledger)))
+            console.print(status_screen.draw_listing(describe.describe_listing(records, ledger)))
 
         print(f"\n{ended:,} transfers ended within the last hour")
         print(f"  {'':<8}{'median':>12}{'worst':>12}{'process':>12}")

@@ -22,7 +22,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from support import ProcessSpawner, wait_until  # noqa: E402 - the tests' tools are no package
 from support.house import House, make_intent  # noqa: E402
-from transfer_worker.embedded_redis import EmbeddedRedis  # noqa: E402
+from transfer_worker.local.embedded_redis import EmbeddedRedis  # noqa: E402
 from transfer_worker.sandbox import SandboxServer  # noqa: E402
 
 if TYPE_CHECKING:

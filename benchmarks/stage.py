@@ -18,7 +18,7 @@ import redis
 
 from benchmarks.processes import ROOT, ProcessTree, Talker, python_of
 from benchmarks.systems import System, environment
-from transfer_worker.embedded_redis import EmbeddedRedis
+from transfer_worker.local.embedded_redis import EmbeddedRedis
 
 PATIENCE_SECONDS = 120.0
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from celery import signals
 
-from transfer_worker import celery_app
-from transfer_worker.broker import GuardedChannel
+from transfer_worker.queue.transport import GuardedChannel
+from transfer_worker.runtime import celery_app
 
 app = celery_app.app
 

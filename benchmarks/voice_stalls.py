@@ -63,7 +63,7 @@ def prepare_inline_call() -> Callable[[], object]:
 
 def prepare_celery_publish() -> Callable[[], object]:
     """Return what a Celery user would do in a tool handler."""
-    from transfer_worker.celery_app import transfer_call
+    from transfer_worker.runtime.celery_app import transfer_call
 
     def publish() -> None:
         transfer_call.apply_async(kwargs={"intent": {"call_id": str(uuid.uuid4()), "destination": "support"}})

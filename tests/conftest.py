@@ -10,7 +10,7 @@ import redis
 from hypothesis import settings
 
 from support import ProcessSpawner, keys_without_ttl
-from transfer_worker.embedded_redis import EmbeddedRedis
+from transfer_worker.local.embedded_redis import EmbeddedRedis
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from transfer_tasks.voice_environment import describe_problem
+from transfer_tasks.voice.environment import describe_problem
 
 if problem := describe_problem():
     raise ImportError(f"transfer_tasks.agent_tool needs piopiy-ai: {problem}")

@@ -8,10 +8,10 @@ from pydantic import AfterValidator, Field, FilePath, SecretStr, ValidationError
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from transfer_tasks.destinations import DestinationRegistry
 from transfer_tasks.errors import SettingsError
-from transfer_tasks.ledger.sentinel_url import EXAMPLE, SentinelUrl, WrongUrl, check_ca_file, is_sentinel_url
-from transfer_tasks.rules import DestinationRules, UnlistedRules
+from transfer_tasks.redis.sentinel_url import EXAMPLE, SentinelUrl, WrongUrl, check_ca_file, is_sentinel_url
+from transfer_tasks.registry.destinations import DestinationRegistry
+from transfer_tasks.registry.rules import DestinationRules, UnlistedRules
 
 SETTINGS_CONFIG: Final = SettingsConfigDict(
     env_prefix="TRANSFER_",

@@ -23,9 +23,9 @@ from playwright.sync_api import Error, expect
 from support import ProcessSpawner, wait_until
 from support.browser import open_browser
 from support.house import PIOPIY_NUMBER, House, make_intent
-from transfer_tasks.message import TASK_NAME, build_message
 from transfer_tasks.outcome import State
-from transfer_worker.embedded_redis import EmbeddedRedis
+from transfer_tasks.publisher.message import TASK_NAME, build_message
+from transfer_worker.local.embedded_redis import EmbeddedRedis
 from transfer_worker.sandbox import SandboxServer
 
 if TYPE_CHECKING:

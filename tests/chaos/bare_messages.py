@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import redis
 
-from transfer_tasks.message import build_message
+from transfer_tasks.publisher.message import build_message
 
 if TYPE_CHECKING:
     from transfer_tasks.intent import TransferIntent

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from chaos.schedule import PUBLISHERS, WORKERS
 from support import FaultProxy, ProcessSpawner, SpawnedProcess
-from transfer_worker.embedded_redis import EmbeddedRedis
+from transfer_worker.local.embedded_redis import EmbeddedRedis
 from transfer_worker.sandbox import DEFAULT_TOKEN
 
 if TYPE_CHECKING:

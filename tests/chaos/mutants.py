@@ -14,8 +14,9 @@ from typing import Any, Final
 from transfer_tasks.ledger import commands
 from transfer_tasks.ledger.commands import Script
 from transfer_tasks.outcome import Reason
-from transfer_worker import celery_app, gateway
 from transfer_worker.errors import AttemptError, NotCarriedOut
+from transfer_worker.gateway import client
+from transfer_worker.runtime import celery_app
 
 TOKEN_CHECKS: Final = {
     "begin_attempt": "if r[2] ~= token then return { 'lost', state, '' } end",
@@ -42,7 +43,7 @@ def remove_fencing() -> None:
 
 def retry_lost_answers() -> None:
     """Take a lost answer for proof that nothing happened, and so for a reason to send again."""
-    explain = gateway._explain_silence
+    explain = client._explain_silence
 
     def explain_boldly(*arguments: Any) -> AttemptError:
         error = explain(*arguments)
@@ -50,13 +51,13 @@ def retry_lost_answers() -> None:
             return error
         return NotCarriedOut(reason=error.reason, detail=error.detail)
 
-    gateway._explain_silence = explain_boldly
+    client._explain_silence = explain_boldly
 
 
 def let_the_sdk_retry() -> None:
     """Leave the SDK's own retries on, which is its default (piopiy 1.2.2)."""
-    plain_client = gateway.RestClient
-    gateway.RestClient = lambda *arguments, max_retries: plain_client(*arguments, max_retries=2)
+    plain_client = client.RestClient
+    client.RestClient = lambda *arguments, max_retries: plain_client(*arguments, max_retries=2)
 
 
 MUTATIONS: Final = {

@@ -18,9 +18,9 @@ from chaos.history import History
 from chaos.load import Load
 from chaos.report import summarize
 from chaos.schedule import MIX, plan_faults
-from transfer_tasks.async_publisher import ENDING_MARGIN_SECONDS
-from transfer_tasks.ledger.connection import connect
 from transfer_tasks.ledger.ledger import Ledger
+from transfer_tasks.publisher.asynchronous import ENDING_MARGIN_SECONDS
+from transfer_tasks.redis.connection import connect
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

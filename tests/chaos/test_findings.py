@@ -16,12 +16,12 @@ from support import FaultProxy, wait_until
 from support.ledger_bench import LedgerBench
 from transfer_tasks.errors import LedgerUnavailable
 from transfer_tasks.ledger.async_ledger import AsyncLedger
-from transfer_tasks.ledger.connection import connect
 from transfer_tasks.ledger.ledger import Ledger
 from transfer_tasks.outcome import Reason, State
-from transfer_worker.audit import BLOCK_SECONDS, GROUP, AuditWriter
-from transfer_worker.ledger_steps import LedgerSteps
-from transfer_worker.recovery import Recovery
+from transfer_tasks.redis.connection import connect
+from transfer_worker.audit.outbox import BLOCK_SECONDS, GROUP, AuditWriter
+from transfer_worker.ledger.recovery import Recovery
+from transfer_worker.ledger.steps import LedgerSteps
 
 if TYPE_CHECKING:
     from pathlib import Path

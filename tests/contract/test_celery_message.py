@@ -19,8 +19,8 @@ from celery.app.defaults import DEFAULTS
 from kombu.transport import redis as kombu_redis
 
 from support.house import make_intent
-from transfer_tasks.message import EMPTY_BODY, INTENT_HEADER, TASK_NAME, build_message
-from transfer_worker import celery_app
+from transfer_tasks.publisher.message import EMPTY_BODY, INTENT_HEADER, TASK_NAME, build_message
+from transfer_worker.runtime import celery_app
 
 TRANSFER_ID = "0f8fad5b-d9cb-469f-a165-70867728950e"
 LABELS = {"destination": "endpoints", "to": "+1*******43"}

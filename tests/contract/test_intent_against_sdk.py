@@ -271,7 +271,7 @@ def test_a_stored_intent_of_version_1_loads_for_ever_and_is_stored_the_same(line
 
 
 # What follows are facts about piopiy 1.2.2. When one of these fails, the vendor has changed: look at
-# transfer_tasks.actions, .endpoints and .numbers before moving the pin.
+# transfer_tasks.intent.actions, .endpoints and .numbers before moving the pin.
 
 
 def judged(*, call_id=CALL_ID, params=None, endpoints=None, pipeline=None) -> bool:

@@ -1,6 +1,6 @@
 """Facts about the Piopiy REST SDK that the gateway stands on, read and measured in piopiy 1.2.2.
 
-When one of these fails after an upgrade, read `worker/transfer_worker/gateway.py` again before anything else.
+When one of these fails after an upgrade, read worker/transfer_worker/gateway/client.py again first.
 """
 
 from __future__ import annotations

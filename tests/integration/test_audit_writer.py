@@ -7,10 +7,9 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from support import wait_until
-from transfer_tasks.ledger.connection import connect
 from transfer_tasks.ledger.keys import Keys
-from transfer_worker import audit
-from transfer_worker.audit import GROUP, AuditWriter, follow
+from transfer_tasks.redis.connection import connect
+from transfer_worker.audit.outbox import GROUP, AuditWriter, follow, outbox
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,7 +47,7 @@ def start_writer(redis_url: str, name: str, *, file: Path | None = None) -> tupl
 def test_workers_that_share_a_file_write_every_line_once_and_whole(
     redis_url: str, redis_client: redis.Redis, tmp_path: Path
 ) -> None:
-    file = tmp_path / "audit.jsonl"
+    file = tmp_path / "outbox.jsonl"
     add_lines(redis_client, 1000, text="y" * 500)
 
     writers = [start_writer(redis_url, f"w{number}", file=file) for number in range(3)]
@@ -65,8 +64,8 @@ def test_workers_that_share_a_file_write_every_line_once_and_whole(
 def test_lines_that_a_dead_reader_held_are_adopted_and_the_reader_is_forgotten(
     redis_url: str, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(audit, "ADOPT_AFTER_SECONDS", 0.2)
-    monkeypatch.setattr(audit, "FORGET_AFTER_SECONDS", 0.3)
+    monkeypatch.setattr(outbox, "ADOPT_AFTER_SECONDS", 0.2)
+    monkeypatch.setattr(outbox, "FORGET_AFTER_SECONDS", 0.3)
     add_lines(redis_client, 5)
     redis_client.xgroup_create(KEYS.audit, GROUP, id="0")
     redis_client.xreadgroup(GROUP, "dead", {KEYS.audit: ">"})

@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 from support import wait_until
 from support.kinship import descendants, still_running
 from transfer_worker import cli
-from transfer_worker.redis_executable import find_redis_server
+from transfer_worker.local.redis_executable import find_redis_server
 
 COMMAND = [sys.executable, "-m", "transfer_worker"]
 NUMBER = "+1 202-555-0143"

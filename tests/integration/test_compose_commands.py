@@ -14,7 +14,7 @@ import redis
 import yaml
 
 from support import wait_until
-from transfer_worker.redis_executable import find_redis_server
+from transfer_worker.local.redis_executable import find_redis_server
 
 if TYPE_CHECKING:
     from support import ProcessSpawner, SpawnedProcess

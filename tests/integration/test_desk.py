@@ -18,8 +18,8 @@ from support.house import make_intent
 from support.ledger_bench import LedgerBench
 from transfer_tasks.ledger.desk_commands import DeskCommands
 from transfer_tasks.outcome import GUIDE, Reason, State
-from transfer_worker import workplace
-from transfer_worker.statistics import WorkerStatus
+from transfer_worker.monitoring.statistics import WorkerStatus
+from transfer_worker.operations import platforms
 
 pytestmark = pytest.mark.usefixtures("no_key_leaks")
 
@@ -419,7 +419,7 @@ def test_at_a_terminal_the_question_names_the_call_and_no_is_the_default(ask, be
 )
 def test_only_a_stand_in_on_the_workers_own_machine_is_surely_not_real(platform, is_alive, real):
     worker = WorkerStatus(worker="w", is_alive=is_alive, beat_age_seconds=0, about={"platform": platform})
-    assert workplace.find_real_platforms([worker]) == real
+    assert platforms.find_real_platforms([worker]) == real
 
 
 # ---- resolve

@@ -13,9 +13,9 @@ import pytest
 import redis
 
 from support import has_ended, wait_until
-from transfer_worker import embedded_redis, redis_executable
-from transfer_worker.embedded_redis import DataDirectoryInUse, EmbeddedRedis, RedisServerFailed
-from transfer_worker.redis_executable import EmbeddedRedisError, RedisServerNotFound, find_redis_server
+from transfer_worker.local import embedded_redis, redis_executable
+from transfer_worker.local.embedded_redis import DataDirectoryInUse, EmbeddedRedis, RedisServerFailed
+from transfer_worker.local.redis_executable import EmbeddedRedisError, RedisServerNotFound, find_redis_server
 
 
 def connect(server, **options):
@@ -130,7 +130,7 @@ def test_a_fixed_port_that_is_taken_is_an_error_that_shows_the_log():
 
 PARENT = """
 import signal, time, redis
-from transfer_worker.embedded_redis import EmbeddedRedis
+from transfer_worker.local.embedded_redis import EmbeddedRedis
 
 with EmbeddedRedis() as server, redis.Redis.from_url(server.url) as client:
     print("server", server.pid, server.data_dir)

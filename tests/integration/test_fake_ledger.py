@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from transfer_tasks.intent import TransferIntent
-from transfer_tasks.ledger.connection import connect
 from transfer_tasks.ledger.ledger import Ledger
 from transfer_tasks.ledger.verdicts import Begun, Claim, Ended, Lost, Missing, Open, TryAgain
 from transfer_tasks.outcome import Reason, State
-from transfer_worker.ledger_steps import LedgerSteps
-from transfer_worker.ports import AttemptNote
+from transfer_tasks.redis.connection import connect
+from transfer_worker.delivery.ports import AttemptNote
+from transfer_worker.ledger.steps import LedgerSteps
 from transfer_worker.testing import FakeClock, FakeLedger
 
 if TYPE_CHECKING:

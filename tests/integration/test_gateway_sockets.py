@@ -17,10 +17,10 @@ import pytest
 
 from support.far_end import FarEnd, make_answer
 from transfer_tasks.outcome import Reason
-from transfer_worker.answer import MAX_KEPT_ANSWER_CHARS
 from transfer_worker.errors import AttemptError, NotCarriedOut, OutcomeUnknown, Refused
 from transfer_worker.gateway import MAX_IDLE_SECONDS, PiopiyGateway
-from transfer_worker.wire import MAX_ANSWER_BYTES
+from transfer_worker.gateway.classification import MAX_KEPT_ANSWER_CHARS
+from transfer_worker.gateway.connection import MAX_ANSWER_BYTES
 
 CALL_ID = "0f8fad5b-d9cb-469f-a165-70867728950e"
 NUMBER = "12025550143"

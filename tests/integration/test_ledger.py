@@ -14,7 +14,6 @@ from support import FaultProxy, keys_without_ttl, wait_until
 from support.ledger_bench import LONG_MS, LedgerBench
 from transfer_tasks.errors import LedgerUnavailable
 from transfer_tasks.ledger.commands import load_script
-from transfer_tasks.ledger.connection import connect
 from transfer_tasks.ledger.ledger import Ledger
 from transfer_tasks.ledger.verdicts import (
     Begun,
@@ -28,6 +27,7 @@ from transfer_tasks.ledger.verdicts import (
     parse_outcome,
 )
 from transfer_tasks.outcome import Reason, State, TransferOutcome
+from transfer_tasks.redis.connection import connect
 
 NOTHING = Recovered(requeued=0, given_up=0, expired=0, gone_workers=0)
 

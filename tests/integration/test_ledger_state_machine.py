@@ -25,9 +25,9 @@ from hypothesis.stateful import (
 )
 
 from support.ledger_bench import LONG_MS, LedgerBench
-from transfer_tasks.ledger.connection import connect
 from transfer_tasks.ledger.verdicts import Begun, Claim, Ended
 from transfer_tasks.outcome import GUIDE, Reason, State
+from transfer_tasks.redis.connection import connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,13 +13,12 @@ from support import TO_CLIENT, FaultProxy, wait_until
 from support.house import make_intent
 from support.ledger_bench import LedgerBench
 from transfer_tasks.errors import LedgerUnavailable
-from transfer_tasks.ledger.connection import connect
 from transfer_tasks.ledger.ledger import Ledger
 from transfer_tasks.ledger.verdicts import Begun, Claim, Ended
 from transfer_tasks.outcome import Reason, State
-from transfer_worker import ledger_steps
-from transfer_worker.ledger_steps import LedgerSteps
-from transfer_worker.ports import AttemptNote
+from transfer_tasks.redis.connection import connect
+from transfer_worker.delivery.ports import AttemptNote
+from transfer_worker.ledger.steps import LedgerSteps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -123,7 +122,7 @@ def test_an_answer_that_does_not_come_is_said_to_be_that(proxy, redis_url):
 
 
 def test_patience_ends(steps, proxy, monkeypatch):
-    monkeypatch.setattr(ledger_steps, "CLAIM_PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr("transfer_worker.ledger.steps.CLAIM_PATIENCE_SECONDS", 0.3)
     proxy.refuse()
     started = time.monotonic()
     with pytest.raises(LedgerUnavailable):

@@ -11,9 +11,9 @@ import pytest
 
 from support import ProcessSpawner, wait_until
 from support.house import House, make_intent
-from transfer_tasks.message import build_message
 from transfer_tasks.outcome import Reason, State
-from transfer_worker.embedded_redis import EmbeddedRedis
+from transfer_tasks.publisher.message import build_message
+from transfer_worker.local.embedded_redis import EmbeddedRedis
 from transfer_worker.sandbox import SandboxServer
 
 if TYPE_CHECKING:

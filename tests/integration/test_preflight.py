@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from support import ProcessSpawner
-    from transfer_worker.embedded_redis import EmbeddedRedis
+    from transfer_worker.local.embedded_redis import EmbeddedRedis
 
 COMMANDS = {
     "call-transfer": ["-m", "transfer_worker", "worker"],

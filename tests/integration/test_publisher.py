@@ -20,7 +20,6 @@ import pytest
 from support import TO_CLIENT, FaultProxy, keys_without_ttl, wait_until
 from support.house import make_intent
 from support.ledger_bench import LedgerBench
-from transfer_tasks import async_publisher as publisher_module
 from transfer_tasks.errors import (
     IdempotencyConflict,
     LedgerUnavailable,
@@ -30,17 +29,18 @@ from transfer_tasks.errors import (
     TransferInProgress,
     TransferNotFound,
 )
-from transfer_tasks.ledger.connection import connect
 from transfer_tasks.ledger.verdicts import Claim
 from transfer_tasks.outcome import Reason, State
 from transfer_tasks.publisher import AsyncTransferPublisher, TransferPublisher
+from transfer_tasks.publisher import asynchronous as publisher_module
+from transfer_tasks.redis.connection import connect
 from transfer_tasks.settings import PublisherSettings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from transfer_tasks.intent import TransferIntent
-    from transfer_worker.embedded_redis import EmbeddedRedis
+    from transfer_worker.local.embedded_redis import EmbeddedRedis
 
 BUDGET_SECONDS = 0.5
 MARGIN_SECONDS = 0.25

@@ -14,7 +14,7 @@ from support import TO_CLIENT, TO_SERVER, FaultProxy, wait_until
 from support.house import House, make_intent
 from transfer_tasks.errors import TransferNotFound
 from transfer_tasks.outcome import State
-from transfer_worker.embedded_redis import EmbeddedRedis
+from transfer_worker.local.embedded_redis import EmbeddedRedis
 from transfer_worker.sandbox import SandboxServer
 
 if TYPE_CHECKING:

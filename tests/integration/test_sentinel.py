@@ -23,12 +23,12 @@ from transfer_tasks.errors import (
     PublishUnavailable,
     TransferNotFound,
 )
-from transfer_tasks.ledger.connection import connect
-from transfer_tasks.ledger.sentinel_url import SentinelUrl
 from transfer_tasks.outcome import State, TransferOutcome
 from transfer_tasks.publisher import AsyncTransferPublisher
+from transfer_tasks.redis.connection import connect
+from transfer_tasks.redis.sentinel_url import SentinelUrl
 from transfer_tasks.settings import PublisherSettings
-from transfer_worker.preflight import Finding, Verdict, check_sentinels
+from transfer_worker.runtime.preflight import Finding, Verdict, check_sentinels
 from transfer_worker.sandbox import SandboxServer
 
 if TYPE_CHECKING:

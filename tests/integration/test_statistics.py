@@ -9,11 +9,11 @@ from importlib.resources import files
 import pytest
 
 from support.ledger_bench import LedgerBench
-from transfer_tasks.ledger.connection import connect
 from transfer_tasks.outcome import Reason, State
-from transfer_worker.counts import BUCKETS_MS, Counts
-from transfer_worker.listing import PAGE, list_transfers
-from transfer_worker.statistics import SLICE_MS, read_present, read_status
+from transfer_tasks.redis.connection import connect
+from transfer_worker.monitoring.counts import BUCKETS_MS, Counts
+from transfer_worker.monitoring.statistics import SLICE_MS, read_present, read_status
+from transfer_worker.operations.listing import PAGE, list_transfers
 
 pytestmark = pytest.mark.usefixtures("no_key_leaks")
 

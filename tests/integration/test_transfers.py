@@ -22,12 +22,12 @@ from celery import Celery
 from support import ProcessSpawner, keys_without_ttl, wait_until
 from support.house import House, make_intent
 from transfer_tasks.errors import TransferInProgress
-from transfer_tasks.message import TASK_NAME
 from transfer_tasks.outcome import Reason, State, TransferOutcome
 from transfer_tasks.publisher import TransferPublisher
+from transfer_tasks.publisher.message import TASK_NAME
 from transfer_tasks.settings import PublisherSettings
-from transfer_worker.audit import AuditEvent
-from transfer_worker.embedded_redis import EmbeddedRedis
+from transfer_worker.audit.outbox import AuditEvent
+from transfer_worker.local.embedded_redis import EmbeddedRedis
 from transfer_worker.sandbox import SandboxServer
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from support import wait_until
 from support.house import House, make_intent
 from support.kinship import descendants, still_running
 from transfer_tasks.outcome import State
-from transfer_worker.stack import Stack
-from transfer_worker.statistics import read_present
+from transfer_worker.local.stack import Stack
+from transfer_worker.monitoring.statistics import read_present
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from flower.utils.broker import Broker
 
-from transfer_worker.broker import QuickConnection
-from transfer_worker.broker_address import BrokerAddress
+from transfer_worker.queue.address import BrokerAddress
+from transfer_worker.queue.transport import QuickConnection
 
 
 async def read_queue_length(redis_url: str) -> int:

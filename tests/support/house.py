@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transfer_tasks.intent import TransferIntent
-from transfer_tasks.ledger.connection import connect
 from transfer_tasks.ledger.ledger import Ledger
 from transfer_tasks.publisher import TransferPublisher
+from transfer_tasks.redis.connection import connect
 from transfer_tasks.settings import PublisherSettings
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from transfer_tasks.ledger.ledger import Ledger
 from transfer_tasks.ledger.verdicts import Claim
 from transfer_tasks.outcome import Reason, State
-from transfer_worker.audit import read_line
+from transfer_worker.audit.outbox import read_line
 
 if TYPE_CHECKING:
     import redis
@@ -36,7 +36,7 @@ class LedgerBench:
     """Steps of any worker and any publisher.
 
     Args:
-        client: Made by `transfer_tasks.ledger.connection.connect`.
+        client: Made by `transfer_tasks.redis.connection.connect`.
         namespace: What every key begins with.
         queue: Where messages go.
     """

@@ -17,7 +17,7 @@ from typing import Any
 
 from celery import signals
 
-from transfer_worker import celery_app
+from transfer_worker.runtime import celery_app
 
 app = celery_app.app
 

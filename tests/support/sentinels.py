@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import redis
 
 from support.waiting import wait_until
-from transfer_worker.redis_executable import find_redis_server
+from transfer_worker.local.redis_executable import find_redis_server
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from transfer_worker import celery_app, recovery
+from transfer_worker.ledger import recovery
+from transfer_worker.runtime import celery_app
 
 app = celery_app.app
 

@@ -20,8 +20,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from support.ledger_bench import LedgerBench
 from support.promql import Evaluator, Series, is_firing, read_seconds
-from transfer_tasks.ledger.connection import connect
-from transfer_worker.metrics import LedgerCollector
+from transfer_tasks.redis.connection import connect
+from transfer_worker.monitoring.metrics import LedgerCollector
 
 MONITORING = Path(__file__).parents[2] / "monitoring"
 RULES = {

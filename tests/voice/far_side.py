@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sys
 
-from transfer_worker.embedded_redis import EmbeddedRedis
+from transfer_worker.local.embedded_redis import EmbeddedRedis
 from transfer_worker.sandbox import SandboxServer
 
 

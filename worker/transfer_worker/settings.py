@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from transfer_tasks.numbers import parse_number
+from transfer_tasks.addresses import parse_number
 from transfer_tasks.settings import PublisherSettings, load_settings
 
 VISIBILITY_TIMEOUT_SECONDS: Final = 12

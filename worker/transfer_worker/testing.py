@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any, Final
 from transfer_tasks.errors import LedgerUnavailable
 from transfer_tasks.ledger.verdicts import Accepted, Begun, Claim, Ended, Lost, Missing, Open, TryAgain
 from transfer_tasks.outcome import Reason, State, TransferOutcome
-from transfer_worker.answer import PlatformAnswer
+from transfer_worker.delivery.ports import PlatformAnswer
 from transfer_worker.errors import AttemptError, NotCarriedOut
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from transfer_tasks.intent import TransferIntent
-    from transfer_worker.ports import AttemptNote
+    from transfer_worker.delivery.ports import AttemptNote
 
 QUEUED: Final = PlatformAnswer(http_status=200, body={"message": "queued"})
 

@@ -9,10 +9,10 @@ from hiredis import pack_command
 from redis.exceptions import BusyLoadingError, NoScriptError, RedisError, ResponseError
 
 from transfer_tasks.errors import LedgerUnavailable
-from transfer_tasks.ledger.async_connection import NotWritten
 from transfer_tasks.ledger.commands import Command, LedgerCommands
 from transfer_tasks.ledger.keys import Keys
-from transfer_tasks.ledger.replication import confirm, replication_of
+from transfer_tasks.redis.async_connection import NotWritten
+from transfer_tasks.redis.replication import confirm, replication_of
 
 if TYPE_CHECKING:
     import redis.asyncio
@@ -27,7 +27,7 @@ class AsyncLedger:
     """Runs ledger commands over an asyncio connection pool.
 
     Args:
-        client: Made by `transfer_tasks.ledger.connection.connect_async`.
+        client: Made by `transfer_tasks.redis.connection.connect_async`.
         namespace: What every key begins with.
         retention_seconds: How long a record lives after its last change.
     """

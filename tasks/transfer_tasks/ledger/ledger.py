@@ -18,7 +18,7 @@ class Ledger:
     """Runs ledger commands over a blocking client. Safe to share among threads.
 
     Args:
-        client: Made by `transfer_tasks.ledger.connection.connect`.
+        client: Made by `transfer_tasks.redis.connection.connect`.
         namespace: What every key begins with.
         retention_seconds: How long a record lives after its last change.
     """

@@ -11,7 +11,7 @@ import pytest
 
 from transfer_tasks.errors import SettingsError
 from transfer_tasks.settings import PublisherSettings
-from transfer_tasks.voice_settings import VoiceSettings
+from transfer_tasks.voice.settings import VoiceSettings
 from transfer_worker.settings import WorkerSettings
 
 if TYPE_CHECKING:

@@ -63,7 +63,7 @@ end
 --   statistics:<time / 10 s>     hash: the same fields in one slice of time, for "the last minute"
 --   ended:<state>:<time / 1 h>   list: the endings of one hour, oldest first
 --
--- A field's name is its parts joined by '|'. Whoever reads them lists them: transfer_worker/counts.py.
+-- A field's name is its parts joined by '|'. Whoever reads them lists them: transfer_worker/monitoring/counts.py.
 local STATISTICS = NS .. 'statistics'
 local SLICE_TTL, MAX_FIELDS = 2 * 3600, 2000
 

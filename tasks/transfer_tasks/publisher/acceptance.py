@@ -1,0 +1,81 @@
+"""From an intent to the ledger's `accept` step: the same for every way in."""
+
+from __future__ import annotations
+
+import json
+from math import ceil
+from time import time
+from typing import TYPE_CHECKING
+
+from pydantic_core import to_json
+
+from transfer_tasks.addresses import mask_text
+from transfer_tasks.publisher.message import build_message
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from transfer_tasks.intent import TransferIntent
+    from transfer_tasks.ledger.commands import Command, LedgerCommands
+    from transfer_tasks.ledger.verdicts import Accepted
+
+
+def build_accept(
+    commands: LedgerCommands,
+    intent: TransferIntent,
+    *,
+    queue: str,
+    is_queued: bool = False,
+    repeat_window_seconds: float = 0.0,
+    reply_to: str = "",
+    idempotency_key: str | None = None,
+    remaining_ms: int | None = None,
+    asked: Mapping[str, str] | None = None,
+    after: str = "",
+) -> Command[Accepted]:
+    """Return the step that accepts an intent.
+
+    Args:
+        commands: The ledger's commands.
+        intent: What is asked.
+        queue: The Celery queue.
+        is_queued: Whether a message is on its way already; ours is then only kept, for recovery.
+        repeat_window_seconds: How long after `submitted` the same request is a repeat.
+        reply_to: The channel that hears the outcome.
+        idempotency_key: Instead of the intent's own.
+        remaining_ms: Until the deadline, instead of by this process's clock.
+        asked: What the audit line says of who asks and why, besides the intent's own words; masked.
+        after: For a replay: the call's last transfer, which must still be the last.
+    """
+    labels, intent_json = intent.labels(), intent.to_json()
+    key = (intent.idempotency_key or "") if idempotency_key is None else idempotency_key
+    latest_ms = round(intent.expires_at.timestamp() * 1000)
+    reason = mask_text(intent.reason)
+    if asked is None:
+        asked_json = to_json({"requested_by": intent.requested_by, "asked": reason}).decode()
+    else:
+        # An operator's words may hold what only the standard library writes: lone surrogates.
+        asked_json = json.dumps({**asked, "asked": reason})
+    return commands.accept(
+        transfer_id=intent.transfer_id,
+        call_id=intent.call_id,
+        idempotency_key=key,
+        destination_digest=intent.destination_digest(),
+        content_digest=intent.content_digest() if key else "",
+        intent_json=intent_json,
+        labels_json=to_json(labels).decode(),
+        message=build_message(
+            transfer_id=intent.transfer_id,
+            call_id=intent.call_id,
+            labels=labels,
+            queue=queue,
+            intent_json=intent_json,
+        ),
+        queue="" if is_queued else queue,
+        remaining_ms=latest_ms - ceil(time() * 1000) if remaining_ms is None else remaining_ms,
+        repeat_window_ms=round(repeat_window_seconds * 1000),
+        reply_to=reply_to,
+        asked_json=asked_json,
+        after=after,
+        latest_ms=latest_ms,
+    )

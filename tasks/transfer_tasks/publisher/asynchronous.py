@@ -1,0 +1,265 @@
+"""The publisher for event loops: put an intent on the queue, follow it, withdraw it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from transfer_tasks.errors import (
+    IdempotencyConflict,
+    InvalidIntent,
+    LedgerUnavailable,
+    OutcomeTimeout,
+    PublishOutcomeUnknown,
+    PublishUnavailable,
+    TransferInProgress,
+    TransferNotFound,
+)
+from transfer_tasks.ledger.async_ledger import AsyncLedger
+from transfer_tasks.ledger.verdicts import Ended, Missing, Open
+from transfer_tasks.outcome import Reason, TransferOutcome
+from transfer_tasks.publisher.acceptance import build_accept
+from transfer_tasks.publisher.replies import ReplyListener
+from transfer_tasks.redis.connection import connect_async
+from transfer_tasks.settings import PublisherSettings
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from transfer_tasks.intent import TransferIntent
+    from transfer_tasks.ledger.commands import Command
+
+T = TypeVar("T")
+
+LOOK_SECONDS: Final = 1.0
+"""How often a waiting handle looks at the record, in case a notification was missed."""
+
+UNREAD_PATIENCE_SECONDS: Final = 30.0
+"""How long a wait without a limit of its own goes on while not even the deadline can be read."""
+
+LEAST_LOOK_SECONDS: Final = 0.1
+"""What a look at the record gets when the caller's patience is over, or was none."""
+
+ENDING_MARGIN_SECONDS: Final = 15.0
+"""How long after its deadline a transfer that was sent in time may still take to end."""
+
+
+class AsyncTransferPublisher:
+    """Publishes transfers from an event loop. One per process is enough; it never blocks the loop.
+
+    Args:
+        settings: Where Redis is, and the time budget. Read from the environment when not given.
+
+    Use it as an async context manager, or call `close` at the end.
+    """
+
+    def __init__(self, settings: PublisherSettings | None = None) -> None:
+        self.settings = settings or PublisherSettings.load()
+        self._rules = self.settings.load_rules() if self.settings.destinations_file else None
+        url, budget = self.settings.redis_url.get_secret_value(), self.settings.publish_budget_seconds
+        client = connect_async(url, timeout_seconds=budget)
+        self.ledger = AsyncLedger(
+            client, namespace="transfer", retention_seconds=self.settings.record_ttl_seconds
+        )
+        self._replies = ReplyListener(client, channel=self.ledger.keys.reply(uuid.uuid4().hex))
+
+    async def submit(self, intent: TransferIntent) -> AsyncTransferHandle:
+        """Put an intent on the queue, in one round trip.
+
+        Returns:
+            A handle. "Accepted" is all it says: how the transfer ends is `handle.outcome()`. The same request
+            for a call whose transfer is open, or was submitted a moment ago, gives the first one's handle.
+
+        Raises:
+            InvalidIntent: The registry, if this side knows it, forbids the destination; nothing is queued.
+            TransferInProgress: Another destination is open for this call.
+            IdempotencyConflict: The intent's own key belongs to other content.
+            PublishUnavailable: Redis can't be used; nothing is queued.
+            PublishOutcomeUnknown: It may be queued; submitting the same intent object again is safe.
+        """
+        if self._rules and (objection := self._rules.find_objection(intent)):
+            raise InvalidIntent(
+                field=objection.field,
+                value=objection.value,
+                problem=objection.problem,
+                mend=objection.mend,
+            )
+        try:
+            accepted = await self.run(
+                build_accept(
+                    self.ledger.commands,
+                    intent,
+                    queue=self.settings.queue,
+                    repeat_window_seconds=self.settings.repeat_window_seconds,
+                    reply_to=self._replies.channel,
+                )
+            )
+        except LedgerUnavailable as error:
+            kind = PublishOutcomeUnknown if error.may_have_happened else PublishUnavailable
+            raise kind(transfer_id=intent.transfer_id, cause=error.cause) from error
+        if accepted.verdict == "in_progress":
+            raise TransferInProgress(
+                call_id=intent.call_id, transfer_id=accepted.transfer_id, state=accepted.state
+            )
+        if accepted.verdict == "conflict":
+            raise IdempotencyConflict(
+                idempotency_key=accepted.idempotency_key, transfer_id=accepted.transfer_id
+            )
+        return AsyncTransferHandle(
+            publisher=self,
+            transfer_id=accepted.transfer_id,
+            idempotency_key=accepted.idempotency_key,
+            hop=accepted.hop,
+            is_repeat=accepted.verdict == "repeat",
+        )
+
+    def handle(self, transfer_id: str) -> AsyncTransferHandle:
+        """Return a handle on a transfer that was submitted before, here or elsewhere."""
+        return AsyncTransferHandle(
+            publisher=self, transfer_id=transfer_id, idempotency_key="", hop=0, is_repeat=True
+        )
+
+    async def run(self, command: Command[T]) -> T:
+        """Run one ledger step within the time budget.
+
+        Raises:
+            LedgerUnavailable: No answer came in time.
+        """
+        return await self.ledger.run(command, budget_seconds=self.settings.publish_budget_seconds)
+
+    async def wait(self, transfer_id: str, *, timeout: float | None) -> TransferOutcome:  # noqa: ASYNC109 - the wait is ours
+        """Wait for a transfer's outcome: see `AsyncTransferHandle.outcome`."""
+        started = time.monotonic()
+        state = "unread"
+        give_up_at = started + (UNREAD_PATIENCE_SECONDS if timeout is None else timeout)
+        budget_seconds = self.settings.publish_budget_seconds
+        look = self.ledger.commands.expire(transfer_id, source="publisher")
+        async with self._replies.expect(transfer_id) as notification:
+            await self._replies.ready(within_seconds=min(LOOK_SECONDS, give_up_at - started))
+            while True:
+                patience = LOOK_SECONDS
+                time_left = max(give_up_at - time.monotonic(), LEAST_LOOK_SECONDS)
+                try:
+                    seen = await self.ledger.run(look, budget_seconds=min(budget_seconds, time_left))
+                except LedgerUnavailable:
+                    state = "unreadable (Redis does not answer)"
+                else:
+                    match seen:
+                        case Ended(outcome):
+                            return outcome
+                        case Missing():
+                            raise TransferNotFound(transfer_id)
+                        case Open(state=open_state, remaining_ms=remaining_ms):
+                            state = open_state
+                            patience = _next_look_seconds(remaining_ms)
+                            if timeout is None:
+                                timeout = max(0.0, remaining_ms / 1000) + ENDING_MARGIN_SECONDS
+                                give_up_at = time.monotonic() + timeout
+                now = time.monotonic()
+                if now >= give_up_at:
+                    raise OutcomeTimeout(transfer_id=transfer_id, state=state, waited_seconds=now - started)
+                done, _ = await asyncio.wait({notification}, timeout=min(patience, give_up_at - now))
+                if done:
+                    return notification.result()
+
+    async def close(self) -> None:
+        """Close every connection. Transfers go on without us."""
+        await self._replies.close()
+        await self.ledger.close()
+
+    async def __aenter__(self) -> AsyncTransferPublisher:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+def _next_look_seconds(remaining_ms: int) -> float:
+    """Look right after the deadline: if no worker is there to say so, we end the transfer ourselves."""
+    if remaining_ms <= 0:
+        return LOOK_SECONDS
+    return min(LOOK_SECONDS, remaining_ms / 1000 + 0.005)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AsyncTransferHandle:
+    """One transfer that was accepted.
+
+    Attributes:
+        transfer_id: The transfer's id; the same in the audit log and in Flower.
+        idempotency_key: What makes it the same transfer; sent to the platform, too.
+        hop: The how-many-eth transfer of its call this is, from 1.
+        is_repeat: Whether another, earlier intent stands behind this handle.
+    """
+
+    publisher: AsyncTransferPublisher
+    transfer_id: str
+    idempotency_key: str
+    hop: int
+    is_repeat: bool
+
+    async def outcome(self, timeout: float | None = None) -> TransferOutcome:  # noqa: ASYNC109 - the wait is ours
+        """Wait until it is known how the transfer ended.
+
+        Args:
+            timeout: In seconds; by default until the deadline and 15 s more, when every ending is due. While
+                Redis does not answer at all, 30 s.
+
+        Raises:
+            OutcomeTimeout: It is not known yet; the transfer goes on.
+            TransferNotFound: The record is gone.
+        """
+        return await self.publisher.wait(self.transfer_id, timeout=timeout)
+
+    async def cancel(self, *, detail: str = "") -> bool:
+        """Withdraw the transfer if it has not been sent; say whether it is cancelled now.
+
+        Raises:
+            LedgerUnavailable: Redis did not answer in time; calling again is safe.
+            TransferNotFound: The record is gone.
+        """
+        cancelled, seen = await self.publisher.run(
+            self.publisher.ledger.commands.cancel(
+                self.transfer_id, reason=Reason.CANCELLED_BY_SESSION, source="session", detail=detail
+            )
+        )
+        if isinstance(seen, Missing):
+            raise TransferNotFound(self.transfer_id)
+        return cancelled
+
+    async def report_transferred(self, *, detail: str = "") -> TransferOutcome | None:
+        """Settle an `unknown` transfer: the call has left the session, so the platform carried it out.
+
+        Args:
+            detail: What was seen, for the record; no numbers.
+
+        Returns:
+            The outcome on record now: another one where the truth came from elsewhere first; None while the
+            transfer is open.
+
+        Raises:
+            LedgerUnavailable: Redis did not answer in time; calling again is safe.
+            TransferNotFound: The record is gone.
+        """
+        return await self._resolve(transferred=True, detail=detail)
+
+    async def report_not_transferred(self, *, detail: str = "") -> TransferOutcome | None:
+        """Settle an `unknown` transfer: the session still holds the call, so it was not carried out.
+
+        As `report_transferred`. If the outcome's reason is `not_transferred`, asking again is a new transfer.
+        """
+        return await self._resolve(transferred=False, detail=detail)
+
+    async def _resolve(self, *, transferred: bool, detail: str) -> TransferOutcome | None:
+        commands = self.publisher.ledger.commands
+        seen = await self.publisher.run(
+            commands.resolve(self.transfer_id, transferred=transferred, source="session", detail=detail)
+        )
+        if isinstance(seen, Missing):
+            raise TransferNotFound(self.transfer_id)
+        return seen.outcome

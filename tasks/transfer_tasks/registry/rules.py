@@ -1,0 +1,169 @@
+"""May a call go there? The registry, and what is allowed besides; one answer for both sides.
+
+A publisher that knows the registry asks early, so that the session hears at once. The worker asks again,
+because anybody who can write to Redis can put a message on the queue.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from transfer_tasks.addresses import is_chargeable, region_of, sip_host
+from transfer_tasks.intent.actions import Connect
+from transfer_tasks.intent.destination import EndpointsDestination, NamedDestination, PipelineDestination
+from transfer_tasks.intent.endpoints import AgentEndpoint, PhoneEndpoint, SipEndpoint
+from transfer_tasks.outcome import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from transfer_tasks.intent import TransferIntent
+    from transfer_tasks.registry.destinations import DestinationRegistry
+
+ALL_AGENTS: Final = "agents"
+
+AnyEndpoint = PhoneEndpoint | SipEndpoint | AgentEndpoint
+
+_LIST_IT: Final = "Put it into the registry under a name"
+
+
+@dataclass(frozen=True, slots=True)
+class UnlistedRules:
+    """Which endpoints outside the registry are allowed.
+
+    Attributes:
+        regions: Of phone numbers, by the number's region (``US``), never by its prefix: +1 is also Jamaica.
+        hosts: Of SIP URIs.
+        agents: Whether any AI agent is.
+    """
+
+    regions: frozenset[str] = field(default_factory=frozenset)
+    hosts: frozenset[str] = field(default_factory=frozenset)
+    agents: bool = False
+
+    @classmethod
+    def parse(cls, text: str) -> UnlistedRules:
+        """Read ``US, GB, sip.example.com, agents``.
+
+        Raises:
+            ValueError: An item is neither a region of two letters, nor a host, nor ``agents``.
+        """
+        regions, hosts, agents = set(), set(), False
+        for item in (part.strip() for part in text.split(",") if part.strip()):
+            if item.lower() == ALL_AGENTS:
+                agents = True
+            elif len(item) == 2 and item.isascii() and item.isalpha():
+                regions.add(item.upper())
+            elif "." in item or item == "localhost" or item.startswith("["):
+                hosts.add(item.lower())
+            else:
+                raise ValueError(
+                    f"{item!r} is neither a region of two letters (US), nor a SIP host (sip.example.com), "
+                    f"nor '{ALL_AGENTS}'"
+                )
+        return cls(frozenset(regions), frozenset(hosts), agents)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Objection:
+    """Why a call may not go there.
+
+    Attributes:
+        reason: The closed reason that a rejection carries.
+        field: The path of the field in the intent.
+        value: What stands there, masked.
+        problem: What is wrong with it.
+        mend: What to do instead.
+    """
+
+    reason: Reason
+    field: str
+    value: str
+    problem: str
+    mend: str
+
+
+class DestinationRules:
+    """The registry and the rules, as one question.
+
+    Args:
+        registry: The named destinations.
+        unlisted: What is allowed besides.
+    """
+
+    def __init__(self, registry: DestinationRegistry, unlisted: UnlistedRules) -> None:
+        self.registry, self._unlisted = registry, unlisted
+        self._listed = {_identity(endpoint) for entry in registry.values() for endpoint in entry.endpoints}
+
+    def find_objection(self, intent: TransferIntent) -> Objection | None:
+        """Return the first thing that forbids the transfer, if anything does."""
+        destination = intent.destination
+        if isinstance(destination, NamedDestination):
+            if destination.name in self.registry:
+                return None
+            known = ", ".join(sorted(self.registry)) or "none"
+            return Objection(
+                reason=Reason.UNKNOWN_DESTINATION,
+                field="destination.name",
+                value=repr(destination.name),
+                problem="is not in the registry",
+                mend=f"The registry's names are: {known}.",
+            )
+        for path, endpoint in _walk(destination):
+            if _identity(endpoint) not in self._listed and (fault := self._find_fault(endpoint)):
+                problem, mend = fault
+                return Objection(
+                    reason=Reason.DESTINATION_NOT_ALLOWED,
+                    field=path,
+                    value=endpoint.masked,
+                    problem=problem,
+                    mend=mend,
+                )
+        return None
+
+    def _find_fault(self, endpoint: AnyEndpoint) -> tuple[str, str] | None:
+        """Return the problem of an endpoint outside the registry, and its mend; None if it is allowed."""
+        match endpoint:
+            case PhoneEndpoint(number=number):
+                region = region_of(number)
+                if is_chargeable(number):
+                    return "is a premium, shared-cost, personal or satellite number", f"{_LIST_IT}."
+                if region not in self._unlisted.regions:
+                    return _not_listed(f"region {region}", region)
+            case SipEndpoint(uri=uri):
+                host = sip_host(uri)
+                if host not in self._unlisted.hosts:
+                    return _not_listed(f"host {host}", host)
+            case AgentEndpoint():
+                if not self._unlisted.agents:
+                    return _not_listed("AI agents", ALL_AGENTS)
+        return None
+
+
+def _not_listed(what: str, item: str) -> tuple[str, str]:
+    return (
+        "is not in the registry",
+        f"{_LIST_IT}, or allow {what} with TRANSFER_ALLOW_UNLISTED={item}.",
+    )
+
+
+def _walk(destination: EndpointsDestination | PipelineDestination) -> Iterator[tuple[str, AnyEndpoint]]:
+    if isinstance(destination, EndpointsDestination):
+        for number, endpoint in enumerate(destination.endpoints):
+            yield f"destination.endpoints[{number}]", endpoint
+        return
+    for position, action in enumerate(destination.pipeline):
+        if isinstance(action, Connect):
+            for number, endpoint in enumerate(action.endpoints):
+                yield f"destination.pipeline[{position}].endpoints[{number}]", endpoint
+
+
+def _identity(endpoint: AnyEndpoint) -> tuple[str, str]:
+    match endpoint:
+        case PhoneEndpoint(number=number):
+            return "pstn", number
+        case SipEndpoint(uri=uri):
+            return "sip", uri
+        case AgentEndpoint(id=agent_id):
+            return "agent", agent_id

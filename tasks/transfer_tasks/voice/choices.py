@@ -1,0 +1,86 @@
+"""The destinations that a model may choose from: names with descriptions, never numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from transfer_tasks.errors import SettingsError
+from transfer_tasks.intent import TransferIntent
+from transfer_tasks.registry.destinations import DestinationRegistry
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MAX_REASON_CHARACTERS: Final = 500
+_PROBE_CALL_ID: Final = "00000000-0000-4000-8000-000000000000"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """One destination on offer.
+
+    Attributes:
+        name: What the model says.
+        description: What the destination is for, in words that a model can choose by.
+        to: Whatever a `TransferIntent` takes as destination; None for the entry of this name in the worker's
+            registry.
+        caller_id: The number that the new leg shows; None leaves it to the worker.
+    """
+
+    name: str
+    description: str
+    to: object = None
+    caller_id: str | None = None
+
+    def intent(
+        self, call_id: str | None, *, reason: str = "", expires_in_seconds: float = 15
+    ) -> TransferIntent:
+        """Return the request to move a call there.
+
+        Raises:
+            InvalidIntent: The call id or the destination is wrong.
+        """
+        return TransferIntent(
+            call_id=call_id,
+            destination=self.name if self.to is None else self.to,
+            caller_id=self.caller_id,
+            reason=reason[:MAX_REASON_CHARACTERS],
+            requested_by="voice session",
+            expires_in_seconds=expires_in_seconds,
+        )
+
+
+Choices = Mapping[str, Choice]
+
+
+def read_choices(offered: Iterable[Choice] | None, *, destinations_file: Path | None) -> Choices:
+    """Return what is on offer, by name: what is given, else the registry in the file.
+
+    Raises:
+        SettingsError: There is nothing on offer, or the file holds mistakes.
+        InvalidIntent: A choice leads nowhere.
+    """
+    if offered is None:
+        registry = DestinationRegistry.load(destinations_file) if destinations_file else {}
+        offered = [Choice(name=entry.name, description=entry.description) for entry in registry.values()]
+    choices = {choice.name: choice for choice in offered}
+    if not choices:
+        raise SettingsError(["No destination is known: set TRANSFER_DESTINATIONS_FILE, or give choices."])
+    for choice in choices.values():
+        # Also pays for the number plans here, at the start: reading them would stall the loop of a live call.
+        choice.intent(_PROBE_CALL_ID)
+    return choices
+
+
+def tool_properties(choices: Choices) -> dict[str, Any]:
+    """Return the JSON Schema of a tool's arguments: ``destination``, by name, and ``reason``."""
+    listed = "; ".join(f"{choice.name}: {choice.description}" for choice in choices.values())
+    return {
+        "destination": {"type": "string", "enum": list(choices), "description": f"Where to. {listed}"},
+        "reason": {
+            "type": "string",
+            "description": "What the caller wants, in one sentence, for whoever takes over.",
+        },
+    }

@@ -1,0 +1,101 @@
+"""What all voice sessions of a process share: one `TransferClient`, which opens a session for each call."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from transfer_tasks.publisher import AsyncTransferPublisher
+from transfer_tasks.voice.choices import Choice, read_choices, tool_properties
+from transfer_tasks.voice.session import Aftermath, TransferSession
+from transfer_tasks.voice.settings import VoiceSettings
+from transfer_tasks.voice.wording import Wording
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from types import TracebackType
+
+    from transfer_tasks.intent import TransferIntent
+    from transfer_tasks.voice.active_transfer import Handle, Publisher
+
+CLOSE_SECONDS: Final = 2.0
+"""How long the end of a process waits for sessions to end and requests to be withdrawn."""
+
+
+class TransferClient:
+    """What all sessions of a process share. Use it as an async context manager, or call `close` at the end.
+
+    Args:
+        publisher: Carries the requests; by default an `AsyncTransferPublisher` of our own.
+        choices: The destinations on offer; by default those of the file in TRANSFER_DESTINATIONS_FILE.
+        settings: Read from the environment when not given.
+        wording: What callers hear and models are told.
+
+    Raises:
+        SettingsError: The settings are wrong, or no destination is known.
+        InvalidIntent: A choice leads nowhere.
+    """
+
+    def __init__(
+        self,
+        publisher: Publisher | None = None,
+        *,
+        choices: Iterable[Choice] | None = None,
+        settings: VoiceSettings | None = None,
+        wording: Wording | None = None,
+    ) -> None:
+        self.settings = settings or VoiceSettings.load()
+        self.wording = wording or Wording()
+        self.choices = read_choices(choices, destinations_file=self.settings.destinations_file)
+        self.publisher: Publisher = _Turnstile(publisher or AsyncTransferPublisher(self.settings))
+        self._aftermath = Aftermath()
+
+    def session(self, call_id: str | None) -> TransferSession:
+        """Return the transfers of one call, for ``async with``: leave it when the call's session ends."""
+        return TransferSession(
+            call_id,
+            publisher=self.publisher,
+            choices=self.choices,
+            settings=self.settings,
+            wording=self.wording,
+            aftermath=self._aftermath,
+        )
+
+    def tool_properties(self) -> dict[str, Any]:
+        """Return the JSON Schema of a tool's arguments: ``destination``, by name, and ``reason``."""
+        return tool_properties(self.choices)
+
+    async def close(self) -> None:
+        """Withdraw what ending sessions have not sent, then close the publisher; see `CLOSE_SECONDS`."""
+        await self._aftermath.close(within_seconds=CLOSE_SECONDS)
+        await self.publisher.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+class _Turnstile:
+    """A publisher that lets one request pass in each round of the event loop.
+
+    One submission takes the loop half a millisecond; fifty in the same round would be heard in every call.
+    """
+
+    def __init__(self, publisher: Publisher) -> None:
+        self._publisher = publisher
+        self._lock = asyncio.Lock()
+
+    async def submit(self, intent: TransferIntent) -> Handle:
+        async with self._lock:
+            await asyncio.sleep(0)
+        return await self._publisher.submit(intent)
+
+    def handle(self, transfer_id: str) -> Handle:
+        return self._publisher.handle(transfer_id)
+
+    async def close(self) -> None:
+        await self._publisher.close()

@@ -1,0 +1,58 @@
+"""docs/voice.md and docs/how-tos.md: their Python compiles, their example test passes, their proofs exist."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from support.fast_loop import run_fast
+from transfer_tasks.voice.settings import VoiceSettings
+
+ROOT = Path(__file__).parents[4]
+VOICE = (ROOT / "docs" / "voice.md").read_text(encoding="utf-8")
+HOW_TOS = (ROOT / "docs" / "how-tos.md").read_text(encoding="utf-8")
+SNIPPETS = re.findall(r"```python\n(.*?)```", VOICE, re.DOTALL)
+
+
+@pytest.mark.parametrize("snippet", SNIPPETS, ids=range(len(SNIPPETS)))
+def test_every_snippet_compiles(snippet):
+    compile(snippet, "docs/voice.md", "exec")
+
+
+def test_the_wording_snippet_runs():
+    (snippet,) = [each for each in SNIPPETS if "wording = Wording(" in each]
+    names = {}
+    exec(snippet, names)
+    assert names["wording"].holding[1] == "Es dauert noch etwas."
+
+
+def test_the_example_test_passes():
+    (snippet,) = [each for each in SNIPPETS if "async def test_" in each]
+    names = {}
+    exec(snippet, names)
+    run_fast(names["test_a_caller_is_told_when_nobody_answers"]())
+
+
+def test_the_table_of_settings_has_each_with_its_default():
+    inherited = set(VoiceSettings.__mro__[1].model_fields)
+    own = {
+        f"TRANSFER_{name.upper()}": field.default
+        for name, field in VoiceSettings.model_fields.items()
+        if name not in inherited
+    }
+    table = dict(re.findall(r"^\| `(TRANSFER_\w+)` \| (\S+) \|", VOICE, re.MULTILINE))
+    assert table == {
+        name: str(default).lower() if isinstance(default, bool) else f"{default:g}"
+        for name, default in own.items()
+    }
+
+
+def test_every_test_that_is_named_as_proof_exists():
+    defined = set()
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        defined |= set(re.findall(r"def (test_\w+)\(", path.read_text(encoding="utf-8")))
+        defined.add(path.stem)
+    named = set(re.findall(r"\b(test_\w+)", HOW_TOS + VOICE))
+    assert named - defined - {"test_a_caller_is_told_when_nobody_answers"} == set()

@@ -1,0 +1,144 @@
+"""One renderer for every line of the process: JSON objects, UTC, masked. Celery's own lines included."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qsl, quote, unquote
+
+import structlog
+
+from transfer_tasks.addresses import mask_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, MutableMapping
+
+    from structlog.typing import EventDict, Processor
+
+
+# Identifiers that we make ourselves; digits in them are no phone number.
+_IDENTIFIERS: Final = frozenset(
+    {"timestamp", "event_id", "transfer_id", "call_id", "worker", "level", "logger"}
+)
+
+_MIN_SECRET_LENGTH: Final = 6
+"""What is shorter is hidden only where a URL says that it is a password: words that look like it stay."""
+
+# What these say of every transfer, the audit log says better.
+_CHATTY_LOGGERS: Final = ("celery.worker.strategy", "celery.app.trace")
+
+
+class Redaction:
+    """Takes secrets and full numbers out of every text of a line, wherever it came from.
+
+    Args:
+        secrets: Texts that must never be shown: the token, URLs with passwords. The password of a URL is also
+            hidden where it stands alone, if it is long enough for a secret.
+    """
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        hidden = {form for secret in secrets for form in (secret, *_passwords(secret))}
+        self._secrets = tuple(sorted(filter(_is_secret, hidden), key=len, reverse=True))
+
+    def __call__(self, _logger: Any, _method: str, event: EventDict) -> EventDict:
+        """Clean one line."""
+        return {name: value if name in _IDENTIFIERS else self._clean(value) for name, value in event.items()}
+
+    def _clean(self, value: Any) -> Any:
+        if isinstance(value, str):
+            for secret in self._secrets:
+                value = value.replace(secret, "***")
+            return mask_text(value)
+        if isinstance(value, dict):
+            return {name: self._clean(inner) for name, inner in value.items()}
+        if isinstance(value, list | tuple):
+            return [self._clean(inner) for inner in value]
+        return value
+
+
+def _is_secret(text: str) -> bool:
+    return len(text) >= _MIN_SECRET_LENGTH or (len(text) > len(":@") and text[0] == ":" and text[-1] == "@")
+
+
+def _passwords(secret: str) -> tuple[str, ...]:
+    """Return the forms in which the passwords of a URL may stand in a line; of what is no URL, none."""
+    # Not `urlsplit`: it refuses several Sentinels with an IPv6 one among them.
+    _, is_url, rest = secret.partition("://")
+    if not is_url:
+        return ()
+    authority, _, query = rest.partition("?")
+    login = authority.partition("/")[0].rpartition("@")[0]
+    password = login.partition(":")[2]
+    asked = [value for name, value in parse_qsl(query) if name.endswith("password")]
+    return (*asked, *map(quote, asked), password, unquote(password), f":{password}@")
+
+
+def configure(*, level: str, secrets: Iterable[str], stream: Any = None) -> None:
+    """Send every log line of this process, ours and others', through one JSON renderer to stdout.
+
+    Args:
+        level: The lowest level that is written, such as ``INFO``.
+        secrets: Texts that must never be shown.
+        stream: Instead of stdout.
+    """
+    shared: list[Processor] = [
+        structlog.stdlib.add_log_level,
+        structlog.processors.StackInfoRenderer(),
+    ]
+    structlog.configure(
+        processors=[
+            *shared,
+            _add_timestamp,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(stream or sys.stdout)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*shared, _add_timestamp, structlog.stdlib.add_logger_name],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.format_exc_info,
+                Redaction(secrets),
+                structlog.processors.JSONRenderer(),
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    for name in _CHATTY_LOGGERS:
+        logging.getLogger(name).setLevel(level if level == "DEBUG" else logging.WARNING)
+
+
+def make_line_logger(*, level: str, secrets: Iterable[str], stream: Any = None) -> Any:
+    """Return a logger for lines that are complete: the same JSON to the same place, by a shorter way.
+
+    The way through the standard library's `logging` costs as much again as the line itself.
+
+    Args:
+        level: As for `configure`.
+        secrets: As for `configure`.
+        stream: As for `configure`.
+    """
+    return structlog.wrap_logger(
+        structlog.WriteLogger(stream or sys.stdout),
+        processors=[
+            structlog.stdlib.add_log_level,
+            Redaction(secrets),
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
+        cache_logger_on_first_use=True,
+    )
+
+
+def _add_timestamp(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    # Audit lines bring the time of the change itself, by Redis's clock.
+    if "timestamp" in event:
+        return event
+    return structlog.processors.TimeStamper(fmt="iso", utc=True)(logger, method, event)

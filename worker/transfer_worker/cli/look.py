@@ -1,0 +1,241 @@
+"""The commands that look at how things stand: status, list, tail, why."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import time
+import uuid
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
+
+import typer
+from rich.live import Live
+from rich.text import Text
+
+from transfer_tasks.outcome import Reason, State  # noqa: TC001 - typer reads the annotations
+from transfer_worker.cli.terminal import AsJson, expected_errors, make_console, print_json
+from transfer_worker.errors import DeskMisused
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from transfer_worker.operations.lookup import Desk
+
+_SPAN: Final = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
+_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def parse_span(text: str) -> float:
+    """Return a span like ``90s``, ``5m``, ``1h`` or ``7d`` in seconds.
+
+    Raises:
+        DeskMisused: It is not written so.
+    """
+    match = _SPAN.fullmatch(text)
+    if not match:
+        raise DeskMisused(
+            field="--since", problem="is no span of time", mend="Write it like 90s, 5m, 1h or 7d."
+        )
+    return float(match[1]) * _UNITS[match[2]]
+
+
+def status(
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Look again and again, until Ctrl-C.")] = False,
+    every: Annotated[float, typer.Option(metavar="SECONDS", min=0.1, help="How often --watch looks.")] = 1.0,
+    as_json: AsJson = False,
+) -> None:
+    """Say how things stand, on one screen: what waits, what ended how, workers, platform, Redis, pauses.
+
+    What somebody should look at comes first, each with the command that tells more. With --watch --json,
+    each look is a line.
+
+    Exit codes:
+      0    looked, whatever was seen
+      2    the settings are wrong; all problems are listed
+      3    Redis can't be used (with --watch: it looks on)
+      130  Ctrl-C
+    """
+    with expected_errors(as_json=as_json):
+        from transfer_worker.cli import status_screen
+        from transfer_worker.operations import lookup, status
+
+        with lookup.open_desk() as at:
+            if watch:
+                _watch(at, every_seconds=every, as_json=as_json)
+            seen = status.read_overview(at.ledger)
+        if as_json:
+            print_json(seen)
+        else:
+            make_console().print(status_screen.draw_overview(seen))
+
+
+def _watch(at: Desk, *, every_seconds: float, as_json: bool) -> NoReturn:
+    """Look for ever. An outage of Redis is what somebody watches for, so it ends nothing."""
+    from transfer_tasks.errors import LedgerUnavailable
+    from transfer_worker.cli import status_screen
+    from transfer_worker.operations import status
+
+    console = make_console()
+    with (
+        Live(console=console, auto_refresh=False)
+        if console.is_terminal and not as_json
+        else nullcontext() as live
+    ):
+        while True:
+            shown: RenderableType
+            try:
+                seen = status.read_overview(at.ledger)
+                shown = status_screen.draw_overview(seen)
+            except LedgerUnavailable as error:
+                seen = {"error": {"kind": "LedgerUnavailable", "message": str(error)}}
+                shown = Text(f"! {error} See: call-transfer doctor", style="bold red")
+            if as_json:
+                sys.stdout.write(json.dumps(seen, ensure_ascii=False) + "\n")
+                sys.stdout.flush()
+            elif live:
+                live.update(shown, refresh=True)
+            else:
+                console.print(shown)
+            time.sleep(every_seconds)
+
+
+def list_(
+    state: Annotated[list[State] | None, typer.Option(help="Only these; may be given several times.")] = None,
+    since: Annotated[
+        str,
+        typer.Option(
+            metavar="SPAN",
+            help="Ended within: 90s, 5m, 1h, 7d. Open ones are listed whatever their age.",
+        ),
+    ] = "1h",
+    destination: Annotated[
+        str, typer.Option(metavar="NAME", help="A name from the registry, endpoints, or pipeline.")
+    ] = "",
+    reason: Annotated[
+        Reason | None, typer.Option(help="How they ended.", metavar="REASON", show_choices=False)
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="The most to list.")] = 100,
+    as_json: AsJson = False,
+) -> None:
+    """List transfers, those that are open first, then the ended ones, the newest first. Numbers are masked.
+
+    Examples:
+      call-transfer list --state failed --state unknown --since 5m
+      call-transfer list --destination support --reason rate_limited
+
+    Exit codes:
+      0  looked, also where there is none
+      2  a wrong option or setting
+      3  Redis can't be used
+    """
+    with expected_errors(as_json=as_json):
+        from transfer_worker.cli import status_screen
+        from transfer_worker.operations import describe, lookup
+        from transfer_worker.operations.listing import list_transfers
+
+        with lookup.open_desk() as at:
+            records = list_transfers(
+                at.ledger,
+                states=state or (),
+                since_seconds=parse_span(since),
+                destination=destination,
+                reason=reason,
+                limit=limit,
+            )
+            transfers = describe.describe_listing(records, at.ledger)
+        if as_json:
+            print_json({"transfers": transfers})
+        elif transfers:
+            make_console().print(status_screen.draw_listing(transfers))
+        else:
+            typer.echo("None.")
+
+
+def tail(
+    call: Annotated[
+        str | None,
+        typer.Option(metavar="CALL_ID", help="Only lines of this call: its UUID, in any spelling."),
+    ] = None,
+    lines: Annotated[
+        int, typer.Option("--lines", "-n", min=0, help="How many past lines to begin with.")
+    ] = 10,
+    follow: Annotated[bool, typer.Option(help="Go on with the lines that come, until Ctrl-C.")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> None:
+    """Follow the audit log: a line for each step of each transfer, as it happens. Numbers are masked.
+
+    Exit codes:
+      0    all lines were shown (--no-follow)
+      2    a wrong option or setting
+      3    Redis can't be used at the start; later, it waits for Redis
+      130  Ctrl-C
+    """
+    with expected_errors(as_json=as_json):
+        from transfer_tasks.redis.connection import connect
+        from transfer_worker.audit.console import describe_line
+        from transfer_worker.audit.outbox import BLOCK_SECONDS
+        from transfer_worker.operations import lookup, tail
+
+        console = make_console()
+
+        def show(line: dict[str, Any]) -> None:
+            if as_json:
+                sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
+                sys.stdout.flush()
+            else:
+                console.print(describe_line(line), soft_wrap=True)
+
+        call_id = _parse_call_id(call) if call else ""
+        with lookup.open_desk() as at:
+            keys = at.ledger.keys
+            past, newest = tail.read_last_lines(at.ledger.client, keys=keys, count=lines, call_id=call_id)
+            for line in past:
+                show(line)
+            if not follow:
+                return
+            url = at.settings.redis_url.get_secret_value()
+            with connect(url, timeout_seconds=BLOCK_SECONDS + 1) as client:
+                for line in tail.follow_lines(
+                    client,
+                    keys=keys,
+                    since=newest,
+                    call_id=call_id,
+                    on_outage=lambda cause: typer.echo(
+                        f"call-transfer: Redis is away ({cause}); the lines come when it is back.", err=True
+                    ),
+                ):
+                    show(line)
+
+
+def _parse_call_id(text: str) -> str:
+    try:
+        return str(uuid.UUID(text))
+    except ValueError:
+        raise DeskMisused(
+            field="--call", problem="is no UUID", mend="Write the call's id: call-transfer list shows it."
+        ) from None
+
+
+def why(
+    transfer_id: Annotated[str, typer.Argument(metavar="TRANSFER_ID")],
+    as_json: AsJson = False,
+) -> None:
+    """Say why a transfer ended as it did, what that means, and what to do next.
+
+    Exit codes:
+      0  it is on record
+      1  it is not
+      2  the settings are wrong; all problems are listed
+      3  Redis can't be used
+    """
+    with expected_errors(as_json=as_json):
+        from transfer_worker.operations import advice, lookup
+
+        with lookup.open_desk() as at:
+            told = advice.explain(lookup.read_transfer(at.ledger, transfer_id), at.ledger)
+        if as_json:
+            print_json(told)
+        else:
+            typer.echo(advice.write_paragraph(told))

@@ -1,0 +1,134 @@
+"""How `call-transfer status` and `list` look: made with rich from the plain values that `--json` prints."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from transfer_worker.cli.tables import style_of
+from transfer_worker.operations.pausing import name_for_people
+from transfer_worker.operations.status import PLATFORM_WORDS
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+
+def draw_overview(overview: dict[str, Any]) -> RenderableType:
+    """Return the screen of `status`."""
+    facts = Table.grid(padding=(0, 2))
+    facts.add_row(Text("waiting", style="dim"), _draw_count(overview, "waiting", "oldest_waiting_seconds"))
+    facts.add_row(Text("in flight", style="dim"), Text(str(overview["in_flight"])))
+    facts.add_row(Text("unknown", style="dim"), _draw_count(overview, "unknown", "oldest_unknown_seconds"))
+    twice = overview["possibly_moved_twice"]
+    facts.add_row(Text("moved twice", style="dim"), Text(str(twice), style="bold red" if twice else ""))
+    facts.add_row(Text("platform", style="dim"), Text(_tell_platform(overview["platform"])))
+    for pause in overview["paused"]:
+        name = name_for_people(pause["destination"])
+        text = f"{name}, by {pause['by']} at {pause['paused_at']}: {pause['reason']}"
+        facts.add_row(Text("paused", style="dim"), Text(text, style="bold red"))
+    for worker in overview["workers"]:
+        facts.add_row(Text("worker", style="dim"), _draw_worker(worker))
+    facts.add_row(Text("redis", style="dim"), Text(_tell_redis(overview["redis"])))
+    parts: list[RenderableType] = [Text(f"Transfers at {overview['at']}", style="bold")]
+    parts += [
+        Text.assemble((f"! {concern['text']}. ", "bold red"), (f"See: {concern['command']}", "dim"))
+        for concern in overview["concerns"]
+    ] or [Text("Nothing to look at.", style="green")]
+    return Group(*parts, Text(), facts, Text(), _draw_windows(overview["windows"]))
+
+
+def _draw_count(overview: dict[str, Any], count: str, age: str) -> Text:
+    text = Text(str(overview[count]))
+    if overview[count]:
+        text.append(f", the oldest for {overview[age]:.1f} s", style="yellow")
+    return text
+
+
+def _tell_platform(platform: dict[str, Any]) -> str:
+    if not platform["requests"]:
+        return "no request in the last minute"
+    shares = ", ".join(
+        f"{share:.0%} {PLATFORM_WORDS[answer]}" for answer, share in platform["shares"].items()
+    )
+    return f"requests in the last minute: {platform['requests']} ({shares})"
+
+
+def _draw_worker(worker: dict[str, Any]) -> Text:
+    text = Text(f"{worker['worker']}  ")
+    if worker["is_alive"]:
+        text.append(f"alive, beat {worker['beat_age_seconds']:.1f} s ago", style="green")
+        text.append(f", version {worker.get('version')}, sends to {worker.get('platform')}")
+    else:
+        text.append(f"GONE, last beat {worker['beat_age_seconds']:.1f} s ago", style="bold red")
+    return text
+
+
+def _tell_redis(facts: dict[str, Any]) -> str:
+    used, most = facts["used_memory_bytes"] / 2**20, facts["max_memory_bytes"] / 2**20
+    memory = f"{used:.1f} MiB of {most:.1f} MiB" if most else f"{used:.1f} MiB"
+    durable = "durable" if facts["is_durable"] else "NOT DURABLE"
+    return f"{facts['version']}, {memory}, {facts['maxmemory_policy']}, {durable}"
+
+
+def _draw_windows(windows: list[dict[str, Any]]) -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_row(Text("ended within", style="bold"), *(f"{window['minutes']} min" for window in windows))
+    for state in windows[0]["outcomes"]:
+        counts = [window["outcomes"][state] for window in windows]
+        table.add_row(
+            Text(f"  {state}", style=style_of(state)),
+            *(Text(str(count), style=style_of(state) if count else "dim") for count in counts),
+        )
+    for title, kind in (("not submitted, why", "reasons"), ("not submitted, to", "failing_destinations")):
+        names = list(dict.fromkeys(name for window in windows for name in window[kind]))
+        if names:
+            table.add_row(Text(title, style="bold"))
+        for name in names:
+            table.add_row(Text(f"  {name}"), *(str(window[kind].get(name, 0)) for window in windows))
+    table.add_row(Text("submit to POST", style="bold"))
+    for title, quantile in (("  p50", "post_p50_ms"), ("  p99", "post_p99_ms")):
+        table.add_row(Text(title), *(_tell_ms(window[quantile]) for window in windows))
+    return table
+
+
+def _tell_ms(milliseconds: float | None) -> str:
+    return "-" if milliseconds is None else f"{milliseconds:.1f} ms"
+
+
+def draw_listing(transfers: list[dict[str, Any]]) -> Table:
+    """Return the lines of `list`."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in ("ended", "state", "to", "attempts", "call", "transfer"):
+        table.add_column(name, no_wrap=name in {"ended", "call", "transfer"})
+    for transfer in transfers:
+        state = Text(transfer["state"], style=style_of(transfer["state"]))
+        if transfer["reason"]:
+            state.append(f" ({transfer['reason']})")
+        table.add_row(
+            (transfer["ended_at"] or f"open, {transfer['age_seconds']:.0f} s")[:23],
+            state,
+            f"{transfer.get('destination', '?')} {transfer.get('to', '')}".strip(),
+            str(transfer["attempts"]),
+            transfer["call_id"],
+            transfer["transfer_id"],
+        )
+    return table
+
+
+def draw_quarantine(found: list[dict[str, Any]]) -> Table:
+    """Return the lines of `quarantine list`."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in ("id", "at", "why", "bytes", "transfer"):
+        table.add_column(name)
+    for poison in found:
+        table.add_row(
+            poison["id"],
+            poison["at"],
+            Text(poison["why"]),
+            str(poison["size_bytes"]),
+            Text(poison["transfer_id"] or "-"),
+        )
+    return table

@@ -1,0 +1,142 @@
+"""How the command line's answers look: made with rich from the plain values that `--json` prints."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from transfer_worker.audit.console import STATE_STYLES
+from transfer_worker.runtime.preflight import Finding, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.console import Console, RenderableType
+
+    from transfer_worker.local.demo import Report
+
+_VERDICT_STYLES: Final = {
+    Verdict.OK: "green",
+    Verdict.WARNING: "yellow",
+    Verdict.PROBLEM: "bold red",
+    Verdict.NOT_CHECKED: "dim",
+}
+
+
+def style_of(state: str) -> str:
+    """Return the colour of a state."""
+    return STATE_STYLES.get(state, "red")
+
+
+def print_story(console: Console, story: dict[str, Any]) -> None:
+    """Print the story of one call."""
+    console.print(f"Call {story['call_id']}", style="bold")
+    for transfer in story["transfers"]:
+        console.print()
+        console.print(_headline(transfer))
+        table = Table.grid(padding=(0, 2))
+        for name, value in _facts(transfer):
+            table.add_row(Text(f"  {name}", style="dim"), value)
+        console.print(table)
+
+
+def _headline(transfer: dict[str, Any]) -> Text:
+    text = Text(f"Hop {transfer['hop']}  ", style="bold")
+    text.append(transfer["state"], style=style_of(transfer["state"]))
+    if transfer["reason"]:
+        text.append(f" ({transfer['reason']})")
+    to = f"{transfer.get('destination', '?')} {transfer.get('to', '')}".strip()
+    text.append(f"  to {to}  ")
+    text.append(f"transfer {transfer['transfer_id']}", style="dim")
+    return text
+
+
+def _facts(transfer: dict[str, Any]) -> Iterator[tuple[str, RenderableType]]:
+    asked = transfer["asked"]
+    yield "asked by", Text(asked["requested_by"] or "(not said)")
+    if asked["reason"]:
+        yield "because", Text(asked["reason"])
+    if asked["metadata"]:
+        yield "metadata", Text(json.dumps(asked["metadata"], ensure_ascii=False))
+    yield "accepted", Text(f"{transfer['accepted_at']}  deadline {transfer['expires_at']}")
+    if transfer["clock_left_ms"] is not None:
+        yield "clock left", Text(f"{transfer['clock_left_ms'] / 1000:.1f} s")
+    if transfer["claimed_at"]:
+        yield "claimed", Text(f"{transfer['claimed_at']}  by {transfer['worker']}")
+    for attempt in transfer["attempts"]:
+        yield f"attempt {attempt['attempt']}", Text(_attempt_text(attempt))
+        if attempt["answer"] is not None:
+            yield "", Text(f"answer {json.dumps(attempt['answer'], ensure_ascii=False)}")
+    if transfer["ended_at"]:
+        yield "ended", Text(f"{transfer['ended_at']}  says the {transfer['source']}")
+    if transfer["detail"]:
+        yield "detail", Text(transfer["detail"])
+    if transfer["meaning"]:
+        yield "means", Text(transfer["meaning"])
+        yield "next", Text(transfer["next_step"])
+        yield "session says", Text(transfer["say"] or "(nothing)")
+    yield "key", Text(transfer["idempotency_key"] or "-")
+
+
+def _attempt_text(attempt: dict[str, Any]) -> str:
+    parts = [f"{attempt['begun_at']}  {attempt['after_ms']} ms after it was accepted"]
+    if attempt["took_ms"] is None:
+        parts.append("no answer on record")
+    else:
+        parts.append(f"took {attempt['took_ms']} ms")
+    if attempt["http_status"] is not None:
+        parts.append(f"HTTP {attempt['http_status']}")
+    if attempt["reason"]:
+        parts.append(attempt["reason"])
+    if attempt["detail"]:
+        parts.append(attempt["detail"])
+    return ", ".join(parts)
+
+
+def print_findings(console: Console, findings: list[Finding]) -> None:
+    """Print what `doctor` found."""
+    table = Table.grid(padding=(0, 2))
+    for finding in findings:
+        table.add_row(
+            Text(finding.verdict.value, style=_VERDICT_STYLES[finding.verdict]),
+            Text(finding.check),
+            Text(f"{finding.seen}. {finding.mend}" if finding.mend else finding.seen),
+        )
+    console.print(table)
+
+
+def print_report(console: Console, report: Report) -> None:
+    """Print the demo's closing table, and what is not as it must be."""
+    table = Table(title="What was asked, and how it ended", title_justify="left", header_style="bold")
+    table.add_column("asked")
+    table.add_column("to")
+    table.add_column("ended")
+    for name in ("attempts", "POSTs", "ms to POST", "ms to outcome"):
+        table.add_column(name, justify="right")
+    for result in report.results:
+        ended = Text(result.state, style=style_of(result.state))
+        ended.append(f" ({result.reason})" + (", a repeat" if result.is_repeat else ""))
+        table.add_row(
+            escape(result.title),
+            Text(result.to),
+            ended,
+            str(result.attempts),
+            str(result.posts),
+            "-" if result.to_post_ms is None else str(result.to_post_ms),
+            str(result.to_outcome_ms),
+        )
+    console.print()
+    console.print(table)
+    if report.is_as_it_must_be:
+        console.print("All ended as they must.", style="green")
+        return
+    console.print("Not all ended as they must:", style="bold red")
+    for result in report.results:
+        for problem in result.problems:
+            console.print(Text(f"  {result.title}: {problem}"))
+    for problem in report.problems:
+        console.print(Text(f"  {problem}"))

@@ -1,0 +1,143 @@
+"""What all commands share: exit codes, consoles, and errors in one line each."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from contextlib import contextmanager
+from enum import IntEnum
+from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
+
+import typer
+from rich.console import Console
+
+from transfer_tasks.errors import (
+    IdempotencyConflict,
+    InvalidIntent,
+    LedgerUnavailable,
+    OutcomeTimeout,
+    PublishOutcomeUnknown,
+    PublishUnavailable,
+    SettingsError,
+    TransferInProgress,
+    TransferNotFound,
+    TransferTasksError,
+)
+from transfer_worker.errors import DeskMisused, DeskRefused
+from transfer_worker.local.redis_executable import EmbeddedRedisError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+
+Operator = Annotated[
+    str,
+    typer.Option(
+        "--as",
+        metavar="NAME",
+        envvar=["USER", "LOGNAME"],
+        callback=lambda name: _check_operator(name),
+        help="Who you are, for the audit log.",
+    ),
+]
+
+PIPE_COLUMNS: Final = 160
+"""How wide tables are where nobody says how wide they may be."""
+
+MAX_NAME_LENGTH: Final = 60
+
+
+def _check_operator(name: str) -> str:
+    if not name.strip() or len(name) > MAX_NAME_LENGTH or not name.isprintable():
+        raise typer.BadParameter(f"write your name in 1 to {MAX_NAME_LENGTH} printable characters")
+    return name.strip()
+
+
+class Exit(IntEnum):
+    """The exit codes of every command."""
+
+    OK = 0
+    FAILED = 1
+    USAGE = 2
+    UNAVAILABLE = 3
+    NOT_KNOWN_YET = 4
+    INTERRUPTED = 130
+
+
+class StopRequested(KeyboardInterrupt):
+    """SIGTERM or SIGHUP came, which end us in good order, as Ctrl-C does."""
+
+    def __init__(self, number: int) -> None:
+        self.exit_code = 128 + number
+        super().__init__()
+
+
+def make_console() -> Console:
+    """Return a console on stdout: coloured and as wide as the terminal if it is one, plain if not."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_COLUMNS)
+
+
+def print_json(document: Mapping[str, Any]) -> None:
+    """Print the one JSON document of a command."""
+    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+
+
+# The first that fits counts.
+_EXPECTED: Final[tuple[tuple[type[Exception], Exit, str], ...]] = (
+    (InvalidIntent, Exit.USAGE, ""),
+    (SettingsError, Exit.USAGE, ""),
+    (TransferInProgress, Exit.FAILED, "Look at it with: call-transfer show"),
+    (IdempotencyConflict, Exit.FAILED, ""),
+    (TransferNotFound, Exit.FAILED, ""),
+    (PublishUnavailable, Exit.UNAVAILABLE, "Nothing is queued. See: call-transfer doctor"),
+    (PublishOutcomeUnknown, Exit.UNAVAILABLE, "Asking for the same again is safe."),
+    (LedgerUnavailable, Exit.UNAVAILABLE, "See: call-transfer doctor"),
+    (OutcomeTimeout, Exit.NOT_KNOWN_YET, "It goes on; see: call-transfer show"),
+    (TransferTasksError, Exit.FAILED, ""),
+    (DeskMisused, Exit.USAGE, ""),
+    (DeskRefused, Exit.FAILED, ""),
+    (EmbeddedRedisError, Exit.UNAVAILABLE, ""),
+)
+
+
+@contextmanager
+def expected_errors(*, as_json: bool = False) -> Iterator[None]:
+    """Turn the errors that can happen into a line on stderr and an exit code; a bug keeps its traceback."""
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        raise typer.Exit(getattr(interrupt, "exit_code", Exit.INTERRUPTED)) from None
+    except tuple(kind for kind, _, _ in _EXPECTED) as error:
+        _, exit_code, hint = next(row for row in _EXPECTED if isinstance(error, row[0]))
+        details = {
+            name: value
+            for name in ("field", "transfer_id", "problems")
+            if (value := getattr(error, name, None))
+        }
+        fail(exit_code, f"{error} {hint}".strip(), kind=type(error).__name__, as_json=as_json, **details)
+
+
+def fail(exit_code: Exit, message: str, *, kind: str, as_json: bool, **details: Any) -> NoReturn:
+    """Say in one line what is wrong, and end."""
+    sys.stderr.write(f"call-transfer: {message}\n")
+    if as_json:
+        print_json({"error": {"kind": kind, "message": message, **details}, "exit_code": int(exit_code)})
+    raise typer.Exit(exit_code)
+
+
+@contextmanager
+def stop_signals_raise() -> Iterator[None]:
+    """Have SIGTERM and SIGHUP unwind the main thread as Ctrl-C does, so that everything is ended in order."""
+
+    def stop(number: int, _frame: object) -> NoReturn:
+        raise StopRequested(number)
+
+    numbers = (signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, stop) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

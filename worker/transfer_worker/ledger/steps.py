@@ -1,0 +1,166 @@
+"""The ledger as one worker uses it: with its own name, and with patience while Redis is away.
+
+Patience is safe because every step is: repeated by the same claim, it does nothing twice. An answer of the
+platform is kept in memory meanwhile, and settled when Redis is back.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from typing import TYPE_CHECKING, TypeVar
+
+from transfer_tasks.errors import LedgerUnavailable
+from transfer_tasks.outcome import Reason, State
+from transfer_tasks.publisher.acceptance import build_accept
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from transfer_tasks.intent import TransferIntent
+    from transfer_tasks.ledger.commands import Command
+    from transfer_tasks.ledger.ledger import Ledger
+    from transfer_tasks.ledger.verdicts import Accepted, Begun, Claim, Ended, Lost, Missing, Open, TryAgain
+    from transfer_tasks.outcome import TransferOutcome
+    from transfer_worker.delivery.ports import AttemptNote
+
+T = TypeVar("T")
+
+PAUSE_SECONDS = 0.1
+
+CLAIM_PATIENCE_SECONDS = 10.0
+"""Shorter than the visibility timeout, after which the message comes again by itself."""
+
+QUARANTINED_BYTES = 4096
+QUARANTINED_ENTRIES = 1000
+
+
+class LedgerSteps:
+    """The steps of one worker process; threads share it.
+
+    Args:
+        ledger: The ledger.
+        worker: The worker's id, as in its heartbeat.
+        queue: The Celery queue that recovery pushes to.
+        repeat_window_seconds: See `PublisherSettings`; for intents that come with their message.
+        settle_patience_seconds: How long an answer is kept in memory while Redis is away.
+        keep_lease: Called before each step that begins something; makes sure that others know we live.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        *,
+        worker: str,
+        queue: str,
+        repeat_window_seconds: float,
+        settle_patience_seconds: float,
+        keep_lease: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._ledger, self._worker, self._queue = ledger, worker, queue
+        self._repeat_window_seconds = repeat_window_seconds
+        self._settle_patience_seconds = settle_patience_seconds
+        self._keep_lease = keep_lease
+
+    def claim(self, transfer_id: str, *, routed: str = "") -> Claim | Ended | Open | Missing:
+        """Take the right to act; begin the attempt in the same step, if `routed` is the intent on record.
+
+        Patient: if only the answer was lost, this living worker holds a claim that it does not know of, and
+        nobody would act before the deadline.
+        """
+        command = self._ledger.commands.claim(
+            transfer_id, worker=self._worker, claim_id=uuid.uuid4().hex, routed=routed
+        )
+        return self._persist(command, CLAIM_PATIENCE_SECONDS, needs_lease=True)
+
+    def accept(self, intent: TransferIntent) -> Accepted:
+        """Accept an intent that came with its message. Ours is kept for recovery, and not pushed now.
+
+        Patient: the message is all there is of it.
+        """
+        command = build_accept(
+            self._ledger.commands,
+            intent,
+            queue=self._queue,
+            is_queued=True,
+            repeat_window_seconds=self._repeat_window_seconds,
+        )
+        return self._persist(command, CLAIM_PATIENCE_SECONDS)
+
+    def refuse(
+        self, transfer_id: str, *, call_id: str, state: State, reason: Reason, detail: str
+    ) -> TransferOutcome | None:
+        """Give a message that can't become a transfer its one outcome."""
+        command = self._ledger.commands.refuse(
+            transfer_id, call_id=call_id, state=state, reason=reason, detail=detail
+        )
+        ended = self._persist(command, CLAIM_PATIENCE_SECONDS)
+        return ended.outcome if ended else None
+
+    def begin_attempt(self, claim: Claim, *, attempt: int) -> Begun | Lost:
+        """Record an attempt. Patient until the deadline: past it, nothing may be sent anyway."""
+        command = self._ledger.commands.begin_attempt(claim, attempt=attempt)
+        return self._persist(command, claim.remaining_ms / 1000, needs_lease=True)
+
+    def end_attempt(self, claim: Claim, note: AttemptNote) -> Ended | TryAgain | Lost:
+        """Record what an attempt taught us. Patient: the platform's answer exists only here."""
+        command = self._ledger.commands.end_attempt(
+            claim,
+            state=note.state,
+            reason=note.reason,
+            http_status=note.http_status,
+            detail=note.detail,
+            answer_json=note.answer_json,
+            attempt_ms=note.attempt_ms,
+            wait_ms=note.wait_ms,
+            attempt=note.attempt,
+        )
+        return self._persist(command, self._settle_patience_seconds)
+
+    def quarantine(self, element: bytes, why: str, task_id: str) -> None:
+        """Keep a queue element that can't be served, and give its id, if it has one, an outcome.
+
+        Where the id has an open record, only the bell is broken: recovery rings a new one from the record.
+        """
+        text = element[:QUARANTINED_BYTES].decode("utf-8", "backslashreplace")
+        command = self._ledger.commands.quarantine(
+            transfer_id=task_id,
+            why=why,
+            element=text,
+            size_bytes=len(element),
+            max_entries=QUARANTINED_ENTRIES,
+        )
+        try:
+            self._ledger.run(command)
+            if task_id:
+                # Not patient: this is the thread that reads the queue.
+                self._ledger.run(
+                    self._ledger.commands.refuse(
+                        task_id,
+                        call_id="",
+                        state=State.REJECTED,
+                        reason=Reason.INVALID_INTENT,
+                        detail=f"the message can't be read: {why}",
+                    )
+                )
+        except LedgerUnavailable as error:
+            logging.getLogger(__name__).error(  # noqa: TRY400 - the element is lost; a trace would not bring it back
+                "poison was dropped: %s (%d bytes, task id %r); the quarantine can't be reached: %s",
+                why,
+                len(element),
+                task_id,
+                error.cause,
+            )
+
+    def _persist(self, command: Command[T], patience_seconds: float, *, needs_lease: bool = False) -> T:
+        give_up_at = time.monotonic() + patience_seconds
+        while True:
+            try:
+                if needs_lease:
+                    self._keep_lease()
+                return self._ledger.run(command)
+            except LedgerUnavailable:
+                if time.monotonic() >= give_up_at:
+                    raise
+                time.sleep(PAUSE_SECONDS)

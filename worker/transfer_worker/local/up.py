@@ -1,0 +1,165 @@
+"""`call-transfer up`: Redis, a worker and Flower, kept running; against the sandbox unless a token is set."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shlex
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings
+
+from transfer_tasks.settings import SETTINGS_CONFIG, load_settings
+from transfer_worker.audit.console import AuditWatch, describe_line
+from transfer_worker.local.demo_steps import DESTINATIONS
+from transfer_worker.local.stack import Child, ChildFailed, Stack, pick_port
+from transfer_worker.runtime.process_split import spread_places
+from transfer_worker.settings import WorkerSettings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rich.console import Console
+
+FLOWER_PORT: Final = 5555
+SANDBOX_NUMBER: Final = "+1 202-555-0100"
+_LOOK_SECONDS: Final = 0.2
+
+
+class _Given(BaseSettings):
+    """What the user has set, of what `up` would otherwise choose."""
+
+    model_config = SETTINGS_CONFIG
+
+    piopiy_token: SecretStr | None = Field(None, validation_alias="PIOPIY_TOKEN")
+    piopiy_number: str | None = Field(None, validation_alias="PIOPIY_NUMBER")
+    flower_basic_auth: SecretStr | None = Field(None, validation_alias="FLOWER_BASIC_AUTH")
+    redis_url: SecretStr | None = None
+    destinations_file: str | None = None
+    allow_unlisted: str | None = None
+    audit_file: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Login:
+    """Flower's login, and whether it has to be shown because nobody knows it yet."""
+
+    basic_auth: str
+    is_new: bool
+
+    @classmethod
+    def make(cls, given: SecretStr | None) -> _Login:
+        if given is not None:
+            return cls(basic_auth=given.get_secret_value(), is_new=False)
+        return cls(basic_auth=f"on-call:{secrets.token_urlsafe(12)}", is_new=True)
+
+
+def run_up(console: Console, *, data_dir: Path) -> None:
+    """Start everything, say where it is, show audit lines, until an interrupt.
+
+    Args:
+        console: Where it is said.
+        data_dir: Where Redis, Flower, the audit log and the children's output are kept.
+
+    Raises:
+        SettingsError: The settings are wrong.
+        EmbeddedRedisError: There is no Redis to be had.
+        ChildFailed: The worker or Flower does not come up, or the worker has ended for good.
+    """
+    data_dir = data_dir.resolve()
+    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    given = load_settings(_Given)
+    with Stack(data_dir) as stack:
+        chosen = _choose(given, stack, data_dir)
+        os.environ.update(chosen)
+        settings = WorkerSettings.load()
+        redis_url = settings.redis_url.get_secret_value()
+        _write_env_file(data_dir / "env", redis_url)
+        login, port = _Login.make(given.flower_basic_auth), pick_port(FLOWER_PORT)
+        process_count = len(spread_places(settings))
+        if settings.log_level in {"WARNING", "ERROR"}:
+            os.environ["TRANSFER_LOG_LEVEL"] = "INFO"  # at which Celery says that it is ready; into a file
+        worker = stack.add_worker(env=os.environ, process_count=process_count)
+        flower = stack.add_flower(
+            env={
+                **os.environ,
+                "FLOWER_BASIC_AUTH": login.basic_auth,
+                "FLOWER_DB": str(data_dir / "flower.db"),
+            },
+            port=port,
+        )
+        if given.piopiy_token is None:
+            console.print(f"Sandbox   {settings.piopiy_api_url} in place of the real platform")
+        else:
+            console.print(
+                f"THE REAL PLATFORM: calls are moved at {settings.piopiy_api_url}", style="bold white on red"
+            )
+        own = "our own" if given.redis_url is None else "from TRANSFER_REDIS_URL"
+        console.print(f"Redis     {own}; data, audit log and output in {data_dir}")
+        console.print(f"Flower    http://127.0.0.1:{port}  " + _tell_login(login))
+        each = "" if process_count == 1 else f"{process_count} processes, each "
+        console.print(f"Worker    call-transfer worker, {each}restarted whenever it ends")
+        console.print(
+            f"\nSend a transfer from another terminal:\n"
+            f"  . {shlex.quote(str(data_dir / 'env'))}\n"
+            f"  call-transfer send --call-id $(python3 -c 'import uuid; print(uuid.uuid4())') --to support\n"
+            f"\nCtrl-C ends everything in good order.\n",
+            soft_wrap=True,
+        )
+        with AuditWatch(
+            redis_url, show=lambda line: console.print(describe_line(line), soft_wrap=True), since="$"
+        ):
+            _watch(console, worker, flower)
+
+
+def _choose(given: _Given, stack: Stack, data_dir: Path) -> dict[str, str]:
+    """Start what the user has not brought along; return the settings that lead there."""
+    chosen = {}
+    if given.redis_url is None:
+        chosen["TRANSFER_REDIS_URL"] = stack.add_redis(data_dir / "redis").url
+    if given.audit_file is None:
+        chosen["TRANSFER_AUDIT_FILE"] = str(data_dir / "audit.jsonl")
+    if given.piopiy_token is not None:
+        return chosen
+    sandbox = stack.add_sandbox()
+    chosen |= {"PIOPIY_TOKEN": sandbox.token, "PIOPIY_API_URL": sandbox.url}
+    if given.piopiy_number is None:
+        chosen["PIOPIY_NUMBER"] = SANDBOX_NUMBER
+    if given.destinations_file is None:
+        registry = data_dir / "destinations.toml"
+        if not registry.exists():
+            registry.write_text(DESTINATIONS, "utf-8")
+        chosen["TRANSFER_DESTINATIONS_FILE"] = str(registry)
+    if given.allow_unlisted is None:
+        chosen["TRANSFER_ALLOW_UNLISTED"] = "US"
+    return chosen
+
+
+def _write_env_file(path: Path, redis_url: str) -> None:
+    """Keep the address with its password in a file of the user's own, and off the screen."""
+    path.touch(mode=0o600)
+    path.write_text(f"export TRANSFER_REDIS_URL={shlex.quote(redis_url)}\n", "utf-8")
+
+
+def _tell_login(login: _Login) -> str:
+    if not login.is_new:
+        return "(login from FLOWER_BASIC_AUTH)"
+    user, _, password = login.basic_auth.partition(":")
+    return f"user {user}, password {password} (new at every start; FLOWER_BASIC_AUTH sets one)"
+
+
+def _watch(console: Console, worker: Child, flower: Child) -> None:
+    """Return never: an interrupt ends it, or the worker's end."""
+    is_told = False
+    while True:
+        worker.check()
+        try:
+            flower.check()
+        except ChildFailed as error:
+            if not is_told:
+                console.print(str(error), style="red")
+            is_told = True
+        time.sleep(_LOOK_SECONDS)

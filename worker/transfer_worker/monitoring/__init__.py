@@ -1,0 +1,1 @@
+"""Figures about transfers, workers and Redis, for people and for Prometheus."""

@@ -1,0 +1,229 @@
+"""What Prometheus is told: the ledger's own counts, read when it asks.
+
+So a restart of this process loses nothing, several of them say the same, and no transfer waits for a metric.
+Where the ledger can't be read, `transfer_ledger_up` is 0 and there is nothing else.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import accumulate
+from typing import TYPE_CHECKING, Final, Self
+
+from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.registry import Collector
+
+from transfer_tasks.errors import LedgerUnavailable
+from transfer_tasks.outcome import GUIDE, Reason
+from transfer_worker.monitoring.counts import BUCKETS_MS
+from transfer_worker.monitoring.statistics import PLATFORM_ANSWERS, read_present
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from prometheus_client import Metric
+
+    from transfer_tasks.ledger.ledger import Ledger
+    from transfer_worker.monitoring.counts import Counts
+    from transfer_worker.monitoring.statistics import Present
+
+POSTS_BUCKETS: Final = (0, 1, 2, 3, 5, 10, 20)
+"""Settings allow up to 20 requests a transfer."""
+
+# A counter that appears with its first event has no zero to rise from: increase() would miss that event.
+_OUTCOMES: Final = tuple(
+    (guide.state.value, reason.value)
+    for reason, guide in GUIDE.items()
+    if reason not in {Reason.TRANSFER_CONFIRMED, Reason.NOT_TRANSFERRED}
+)
+_RESOLUTIONS: Final = tuple(
+    (GUIDE[reason].state.value, reason.value)
+    for reason in (Reason.TRANSFER_CONFIRMED, Reason.NOT_TRANSFERRED, Reason.ACCEPTED_BY_PLATFORM)
+)
+_ATTEMPTS: Final = (*PLATFORM_ANSWERS, Reason.NOT_SENT, Reason.WORKER_DIED)
+_VERDICTS: Final = ("repeat", "in_progress", "conflict", "overtaken")
+_TAKEOVERS: Final = ("worker_died", "its_worker_has_gone", "message_lost")
+
+
+class LedgerCollector(Collector):
+    """Reads the ledger once for each scrape."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def describe(self) -> Iterable[Metric]:
+        """Say nothing beforehand, so that registering needs no Redis."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield every metric."""
+        up = "Whether the ledger in Redis could be read."
+        try:
+            present = read_present(self._ledger)
+        except LedgerUnavailable:
+            yield GaugeMetricFamily("transfer_ledger_up", up, value=0)
+            return
+        yield GaugeMetricFamily("transfer_ledger_up", up, value=1)
+        yield from _gauges(present)
+        yield from _counters(present.totals)
+        yield from _histograms(present.totals)
+
+
+def _gauges(present: Present) -> Iterator[Metric]:
+    for name, about, value in (
+        ("waiting", "Transfers that no worker has claimed yet.", present.waiting),
+        ("in_flight", "Transfers that a worker acts on.", present.in_flight),
+        ("unknown", "Transfers that may have been carried out, and are not resolved.", present.unknown),
+        ("oldest_waiting_seconds", "How long the oldest waiting one waits.", present.oldest_waiting_seconds),
+        (
+            "oldest_unknown_seconds",
+            "How long ago the oldest unresolved one ended unknown.",
+            present.oldest_unknown_seconds,
+        ),
+        ("workers", "Workers whose lease runs.", sum(worker.is_alive for worker in present.workers)),
+        (
+            "heartbeat_age_seconds",
+            "Since the last sign of life of any worker; infinite where there was never one.",
+            math.inf if present.beat_age_seconds is None else present.beat_age_seconds,
+        ),
+    ):
+        yield GaugeMetricFamily(f"transfer_{name}", about, value=value)
+    ages = GaugeMetricFamily(
+        "transfer_worker_heartbeat_age_seconds",
+        "Since a worker's last sign of life.",
+        labels=("worker", "host", "version"),
+    )
+    for worker in present.workers:
+        about_it = worker.about
+        ages.add_metric(
+            (worker.worker, str(about_it.get("host", "")), str(about_it.get("version", ""))),
+            worker.beat_age_seconds,
+        )
+    yield ages
+
+
+def _counters(totals: Counts) -> Iterator[Metric]:
+    outcomes: dict[tuple[str, ...], int] = dict.fromkeys(_OUTCOMES, 0)
+    by_destination: dict[tuple[str, ...], int] = {}
+    for (state, reason, destination), value in totals.family("ended"):
+        outcomes[state, reason] = outcomes.get((state, reason), 0) + value
+        by_destination[destination, state, reason] = value
+    yield _counter(
+        "outcomes", "Transfers by how they first ended; all of them.", ("state", "reason"), outcomes
+    )
+    yield _counter(
+        "destination_outcomes",
+        "Transfers by destination and how they first ended.",
+        ("destination", "state", "reason"),
+        by_destination,
+    )
+    for name, about, labels, family, known in (
+        (
+            "resolved",
+            "Unknown transfers that got their truth.",
+            ("state", "reason"),
+            "resolved",
+            _RESOLUTIONS,
+        ),
+        (
+            "attempts",
+            "HTTP requests by what became of them.",
+            ("class",),
+            "attempt",
+            [(reason.value,) for reason in _ATTEMPTS],
+        ),
+        (
+            "repeats",
+            "Requests that another transfer of the call stood in the way of, by verdict.",
+            ("verdict",),
+            "stood_back",
+            [(verdict,) for verdict in _VERDICTS],
+        ),
+        (
+            "takeovers",
+            "Transfers that another worker was rung for, by why.",
+            ("why",),
+            "requeued",
+            [(why,) for why in _TAKEOVERS],
+        ),
+        (
+            "given_up",
+            "Transfers ended as unknown by recovery.",
+            ("reason",),
+            "given_up",
+            [(Reason.WORKER_DIED.value,), (Reason.ANSWER_LOST.value,)],
+        ),
+    ):
+        counted = {tuple(parts): value for parts, value in totals.family(family)}
+        yield _counter(name, about, labels, dict.fromkeys(known, 0) | counted)
+    for name, about in (
+        ("accepted", "Transfers accepted."),
+        ("quarantined", "Queue elements that could not be served."),
+        ("double_posts", "Requests that may have moved a call which another one may have moved, too."),
+    ):
+        yield CounterMetricFamily(f"transfer_{name}", about, value=totals[name])
+
+
+def _counter(
+    name: str, about: str, labels: Sequence[str], counted: Mapping[tuple[str, ...], int]
+) -> CounterMetricFamily:
+    family = CounterMetricFamily(f"transfer_{name}", about, labels=labels)
+    for key, value in counted.items():
+        family.add_metric(key, value)
+    return family
+
+
+def _histograms(totals: Counts) -> Iterator[Metric]:
+    bounds = [str(bound / 1000) for bound in BUCKETS_MS] + ["+Inf"]
+    for name, about, field in (
+        ("submit_to_post_seconds", "From acceptance to the first HTTP request.", "post_ms"),
+        ("submit_to_outcome_seconds", "From acceptance to the first ending.", "outcome_ms"),
+    ):
+        held = accumulate(totals.histogram(field))
+        yield HistogramMetricFamily(
+            f"transfer_{name}",
+            about,
+            buckets=list(zip(bounds, held, strict=True)),
+            sum_value=totals[f"{field}_sum"] / 1000,
+        )
+    posts = {int(number): value for (number,), value in totals.family("posts")}
+    yield HistogramMetricFamily(
+        "transfer_posts_per_transfer",
+        "HTTP requests that a transfer took.",
+        buckets=[
+            (
+                "+Inf" if bound == math.inf else str(float(bound)),
+                sum(v for n, v in posts.items() if n <= bound),
+            )
+            for bound in (*POSTS_BUCKETS, math.inf)
+        ],
+        sum_value=sum(number * value for number, value in posts.items()),
+    )
+
+
+class MetricsServer:
+    """Serves the metrics over HTTP, from a thread, while it is entered.
+
+    Args:
+        ledger: Where to read, with a timeout shorter than Prometheus's own.
+        host: Address to listen on.
+        port: Port to listen on; 0 for any free one.
+
+    Raises:
+        OSError: The address can't be listened on.
+    """
+
+    def __init__(self, ledger: Ledger, *, host: str = "127.0.0.1", port: int = 9808) -> None:
+        registry = CollectorRegistry()
+        registry.register(LedgerCollector(ledger))
+        self._server, self._thread = start_http_server(port, addr=host, registry=registry)
+        self.url = f"http://{host}:{self._server.server_port}/metrics"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()

@@ -1,0 +1,254 @@
+"""How things stand, and how they went in the last minutes: a few round trips, whatever the ledger holds."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import redis
+
+from transfer_tasks.errors import LedgerUnavailable
+from transfer_tasks.outcome import Reason, State
+from transfer_worker.ledger.recovery import LEASE_SECONDS
+from transfer_worker.monitoring.counts import Counts
+
+if TYPE_CHECKING:
+    from transfer_tasks.ledger.ledger import Ledger
+
+SLICE_MS: Final = 10_000
+WINDOW_MINUTES: Final = (1, 5, 60)
+
+PLATFORM_ANSWERS: Final[dict[Reason, str]] = {
+    Reason.ACCEPTED_BY_PLATFORM: "ok",
+    Reason.REFUSED_BY_PLATFORM: "denied",
+    Reason.CALL_NOT_FOUND: "denied",
+    Reason.UNAUTHORIZED: "denied",
+    Reason.RATE_LIMITED: "429",
+    Reason.PLATFORM_UNAVAILABLE: "5xx",
+    Reason.SERVER_ERROR: "5xx",
+    Reason.ANSWER_UNREADABLE: "unreadable",
+    Reason.PLATFORM_UNREACHABLE: "refused",
+    Reason.ANSWER_LOST: "silent",
+}
+"""What a request's end says of the platform: ``refused`` was a connection, ``denied`` an answer (4xx)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """What happened in the last minutes, and up to ten seconds more: slices are looked at whole.
+
+    Attributes:
+        outcomes: Endings by state, all states.
+        reasons: Endings by reason, of those that were not `submitted`; the most frequent first.
+        destinations: Endings that were not `submitted`, by destination; the most frequent first.
+        post_p50_ms: Half of the transfers were sent within this time of their acceptance.
+        post_p99_ms: Likewise, 99 of 100.
+    """
+
+    minutes: int
+    outcomes: dict[State, int]
+    reasons: dict[str, int]
+    destinations: dict[str, int]
+    post_p50_ms: float | None
+    post_p99_ms: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerStatus:
+    """One worker by its last heartbeat. `is_alive` while its lease runs; what it said is empty afterwards."""
+
+    worker: str
+    is_alive: bool
+    beat_age_seconds: float
+    about: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RedisStatus:
+    """What Redis says of itself."""
+
+    version: str
+    used_memory_bytes: int
+    max_memory_bytes: int
+    maxmemory_policy: str
+    is_durable: bool
+    uptime_seconds: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Present:
+    """How things stand now.
+
+    Attributes:
+        oldest_waiting_seconds: How long the oldest one has waited; 0 where none waits.
+        oldest_unknown_seconds: How long ago the oldest unresolved unknown ended; 0 where there is none.
+        beat_age_seconds: Since the last sign of life of any worker; None where there was never one.
+        totals: Everything that was counted since the beginning.
+    """
+
+    now_ms: int
+    waiting: int
+    oldest_waiting_seconds: float
+    in_flight: int
+    unknown: int
+    oldest_unknown_seconds: float
+    workers: tuple[WorkerStatus, ...]
+    beat_age_seconds: float | None
+    totals: Counts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """One screen for the on-call desk.
+
+    Attributes:
+        platform_requests: How many requests of the last minute say something of the platform.
+        platform_shares: What they say (values of `PLATFORM_ANSWERS`), as shares of 1.
+    """
+
+    present: Present
+    windows: tuple[Window, ...]
+    platform_requests: int
+    platform_shares: dict[str, float]
+    redis: RedisStatus
+
+
+def read_present(ledger: Ledger) -> Present:
+    """Return how things stand now, in two round trips.
+
+    Raises:
+        LedgerUnavailable: Redis did not answer in time.
+    """
+    try:
+        with ledger.client.pipeline(transaction=False) as pipe:
+            _ask_present(pipe, ledger)
+            replies = pipe.execute()
+        return _build_present(ledger, replies)
+    except redis.RedisError as error:
+        raise LedgerUnavailable(f"status: {type(error).__name__}: {error}") from error
+
+
+def read_status(ledger: Ledger) -> Status:
+    """Return everything for one screen, in three round trips.
+
+    Raises:
+        LedgerUnavailable: Redis did not answer in time.
+    """
+    try:
+        seconds, _ = ledger.client.time()
+        newest = seconds * 1000 // SLICE_MS
+        count = max(WINDOW_MINUTES) * 60_000 // SLICE_MS + 1
+        with ledger.client.pipeline(transaction=False) as pipe:
+            _ask_present(pipe, ledger)
+            pipe.info()
+            for number in range(newest, newest - count, -1):
+                pipe.hgetall(ledger.keys.statistics_slice(number))
+            replies = pipe.execute()
+        present = _build_present(ledger, replies[:_PRESENT_REPLIES])
+    except redis.RedisError as error:
+        raise LedgerUnavailable(f"status: {type(error).__name__}: {error}") from error
+    info, *slices = replies[_PRESENT_REPLIES:]
+    shares = _platform_shares(_slices_of(slices, 1))
+    requests = sum(shares.values())
+    return Status(
+        present=present,
+        windows=tuple(_build_window(minutes, _slices_of(slices, minutes)) for minutes in WINDOW_MINUTES),
+        platform_requests=requests,
+        platform_shares={answer: ended / requests for answer, ended in shares.most_common()},
+        redis=RedisStatus(
+            version=str(info["redis_version"]),
+            used_memory_bytes=int(info["used_memory"]),
+            max_memory_bytes=int(info["maxmemory"]),
+            maxmemory_policy=str(info["maxmemory_policy"]),
+            is_durable=bool(int(info["aof_enabled"])),
+            uptime_seconds=int(info["uptime_in_seconds"]),
+        ),
+    )
+
+
+_PRESENT_REPLIES: Final = 8
+
+
+def _ask_present(pipe: Any, ledger: Ledger) -> None:
+    keys = ledger.keys
+    pipe.time()
+    for index in (keys.waiting, keys.unknown):
+        pipe.zcard(index)
+        pipe.zrange(index, 0, 0, withscores=True)
+    pipe.zcard(keys.in_flight)
+    pipe.zrange(keys.workers, 0, -1, withscores=True)
+    pipe.hgetall(keys.statistics)
+
+
+def _build_present(ledger: Ledger, replies: list[Any]) -> Present:
+    (seconds, microseconds), waiting, first_waiting, unknown, first_unknown, in_flight, beats, fields = (
+        replies
+    )
+    now_ms = seconds * 1000 + microseconds // 1000
+    totals = Counts.of([fields])
+    last_beat_ms = totals.pop("last_beat_ms", None)
+    return Present(
+        now_ms=now_ms,
+        waiting=waiting,
+        oldest_waiting_seconds=_age_seconds(now_ms, first_waiting[0][1]) if first_waiting else 0.0,
+        in_flight=in_flight,
+        unknown=unknown,
+        oldest_unknown_seconds=_age_seconds(now_ms, first_unknown[0][1]) if first_unknown else 0.0,
+        workers=_read_workers(ledger, beats, now_ms),
+        beat_age_seconds=None if last_beat_ms is None else _age_seconds(now_ms, last_beat_ms),
+        totals=totals,
+    )
+
+
+def _read_workers(ledger: Ledger, beats: list[tuple[str, float]], now_ms: int) -> tuple[WorkerStatus, ...]:
+    # One that has stopped in good order stays with the score 0 until the next sweep.
+    names = {worker: beat_ms for worker, beat_ms in beats if beat_ms}
+    if not names:
+        return ()
+    abouts = cast("list[str | None]", ledger.client.mget([ledger.keys.worker(name) for name in names]))
+    return tuple(
+        WorkerStatus(
+            worker=name,
+            is_alive=about is not None and _age_seconds(now_ms, beat_ms) <= LEASE_SECONDS,
+            beat_age_seconds=_age_seconds(now_ms, beat_ms),
+            about=json.loads(about) if about else {},
+        )
+        for (name, beat_ms), about in zip(names.items(), abouts, strict=True)
+    )
+
+
+def _slices_of(slices: list[dict[str, str]], minutes: int) -> Counts:
+    return Counts.of(slices[: minutes * 60_000 // SLICE_MS + 1])
+
+
+def _build_window(minutes: int, counts: Counts) -> Window:
+    outcomes = {state: 0 for state in State if not state.is_open}
+    reasons: Counter[str] = Counter()
+    destinations: Counter[str] = Counter()
+    for (state, reason, destination), ended in counts.family("ended"):
+        outcomes[State(state)] += ended
+        if state != State.SUBMITTED:
+            reasons[reason] += ended
+            destinations[destination] += ended
+    return Window(
+        minutes=minutes,
+        outcomes=outcomes,
+        reasons=dict(reasons.most_common()),
+        destinations=dict(destinations.most_common()),
+        post_p50_ms=counts.quantile_ms("post_ms", 0.5),
+        post_p99_ms=counts.quantile_ms("post_ms", 0.99),
+    )
+
+
+def _platform_shares(counts: Counts) -> Counter[str]:
+    shares: Counter[str] = Counter()
+    for (reason,), ended in counts.family("attempt"):
+        if reason in PLATFORM_ANSWERS:
+            shares[PLATFORM_ANSWERS[Reason(reason)]] += ended
+    return shares
+
+
+def _age_seconds(now_ms: int, since_ms: float) -> float:
+    return max(0.0, (now_ms - since_ms) / 1000)

@@ -1,0 +1,1 @@
+"""What operators look up and change, as plain values that others show."""

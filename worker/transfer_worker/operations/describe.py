@@ -1,0 +1,130 @@
+"""Transfers as plain JSON values, with nothing in them that is a full phone number.
+
+`--json` prints these, and the readable form is made from them, so that both say the same.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from transfer_tasks.addresses import mask_text
+from transfer_worker.operations.lookup import read_clock_ms
+
+if TYPE_CHECKING:
+    from transfer_tasks.ledger.ledger import Ledger
+    from transfer_tasks.ledger.record import TransferRecord
+
+
+def describe_story(records: list[TransferRecord], ledger: Ledger) -> dict[str, Any]:
+    """Return the story of one call as plain, masked JSON values.
+
+    Raises:
+        LedgerUnavailable: Redis did not answer in time.
+    """
+    now_ms = read_clock_ms(ledger)
+    return {
+        "call_id": records[0].call_id,
+        "transfers": [_describe_record(record, now_ms) for record in records],
+    }
+
+
+def _describe_record(record: TransferRecord, now_ms: int) -> dict[str, Any]:
+    outcome = record.outcome
+    guide = outcome.guide if outcome else None
+    return {
+        "transfer_id": record.transfer_id,
+        "hop": record.hop,
+        "idempotency_key": record.idempotency_key,
+        "state": record.state.value,
+        **record.labels,
+        "asked": _describe_asked(record.intent_json),
+        "accepted_at": as_time(record.accepted_at_ms),
+        "claimed_at": as_time(record.claimed_at_ms),
+        "expires_at": as_time(record.expires_at_ms),
+        "ended_at": as_time(record.ended_at_ms),
+        "clock_left_ms": max(0, record.expires_at_ms - now_ms) if record.state.is_open else None,
+        "worker": record.worker or None,
+        "attempts": [
+            _describe_attempt(number, note, record) for number, note in enumerate(record.attempt_notes, 1)
+        ],
+        "reason": record.reason and record.reason.value,
+        "source": record.source or None,
+        "http_status": record.http_status,
+        "detail": mask_text(record.detail),
+        "meaning": guide and guide.meaning,
+        "next_step": guide and guide.next_step,
+        "say": guide and guide.say,
+    }
+
+
+def describe_listing(records: list[TransferRecord], ledger: Ledger) -> list[dict[str, Any]]:
+    """Return one object of plain, masked JSON values for each transfer.
+
+    Raises:
+        LedgerUnavailable: Redis did not answer in time.
+    """
+    now_ms = read_clock_ms(ledger)
+    return [
+        {
+            "transfer_id": record.transfer_id,
+            "call_id": record.call_id,
+            "hop": record.hop,
+            "state": record.state.value,
+            "reason": record.reason and record.reason.value,
+            **record.labels,
+            "attempts": record.attempts,
+            "http_status": record.http_status,
+            "detail": mask_text(record.detail),
+            "accepted_at": as_time(record.accepted_at_ms),
+            "ended_at": as_time(record.ended_at_ms),
+            "age_seconds": max(0, now_ms - record.accepted_at_ms) / 1000,
+        }
+        for record in records
+    ]
+
+
+def _describe_asked(intent_json: str) -> dict[str, Any]:
+    """Return who asked and why. Read as JSON and not as an intent: it may be of another version."""
+    intent = json.loads(intent_json) if intent_json else {}
+    return {
+        "requested_by": mask_text(intent.get("requested_by", "")),
+        "reason": mask_text(intent.get("reason", "")),
+        "metadata": mask_value(intent.get("metadata", {})),
+    }
+
+
+def _describe_attempt(number: int, note: dict[str, Any], record: TransferRecord) -> dict[str, Any]:
+    answer = note.get("answer")
+    return {
+        "attempt": number,
+        "begun_at": as_time(note.get("begun_ms", 0)),
+        "after_ms": round(note["begun_ms"] - record.accepted_at_ms) if note.get("begun_ms") else None,
+        "took_ms": note.get("attempt_ms"),
+        "reason": note.get("reason"),
+        "http_status": note.get("http_status"),
+        "detail": mask_text(note.get("detail") or ""),
+        "answer": mask_value(json.loads(answer)) if answer else None,
+        "worker": note.get("worker"),
+    }
+
+
+def mask_value(value: Any) -> Any:
+    """Return a JSON value with every text and number masked that may be a phone number."""
+    match value:
+        case str():
+            return mask_text(value)
+        case dict():
+            return {mask_text(name): mask_value(inner) for name, inner in value.items()}
+        case list():
+            return [mask_value(inner) for inner in value]
+        case int() if abs(value) >= 1_000_000:
+            return mask_text(str(value))
+        case _:
+            return value
+
+
+def as_time(at_ms: float) -> str | None:
+    """Return a point in time as ISO 8601 in UTC; None for 0, which stands for never."""
+    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds") if at_ms else None

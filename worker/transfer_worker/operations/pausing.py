@@ -1,0 +1,87 @@
+"""The kill switch as people see it: which destinations are paused, since when, by whom and why."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, cast
+
+import redis
+
+from transfer_tasks.errors import LedgerUnavailable
+from transfer_tasks.intent.fields import is_destination_name
+from transfer_worker.errors import DeskMisused
+
+if TYPE_CHECKING:
+    from transfer_tasks.ledger.ledger import Ledger
+
+EVERYTHING: Final = "*"
+"""The name under which all destinations together are paused."""
+
+ENDED_AT_ONCE: Final = 1000
+"""How many waiting transfers, and claimed ones, the pause itself ends; the rest end at their next step."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pause:
+    """One pause that is on."""
+
+    destination: str
+    paused_at_ms: int
+    by: str
+    reason: str
+
+
+def name_for_people(destination: str) -> str:
+    """Return what a pause is called where people read it."""
+    return "all destinations" if destination == EVERYTHING else destination
+
+
+def read_pauses(ledger: Ledger) -> tuple[Pause, ...]:
+    """Return every pause that is on, the oldest first.
+
+    Raises:
+        LedgerUnavailable: Redis did not answer in time.
+    """
+    try:
+        fields = cast("dict[str, str]", ledger.client.hgetall(ledger.keys.paused))
+    except redis.RedisError as error:
+        raise LedgerUnavailable(f"pauses: {type(error).__name__}: {error}") from error
+    pauses = []
+    for destination, text in fields.items():
+        said = json.loads(text)
+        pauses.append(
+            Pause(
+                destination=destination,
+                paused_at_ms=int(said["at_ms"]),
+                by=said["by"],
+                reason=said["reason"],
+            )
+        )
+    return tuple(sorted(pauses, key=lambda pause: pause.paused_at_ms))
+
+
+def choose_destination(name: str | None, *, is_all: bool) -> str:
+    """Return the name under which it is paused.
+
+    Args:
+        name: A name from the registry, or ``endpoints`` or ``pipeline`` for those without one.
+        is_all: Whether all destinations are meant.
+
+    Raises:
+        DeskMisused: Neither or both are given, or it is no name.
+    """
+    if bool(name) == is_all:
+        raise DeskMisused(
+            field="DESTINATION",
+            problem=f"{'both' if name else 'neither'} a name and --all",
+            mend="Write a name from the registry, endpoints, pipeline, or --all.",
+        )
+    if name and not is_destination_name(name):
+        raise DeskMisused(
+            field="DESTINATION",
+            problem="is no destination's name",
+            mend="Write a name from the registry; addresses and pipelines without one are paused together, "
+            "as endpoints and pipeline.",
+        )
+    return name or EVERYTHING

@@ -1,0 +1,33 @@
+"""Whom the workers talk to: the real platform, or a stand-in on this machine."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from transfer_worker.monitoring.statistics import WorkerStatus
+
+
+def is_this_machine(host: str) -> bool:
+    """Whether a host name or address is this machine's own."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def find_real_platforms(workers: Iterable[WorkerStatus]) -> list[str]:
+    """Return the platforms, other than a stand-in on their own machine, that living workers send to.
+
+    Where no worker lives, or one does not say, it may be the real one: that is ``unknown``.
+    """
+    named = {str(worker.about.get("platform", "")) for worker in workers if worker.is_alive} or {""}
+    return sorted(
+        name or "unknown"
+        for name in named
+        if not name or not is_this_machine(urlsplit(f"//{name}").hostname or "")
+    )

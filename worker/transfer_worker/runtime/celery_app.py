@@ -1,0 +1,226 @@
+"""The Celery app, its settings, the one task, and the start and end of a worker process."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from functools import cache
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
+
+import structlog
+from celery import Celery, signals
+from celery.exceptions import Ignore, Reject
+
+from transfer_tasks.errors import LedgerUnavailable, SettingsError
+from transfer_tasks.outcome import State, TransferOutcome
+from transfer_tasks.publisher.message import INTENT_HEADER, TASK_NAME
+from transfer_tasks.settings import PublisherSettings
+from transfer_worker.audit import logs
+from transfer_worker.errors import (
+    PreflightFailed,
+    TransferCancelled,
+    TransferEnded,
+    TransferExpired,
+    TransferFailed,
+    TransferRejected,
+    TransferRepeated,
+    TransferUnknown,
+)
+from transfer_worker.queue.address import ANSWER_WITHIN_SECONDS, BrokerAddress
+from transfer_worker.runtime.preflight import Verdict, check_worker
+from transfer_worker.runtime.process import WorkerProcess
+from transfer_worker.settings import VISIBILITY_TIMEOUT_SECONDS, WorkerSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+EXIT_MISCONFIGURED: Final = 2
+
+S = TypeVar("S", bound=PublisherSettings)
+
+_ENDINGS: Final[dict[State, type[TransferEnded]]] = {
+    State.REJECTED: TransferRejected,
+    State.FAILED: TransferFailed,
+    State.EXPIRED: TransferExpired,
+    State.CANCELLED: TransferCancelled,
+    State.UNKNOWN: TransferUnknown,
+}
+
+
+def _configuration(settings: PublisherSettings) -> dict[str, Any]:
+    """Return every Celery setting that differs from its default, each with its reason."""
+    broker = BrokerAddress.of(settings.redis_url.get_secret_value())
+    return {
+        "broker_url": broker.url,
+        # Keeps poison away from kombu, which would end the worker.
+        "broker_transport": broker.transport,
+        "broker_use_ssl": broker.use_ssl,
+        "task_default_queue": settings.queue,
+        # A pickled message could run code; the contract is JSON.
+        "accept_content": ["json"],
+        "task_serializer": "json",
+        # The message outlives a worker that dies with it; by default `kill -9` loses it (Celery 5.7).
+        "task_acks_late": True,
+        "task_reject_on_worker_lost": True,
+        # The ledger is the record of how a transfer ended; a result backend would be a second truth.
+        "result_backend": None,
+        "task_ignore_result": True,
+        # One HTTP request is all waiting: threads carry it in a fifth of prefork's memory.
+        "worker_pool": "transfer_worker.queue.thread_pool:HeadStartPool",
+        # No more messages are fetched than there are threads, so none waits behind a slow one while another
+        # worker is idle.
+        "worker_prefetch_multiplier": 1,
+        # Flower lives on these.
+        "worker_send_task_events": True,
+        # Sends them in batches: each by itself costs more than the rest of a message's way through Celery.
+        "worker_consumer": "transfer_worker.queue.consumer:GatheringConsumer",
+        # Our own renderer writes every line, masked.
+        "worker_hijack_root_logger": False,
+        "worker_redirect_stdouts": False,
+        "broker_connection_retry_on_startup": True,
+        # Redis may be away for long; giving up would need a human at 3 a.m.
+        "broker_connection_max_retries": None,
+        "broker_transport_options": {
+            # The outer net: a message whose worker died comes back after this, whatever else fails.
+            "visibility_timeout": VISIBILITY_TIMEOUT_SECONDS,
+            # By default it is looked for every 10 s and every tenth time only: 101 s measured instead of 10.
+            "unacked_restore_interval": 1,
+            "unacked_restore_throttle": 1,
+            # A worker killed while it holds this lock blocks the net for all: 300 s by default.
+            "unacked_mutex_expire": 5,
+            # kombu waits for ever by default.
+            "socket_connect_timeout": 1,
+            "socket_timeout": ANSWER_WITHIN_SECONDS,
+            "socket_keepalive": True,
+            # Notices a line gone silent after this and the second that BRPOP takes; 25 s by default.
+            "health_check_interval": 1,
+            **broker.transport_options,
+        },
+    }
+
+
+def _build_app() -> Celery:
+    # Only a worker needs all the settings, the token among them; Flower and the like need Redis.
+    settings = _load_settings() if "worker" in sys.argv else _load(PublisherSettings)
+    app = Celery("transfer_worker", set_as_current=False, amqp="transfer_worker.queue.transport:QuickAMQP")
+    app.conf.update(_configuration(settings))
+    return app
+
+
+@cache
+def _load_settings() -> WorkerSettings:
+    return _load(WorkerSettings)
+
+
+def _load(settings_class: type[S]) -> S:
+    try:
+        return settings_class.load()
+    except SettingsError as error:
+        _refuse_to_start(str(error))
+
+
+def _refuse_to_start(text: str) -> NoReturn:
+    sys.stderr.write(text + "\n")
+    raise SystemExit(EXIT_MISCONFIGURED)
+
+
+app = _build_app()
+
+
+_process: WorkerProcess | None = None
+
+
+@signals.setup_logging.connect
+def _keep_logging(**_: Any) -> None:
+    """Celery configures no logging where this signal has a receiver; ours is configured already."""
+
+
+@signals.celeryd_init.connect
+def _configure_worker(conf: Any, **_: Any) -> None:
+    """Do what has to be done before Celery reads its options; `--concurrency` still wins."""
+    settings = _load_settings()
+    logs.configure(level=settings.log_level, secrets=settings.secrets)
+    conf.worker_concurrency = settings.concurrency
+
+
+@signals.worker_init.connect
+def _start_process(sender: Any, **_: Any) -> None:
+    global _process
+    settings = _load_settings()
+    log = structlog.get_logger("transfer_worker")
+    try:
+        _process = WorkerProcess(settings, hostname=sender.hostname)
+    except SettingsError as error:
+        _refuse_to_start(str(error))
+    problems = []
+    for finding in check_worker(settings, _process.ledger.client):
+        if finding.verdict is Verdict.PROBLEM:
+            problems.append(f"{finding.check}: {finding.seen}. {finding.mend}")
+        elif finding.verdict is Verdict.WARNING:
+            log.warning("preflight.warning", check=finding.check, seen=finding.seen, mend=finding.mend)
+    if problems:
+        _refuse_to_start(str(PreflightFailed(problems)))
+    _process.start()
+    log.info("worker.started", worker=_process.worker, version=version("call-transfer"))
+
+
+@signals.worker_ready.connect
+def _spare_the_garbage_collector(**_: Any) -> None:
+    """Take what lives as long as the process out of its rounds: a full one stops every thread for 50 ms."""
+    gc.collect()
+    gc.freeze()
+
+
+@signals.worker_shutdown.connect
+def _stop_process(**_: Any) -> None:
+    if _process is not None:
+        _process.stop()
+
+
+@app.task(
+    name=TASK_NAME, bind=True, throws=(TransferEnded,), Request="transfer_worker.queue.request:MaskedRequest"
+)
+def transfer_call(self: Any, intent: Mapping[str, Any] | None = None) -> str:
+    """Carry out the transfer whose id is this task's id.
+
+    Args:
+        self: The task.
+        intent: Given by producers that only have Celery; else the intent is on record.
+
+    Raises:
+        TransferEnded: It ended in anything but `submitted`; Flower shows it as a failure.
+        Ignore: Somebody else acts on it, and will say how it ended.
+        Reject: The ledger could not be used, so nothing was sent; the message goes back.
+    """
+    if _process is None:
+        raise RuntimeError("transfer_call runs in a worker process only")
+    try:
+        copy = self.request.get(INTENT_HEADER)
+        performed = _process.service.perform(
+            self.request.id, intent, copy=copy if isinstance(copy, str) else ""
+        )
+    except LedgerUnavailable as error:
+        # Nothing was sent. Back with the message: it may be all there is of its transfer.
+        raise Reject(str(error), requeue=True) from error
+    if performed.outcome is None:
+        if performed.is_repeat:
+            raise TransferRepeated(performed.note)
+        # Not a return: in Flower, a success stands over any failure that comes later (celery.events.state).
+        raise Ignore(performed.note)
+    line = _describe(performed.outcome, performed.note)
+    if performed.outcome.state is not State.SUBMITTED:
+        raise _ENDINGS[performed.outcome.state](line)
+    return f"submitted ({line})"
+
+
+def _describe(outcome: TransferOutcome, note: str) -> str:
+    """Return the outcome in one line, for Flower."""
+    parts = [outcome.reason.value, f"attempts {outcome.attempts}"]
+    if outcome.http_status is not None:
+        parts.append(f"HTTP {outcome.http_status}")
+    if outcome.detail:
+        parts.append(outcome.detail)
+    if note:
+        parts.append(note)
+    return ", ".join(parts)

@@ -1,0 +1,119 @@
+"""What a worker process is made of: everything is made here, and handed to whoever needs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import secrets
+import time
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+import structlog
+
+from transfer_tasks.ledger.ledger import Ledger
+from transfer_tasks.redis.connection import connect
+from transfer_worker.audit import logs
+from transfer_worker.audit.outbox import BLOCK_SECONDS, AuditWriter
+from transfer_worker.delivery.policy import TransferPolicy
+from transfer_worker.delivery.retry import RetryPolicy
+from transfer_worker.delivery.service import TransferService
+from transfer_worker.gateway import PiopiyGateway
+from transfer_worker.ledger.recovery import LEASE_SECONDS, Recovery
+from transfer_worker.ledger.steps import LedgerSteps
+from transfer_worker.queue.request import MaskedRequest
+from transfer_worker.queue.thread_pool import HeadStartPool
+from transfer_worker.queue.transport import GuardedChannel
+from transfer_worker.settings import SETTLE_PATIENCE_SECONDS
+
+if TYPE_CHECKING:
+    from transfer_worker.settings import WorkerSettings
+
+REDIS_TIMEOUT_SECONDS: Final = 1.0
+STOP_SECONDS: Final = 5.0
+
+
+class WorkerProcess:
+    """What a worker process is made of.
+
+    Args:
+        settings: The worker's settings.
+        hostname: Celery's name of this worker.
+    """
+
+    def __init__(self, settings: WorkerSettings, *, hostname: str) -> None:
+        self.settings = settings
+        # A restarted worker is another one: its predecessor's claims are not its own.
+        self.worker = f"{hostname}/{os.getpid()}-{secrets.token_hex(3)}"
+        url = settings.redis_url.get_secret_value()
+        client = connect(url, timeout_seconds=REDIS_TIMEOUT_SECONDS)
+        self.ledger = Ledger(client, namespace="transfer", retention_seconds=settings.record_ttl_seconds)
+        log = structlog.get_logger("transfer_worker")
+        self.gateway = PiopiyGateway(
+            token=settings.piopiy_token.get_secret_value(),
+            base_url=settings.piopiy_api_url,
+            timeout_seconds=settings.attempt_timeout_seconds,
+            on_writing=HeadStartPool.end_head_start,
+        )
+        self.recovery = Recovery(
+            self.ledger,
+            worker=self.worker,
+            about_json=_describe_process(settings),
+            queue=settings.queue,
+            attempt_bound_seconds=self.gateway.attempt_bound_seconds + REDIS_TIMEOUT_SECONDS + LEASE_SECONDS,
+            log=log,
+        )
+        self.audit = AuditWriter(
+            connect(url, timeout_seconds=BLOCK_SECONDS + REDIS_TIMEOUT_SECONDS),
+            keys=self.ledger.keys,
+            worker=self.worker,
+            log=logs.make_line_logger(level=settings.log_level, secrets=settings.secrets),
+            file=settings.audit_file,
+        )
+        steps = LedgerSteps(
+            self.ledger,
+            worker=self.worker,
+            queue=settings.queue,
+            repeat_window_seconds=settings.repeat_window_seconds,
+            settle_patience_seconds=SETTLE_PATIENCE_SECONDS,
+            keep_lease=self.recovery.keep_lease,
+        )
+        GuardedChannel.on_poison = steps.quarantine
+        rules = settings.load_rules()
+        MaskedRequest.list_endpoints(rules.registry)
+        self.service = TransferService(
+            ledger=steps,
+            gateway=self.gateway,
+            policy=TransferPolicy(rules, default_caller_id=settings.piopiy_number),
+            clock=time,
+            retry=RetryPolicy(max_attempts=settings.max_attempts),
+            # Well within the lease: whoever was held up for longer may have been given up for dead.
+            write_within_seconds=LEASE_SECONDS / 2,
+        )
+
+    def start(self) -> None:
+        """Begin to beat, sweep and write the audit log."""
+        self.recovery.start()
+        self.audit.start()
+
+    def stop(self) -> None:
+        """End in good order; every transfer of this process has ended before."""
+        self.recovery.stop()
+        self.audit.stop(within_seconds=STOP_SECONDS)
+        self.gateway.close()
+
+
+def _describe_process(settings: WorkerSettings) -> str:
+    return json.dumps(
+        {
+            "version": version("call-transfer"),
+            "host": platform.node(),
+            "process_id": os.getpid(),
+            "concurrency": settings.concurrency,
+            "platform": urlsplit(settings.piopiy_api_url).netloc.rpartition("@")[2],
+            "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+    )

@@ -1,0 +1,298 @@
+"""The sandbox's HTTP side: one thread for each connection, and what is answered under each address."""
+
+from __future__ import annotations
+
+import json
+import select
+import socket
+import struct
+import threading
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler
+from socketserver import ThreadingTCPServer
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from piopiy.voice.exceptions import PiopiyValidationError
+from piopiy.voice.validators import validate_transfer_request
+
+from transfer_worker.sandbox.behaviours import (
+    Behaviour,
+    Director,
+    Manner,
+    parse_behaviour,
+    parse_faults,
+    parse_script,
+)
+from transfer_worker.sandbox.record import Recorder, canonicalize_call_id
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+TRANSFER_PATH: Final = "/v3/voice/pcmo/transfer"
+MAX_BODY_BYTES: Final = 1024 * 1024
+DRIP_SECONDS: Final = 0.1
+
+_UNAUTHORIZED: Final = parse_behaviour("401")
+_LINGER_NOT: Final = struct.pack("ii", 1, 0)  # SO_LINGER with no time: closing sends a reset
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What the sandbox's connections share.
+
+    Attributes:
+        token: The bearer token that is accepted.
+        recorder: Where requests are written down.
+        director: Who decides what happens to them.
+        stopping: Set when the sandbox ends; every wait looks at it.
+    """
+
+    token: str
+    recorder: Recorder
+    director: Director = field(default_factory=Director)
+    stopping: threading.Event = field(default_factory=threading.Event)
+
+    def clear(self) -> None:
+        """Forget the requests, and let every script and magic number begin anew."""
+        self.recorder.clear()
+        self.director.forget_steps()
+
+    def script(self, call_id: str, behaviours: Iterable[str], then: str = "ok") -> None:
+        """Choose what happens to a call's next requests, one behaviour each, and to those after them.
+
+        Raises:
+            ValueError: One of them is no behaviour.
+        """
+        self.director.set_script(canonicalize_call_id(call_id), parse_script(behaviours, then))
+
+    def set_faults(
+        self,
+        *,
+        upcoming: Iterable[str] = (),
+        mix: Mapping[str, float] | None = None,
+        seed: int | None = None,
+        delay_ms: float = 0.0,
+    ) -> None:
+        """Choose what befalls requests whoever sends them, in place of what was chosen before.
+
+        Args:
+            upcoming: Behaviours for the next requests, one each.
+            mix: Probability of each behaviour after those; what is left of 1 is no fault.
+            seed: Makes the draws from the mix repeatable.
+            delay_ms: Delay before every answer.
+
+        Raises:
+            ValueError: A value can't be used.
+        """
+        self.director.set_faults(parse_faults(upcoming=upcoming, mix=mix, seed=seed, delay_ms=delay_ms))
+
+
+class ConnectionServer(ThreadingTCPServer):
+    """A thread for each connection, all of which can be ended."""
+
+    # Not http.server's own class: that looks up its name first, which can take seconds without a name server.
+    allow_reuse_address = True
+    daemon_threads = True
+    request_queue_size = 1024
+
+    def __init__(self, address: tuple[str, int], desk: Desk) -> None:
+        self.desk = desk
+        self._lock = threading.Lock()
+        self._connections: dict[object, threading.Thread] = {}
+        self._to_reset: set[object] = set()
+        super().__init__(address, RequestHandler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer one connection in a thread of its own."""
+        thread = threading.Thread(
+            target=self.process_request_thread, args=(request, client_address), daemon=True
+        )
+        with self._lock:
+            self._connections[request] = thread
+        thread.start()
+
+    def reset_at_end(self, connection: socket.socket) -> None:
+        """Have the connection end with a reset instead of a proper close."""
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
+        with self._lock:
+            self._to_reset.add(connection)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Close a connection, with a reset if that was asked for."""
+        with self._lock:
+            self._connections.pop(request, None)
+            is_reset = request in self._to_reset
+            self._to_reset.discard(request)
+        if is_reset:
+            request.close()  # without the proper goodbye that the base class says first
+        else:
+            super().shutdown_request(request)
+
+    def end_connections(self) -> None:
+        """End the connections that clients keep open, and wait for their threads."""
+        with self._lock:
+            open_ones: list[tuple[Any, threading.Thread]] = list(self._connections.items())
+            for connection, _ in open_ones:
+                # Under the lock, so that the socket can't be closed (and its number reused) in between.
+                try:
+                    connection.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    continue  # the client was faster
+        for _, thread in open_ones:
+            thread.join(timeout=5)
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing of clients that went away."""
+
+
+class RequestHandler(BaseHTTPRequestHandler):
+    """Answers the requests of one connection."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    server: ConnectionServer
+
+    def do_POST(self) -> None:
+        """Receive a transfer: write it down, then answer it."""
+        desk, body = self.server.desk, self._read_body()
+        if body is None:
+            return
+        if urlsplit(self.path).path != TRANSFER_PATH:
+            self._answer(404, {"error": "not_found"})
+            return
+        payload = _parse(body)
+        fields: dict[str, Any] = payload if isinstance(payload, dict) else {}
+        call_id = canonicalize_call_id(fields.get("call_id"))
+        is_authorized = self.headers.get("Authorization") == f"Bearer {desk.token}"
+        delay_seconds = 0.0
+        refusal = _find_refusal(payload) if is_authorized else _UNAUTHORIZED
+        if refusal is None:
+            behaviour, delay_seconds = desk.director.choose(call_id, fields["pipeline"])
+        else:
+            behaviour = refusal
+        desk.recorder.record(
+            {
+                "call_id": call_id,
+                "idempotency_key": self.headers.get("Idempotency-Key"),
+                "authorized": is_authorized,
+                "behaviour": behaviour.text,
+                "status": behaviour.status,
+                "carried_out": behaviour.carried_out,
+                "pipeline": fields.get("pipeline"),
+            }
+        )
+        if delay_seconds:
+            desk.stopping.wait(delay_seconds)
+        self._behave(behaviour)
+
+    def do_GET(self) -> None:
+        """Show what the sandbox knows."""
+        self._skip_body()
+        recorder, parts = self.server.desk.recorder, urlsplit(self.path)
+        query = parse_qs(parts.query)
+        since = query.get("since", ["0"])[0]
+        if parts.path == "/_sandbox/health":
+            self._answer(200, {"status": "ok", "requests": recorder.post_count()})
+        elif parts.path != "/_sandbox/requests":
+            self._answer(404, {"error": "not_found"})
+        elif not since.isdecimal():
+            self._answer(400, {"error": "since must be the number of a request"})
+        else:
+            found = recorder.find(query.get("call_id", [None])[0], int(since))
+            self._answer(200, {"requests": found})
+
+    def do_PUT(self) -> None:
+        """Choose what will happen."""
+        desk, path, body = self.server.desk, urlsplit(self.path).path, self._read_body()
+        if body is None:
+            return
+        value: Any = _parse(body)
+        try:
+            if path == "/_sandbox/faults":
+                desk.set_faults(**value)
+            elif path.startswith("/_sandbox/behaviours/"):
+                script = {"behaviours": value} if isinstance(value, list) else value
+                desk.script(unquote(path.rsplit("/", 1)[1]), **script)
+            else:
+                self._answer(404, {"error": "not_found"})
+                return
+        except (ValueError, TypeError, AttributeError) as error:
+            self._answer(400, {"error": str(error)})
+            return
+        self._answer(200, {"message": "set"})
+
+    def do_DELETE(self) -> None:
+        """Forget the requests, or end the faults."""
+        self._skip_body()
+        desk, path = self.server.desk, urlsplit(self.path).path
+        if path == "/_sandbox/requests":
+            desk.clear()
+        elif path == "/_sandbox/faults":
+            desk.set_faults()
+        else:
+            self._answer(404, {"error": "not_found"})
+            return
+        self._answer(200, {"message": "cleared"})
+
+    def log_message(self, *_: object) -> None:
+        """Write no access log: the record is better."""
+
+    def _read_body(self) -> bytes | None:
+        """Return the body; None if the client left before its end, which nobody would act upon."""
+        length = self.headers.get("Content-Length", "")
+        if not length.isdecimal() or int(length) > MAX_BODY_BYTES:
+            self.close_connection = True
+            return b""
+        body = self.rfile.read(int(length))
+        if len(body) == int(length):
+            return body
+        self.close_connection = True
+        return None
+
+    def _skip_body(self) -> None:
+        """Read past a body where none is wanted: left unread, it would pass for the next request."""
+        if "Content-Length" in self.headers:
+            self._read_body()
+
+    def _answer(self, status: int, value: object) -> None:
+        body = json.dumps(value).encode()
+        self._behave(Behaviour(text="", carried_out=False, status=status, body=body))
+
+    def _behave(self, behaviour: Behaviour) -> None:
+        if behaviour.manner is Manner.ANSWER:
+            self.wfile.write(behaviour.to_bytes())
+            self.close_connection |= bool(behaviour.missing_bytes)
+            return
+        self.close_connection = True
+        if behaviour.manner is Manner.RESET:
+            self.server.reset_at_end(self.connection)
+        elif behaviour.manner is Manner.SILENCE:
+            self._wait_for_goodbye()
+        elif behaviour.manner is Manner.DRIP:
+            for byte in behaviour.to_bytes():
+                self.wfile.write(bytes([byte]))
+                if self.server.desk.stopping.wait(DRIP_SECONDS):
+                    break
+
+    def _wait_for_goodbye(self) -> None:
+        while not self.server.desk.stopping.is_set():
+            if select.select([self.connection], [], [], 0.1)[0]:
+                return
+
+
+def _parse(body: bytes) -> object:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _find_refusal(payload: object) -> Behaviour | None:
+    """Return the 400 that the vendor's validator (piopiy 1.2.2) calls for, if it does."""
+    try:
+        validate_transfer_request(payload)
+    except PiopiyValidationError as error:
+        body = json.dumps({"error": str(error), "field": error.field}).encode()
+        return Behaviour(text="invalid", carried_out=False, status=400, body=body)
+    return None

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Likewise under nohup, which has them ignore SIGHUP. Children inherit that, but no handler.
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda *_: None)
+
 # How long an example takes says nothing on a busy machine; benchmarks measure time.
 settings.register_profile("house", deadline=None)
 settings.load_profile("house")

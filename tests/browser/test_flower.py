@@ -20,7 +20,7 @@ import pytest
 from celery import Celery
 from playwright.sync_api import Error, expect
 
-from support import ProcessSpawner, wait_until
+from support import ProcessSpawner, urlopen_directly, wait_until
 from support.browser import open_browser
 from support.house import PIOPIY_NUMBER, House, make_intent
 from transfer_tasks.outcome import State
@@ -55,7 +55,7 @@ class Desk:
         request = urllib.request.Request(self.url + path)
         request.add_header("Authorization", f"Basic {b64encode(':'.join(LOGIN).encode()).decode()}")
         try:
-            with urllib.request.urlopen(request, timeout=10) as answer:
+            with urlopen_directly(request, timeout=10) as answer:
                 return answer.read().decode()
         except urllib.error.HTTPError as error:
             with error:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 from chaos.schedule import PUBLISHERS, WORKERS
-from support import FaultProxy, ProcessSpawner, SpawnedProcess
+from support import FaultProxy, ProcessSpawner, SpawnedProcess, urlopen_directly
 from transfer_worker.local.embedded_redis import EmbeddedRedis
 from transfer_worker.sandbox import DEFAULT_TOKEN
 
@@ -185,7 +185,7 @@ class Cluster:
             data=json.dumps({"mix": mix, "seed": seed}).encode(),
             method="PUT",
         )
-        with urllib.request.urlopen(request, timeout=5):
+        with urlopen_directly(request, timeout=5):
             pass
 
     def slots(self) -> dict[str, str]:

@@ -18,7 +18,7 @@ import pytest
 import redis
 from typer.testing import CliRunner
 
-from support import wait_until
+from support import urlopen_directly, wait_until
 from support.kinship import descendants, still_running
 from transfer_worker import cli
 from transfer_worker.local.redis_executable import find_redis_server
@@ -343,7 +343,7 @@ def ask_flower(url, path, login=""):
     if login:
         request.add_header("Authorization", f"Basic {base64.b64encode(login.encode()).decode()}")
     try:
-        with urllib.request.urlopen(request, timeout=5) as answer:
+        with urlopen_directly(request, timeout=5) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         with error:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import sys
-import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ import pytest
 import redis
 import yaml
 
-from support import wait_until
+from support import urlopen_directly, wait_until
 from transfer_worker.local.redis_executable import find_redis_server
 
 if TYPE_CHECKING:
@@ -78,7 +77,7 @@ def answers(client: redis.Redis) -> bool:
 
 def fetch(url: str) -> str:
     try:
-        with urllib.request.urlopen(url, timeout=5) as answer:
+        with urlopen_directly(url, timeout=5) as answer:
             return str(answer.read().decode())
     except OSError:
         return ""

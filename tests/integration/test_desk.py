@@ -633,6 +633,7 @@ def settings(house, ask, monkeypatch):
 
 def test_doctor_asks_a_sandbox_whether_it_takes_the_token(ask, settings, worker):
     settings("FLOWER_BASIC_AUTH", "on-call:secret")
+    settings("HTTP_PROXY", "http://127.0.0.1:1")  # the workers use no proxy of the environment
     exit_code, found = examine(ask)
     assert exit_code == 0
     assert {name for name, finding in found.items() if finding["verdict"] != "ok"} == {"registry"}

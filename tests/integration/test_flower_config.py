@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from flower.options import default_options
 
-from support import wait_until
+from support import urlopen_directly, wait_until
 
 CELERY = Path(sys.executable).with_name("celery")
 CONFIG = Path(__file__).parents[2] / "worker" / "flowerconfig.py"
@@ -32,7 +32,7 @@ def ask(port, path, *, login=None, method="GET"):
     if login:
         request.add_header("Authorization", f"Basic {base64.b64encode(login.encode()).decode()}")
     try:
-        with urllib.request.urlopen(request, timeout=5) as answer:
+        with urlopen_directly(request, timeout=5) as answer:
             return answer.status
     except urllib.error.HTTPError as error:
         with error:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import signal
 import socket
 import sys
-import urllib.request
 
 import pytest
+
+from support import urlopen_directly
 
 COMMAND = [sys.executable, "-m", "transfer_worker", "metrics"]
 
@@ -17,7 +18,7 @@ def test_it_serves_what_the_ledger_counted_until_it_is_told_to_stop(spawn, redis
     server = spawn([*COMMAND, "--port", "0"], env={"TRANSFER_REDIS_URL": redis_url}, name="metrics")
     url = server.wait_for_output(r"^http://127\.0\.0\.1:\d+/metrics$")[0]
 
-    with urllib.request.urlopen(url, timeout=5) as answer:
+    with urlopen_directly(url, timeout=5) as answer:
         assert answer.headers["Content-Type"].startswith("text/plain")
         assert "transfer_ledger_up 1.0" in answer.read().decode()
     server.send_signal(number)
@@ -26,11 +27,23 @@ def test_it_serves_what_the_ledger_counted_until_it_is_told_to_stop(spawn, redis
     assert "Traceback" not in server.output()
 
 
+def test_under_nohup_it_outlives_the_terminal(spawn, redis_url):
+    server = spawn(["nohup", *COMMAND, "--port", "0"], env={"TRANSFER_REDIS_URL": redis_url}, name="metrics")
+    url = server.wait_for_output(r"^http://127\.0\.0\.1:\d+/metrics$")[0]
+
+    server.send_signal(signal.SIGHUP)
+
+    with urlopen_directly(url, timeout=5) as answer:
+        assert answer.status == 200
+    server.send_signal(signal.SIGTERM)
+    assert server.wait() == 0
+
+
 def test_it_starts_and_says_so_while_redis_is_away(spawn):
     server = spawn([*COMMAND, "--port", "0"], env={"TRANSFER_REDIS_URL": "redis://127.0.0.1:1/0"})
     url = server.wait_for_output(r"^http://127\.0\.0\.1:\d+/metrics$")[0]
 
-    with urllib.request.urlopen(url, timeout=5) as answer:
+    with urlopen_directly(url, timeout=5) as answer:
         assert "transfer_ledger_up 0.0" in answer.read().decode()
 
 

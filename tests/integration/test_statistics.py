@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 from importlib.resources import files
 
@@ -411,9 +410,6 @@ def test_a_hundred_thousand_ended_transfers_cost_the_desk_nothing(bench):
     bench.client.eval(FILL, 0, 100_000, now_ms, now_ms // 3_600_000)
 
     assert commands_of(bench, look) <= few + 20  # the page of 20 is full now
-    started = time.monotonic()
-    read_status(bench.ledger)
-    assert time.monotonic() - started < 1
     bench.client.flushall()  # or the check for leaked keys would look at each
 
 

@@ -1,6 +1,7 @@
 """What many tests need and no fixture gives: waiting, child processes, the key-leak check."""
 
 from support.fault_proxy import TO_CLIENT, TO_SERVER, FaultProxy
+from support.http import urlopen_directly
 from support.keys import keys_without_ttl
 from support.processes import ProcessSpawner, SpawnedProcess, has_ended
 from support.waiting import wait_until
@@ -13,5 +14,6 @@ __all__ = [
     "SpawnedProcess",
     "has_ended",
     "keys_without_ttl",
+    "urlopen_directly",
     "wait_until",
 ]

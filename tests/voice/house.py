@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from redis import Redis
 
-from support import wait_until
+from support import urlopen_directly, wait_until
 from transfer_tasks.ledger.keys import Keys
 from transfer_tasks.ledger.record import TransferRecord
 
@@ -115,19 +115,17 @@ class House:
         request = urllib.request.Request(
             f"{self.origin}/_sandbox/behaviours/{call_id}", json.dumps(behaviours).encode(), method="PUT"
         )
-        urllib.request.urlopen(request).close()
+        urlopen_directly(request).close()
 
     def delay_answers(self, milliseconds: int) -> None:
         """Let the sandbox take its time with every answer."""
         body = json.dumps({"delay_ms": milliseconds}).encode()
-        urllib.request.urlopen(
-            urllib.request.Request(f"{self.origin}/_sandbox/faults", body, method="PUT")
-        ).close()
+        urlopen_directly(urllib.request.Request(f"{self.origin}/_sandbox/faults", body, method="PUT")).close()
 
     def posts(self, call_id: str | None = None) -> list[Post]:
         """Return what reached the sandbox, of one call or of all."""
         query = f"?call_id={call_id}" if call_id else ""
-        with urllib.request.urlopen(f"{self.origin}/_sandbox/requests{query}") as answer:
+        with urlopen_directly(f"{self.origin}/_sandbox/requests{query}") as answer:
             entries = json.load(answer)["requests"]
         return [
             Post(entry["call_id"], entry["received_at_ms"] / 1000, entry["carried_out"], entry["pipeline"])

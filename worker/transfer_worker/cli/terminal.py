@@ -129,12 +129,17 @@ def fail(exit_code: Exit, message: str, *, kind: str, as_json: bool, **details: 
 
 @contextmanager
 def stop_signals_raise() -> Iterator[None]:
-    """Have SIGTERM and SIGHUP unwind the main thread as Ctrl-C does, so that everything is ended in order."""
+    """Have SIGTERM and SIGHUP unwind the main thread as Ctrl-C does, so that everything is ended in order.
+
+    What whoever started us had us ignore (nohup: SIGHUP), stays ignored.
+    """
 
     def stop(number: int, _frame: object) -> NoReturn:
         raise StopRequested(number)
 
-    numbers = (signal.SIGTERM, signal.SIGHUP)
+    numbers = [
+        number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is not signal.SIG_IGN
+    ]
     before = {number: signal.signal(number, stop) for number in numbers}
     try:
         yield

@@ -8,7 +8,7 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
 RUN python -m venv /opt/call-transfer
 
 WORKDIR /src
-COPY pyproject.toml README.md ./
+COPY pyproject.toml LICENSE README.md ./
 COPY constraints constraints
 COPY tasks tasks
 COPY worker worker

@@ -1,4 +1,4 @@
-# Everything a bare machine needs besides Python 3.11 and make goes into .venv, by pip alone.
+# Everything a bare machine needs besides Python (3.11 to 3.14) and make goes into .venv, by pip alone.
 #   make test PYTHON=/path/to/python3.11    to choose the Python
 
 SHELL := /bin/sh
@@ -12,7 +12,7 @@ EXTRAS := worker,embedded,dev
 IS_NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 
 ifeq ($(origin PYTHON),undefined)
-PYTHON := $(firstword $(foreach name,python3.11 python3,$(shell $(name) -c '$(IS_NEW_ENOUGH)' 2>/dev/null && echo $(name))) python3)
+PYTHON := $(firstword $(foreach name,python3.11 python3.12 python3.13 python3.14 python3,$(shell $(name) -c '$(IS_NEW_ENOUGH)' 2>/dev/null && echo $(name))) python3)
 endif
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SOURCES = ("pyproject.toml", "README.md", "tasks", "worker")
+SOURCES = ("pyproject.toml", "LICENSE", "README.md", "tasks", "worker")
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

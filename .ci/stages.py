@@ -23,6 +23,11 @@ STAGES: dict[str, list[list[str]]] = {
         ["lint-imports"],
         ["yamllint", "--strict", "docker-compose.yml", "monitoring"],
     ],
+    "alerts": [
+        ["/bin/sh", ".ci/promtool", str(BIN / "promtool")],
+        ["promtool", "test", "rules", "monitoring/alerts_test.yml"],
+        ["promtool", "check", "config", "monitoring/prometheus.yml"],
+    ],
     "unit": [["pytest", "tests/unit"]],
     "contract": [["pytest", "tests/contract", f"--ignore={BARE_PUBLISHER}"]],
     "integration": [["pytest", "tests/integration"]],

@@ -194,6 +194,10 @@ class RecordedTransfer:
         """Record the evidence, and believe it where the outcome is unknown."""
         return self._believe("not_transferred", Reason.NOT_TRANSFERRED, detail)
 
+    def settle(self, reason: Reason) -> None:
+        """Let the truth come from elsewhere: a late answer of the platform, or an engineer."""
+        self._settle(reason, source="operator")
+
     def _believe(self, report: str, reason: Reason, detail: str) -> TransferOutcome | None:
         self._reach_ledger()
         self.reports.append(report)

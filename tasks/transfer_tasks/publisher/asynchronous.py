@@ -249,9 +249,11 @@ class AsyncTransferHandle:
         return await self._resolve(transferred=True, detail=detail)
 
     async def report_not_transferred(self, *, detail: str = "") -> TransferOutcome | None:
-        """Settle an `unknown` transfer: the session still holds the call, so it was not carried out.
+        """Settle an `unknown` transfer: the session holds the call when nothing can be ringing any more.
 
-        As `report_transferred`. If the outcome's reason is `not_transferred`, asking again is a new transfer.
+        Only then: while the target rings, the platform leaves the agent with the caller (see
+        `transfer_tasks.registry.ring_time`). As `report_transferred`. If the outcome's reason is
+        `not_transferred`, asking again is a new transfer.
         """
         return await self._resolve(transferred=False, detail=detail)
 

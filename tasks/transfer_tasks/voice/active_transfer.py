@@ -1,11 +1,11 @@
-"""One transfer as a session lives through it: ask, hold the caller, wait, bear witness, perhaps ask again."""
+"""One transfer as a session lives through it: ask, hold the caller, wait, answer, and give evidence later."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
 from transfer_tasks.errors import (
@@ -19,6 +19,7 @@ from transfer_tasks.errors import (
     TransferNotFound,
 )
 from transfer_tasks.outcome import Reason, State, TransferOutcome
+from transfer_tasks.voice.evidence import evidence_after_seconds, settle_unknown
 from transfer_tasks.voice.wording import AnyReason, SessionReason, TransferAnswer, Wording
 
 if TYPE_CHECKING:
@@ -69,17 +70,20 @@ class Flight:
 
     ::
 
-        submit ─▶ wait ─▶ ended ────────────────────────────────▶ say it, answer
-                    │       ▲
-                    │ unknown: grace time, session still there: report_not_transferred, ask once more
-                    └──────▶┘
-        and beside it, until it ends: the holding lines
+        submit ─▶ wait ─▶ say it, answer        beside it: the holding lines
+                            │ unknown
+                            ▼
+                          watch ─┬─ the truth came from elsewhere ─────────────────▶ say it
+                                 └─ the longest ring time and the grace are over, ─▶ say it; nothing is asked
+                                    and the session is still in the call             again by itself
 
     Args:
         publisher: Carries the request.
         settings: The session's.
         wording: What is said.
         make_intent: Builds the request, anew for each time it is asked.
+        longest_ring_seconds: How long the platform may let such a request ring; None where nobody can say,
+            so that presence in the call is never evidence.
         destination: The name that was asked for.
         say: Hands a sentence to the caller's ear; None where the framework speaks the answer itself.
     """
@@ -91,6 +95,7 @@ class Flight:
         wording: Wording,
         *,
         make_intent: Callable[[], TransferIntent],
+        longest_ring_seconds: float | None,
         destination: str,
         say: Say | None,
     ) -> None:
@@ -100,17 +105,24 @@ class Flight:
         self.ended_at: float | None = None
         self._publisher, self._settings, self._wording = publisher, settings, wording
         self._make_intent, self._say = make_intent, say
+        self._longest_ring_seconds = longest_ring_seconds
         self._has_asked = asyncio.Event()
-        self.task = asyncio.create_task(self._run(), name=f"transfer-to-{destination}")
-        self.task.add_done_callback(self._note_end)
+        self._may_ask_once_more = settings.session_evidence and settings.session_evidence_retry
+        self._latest: TransferAnswer | None = None
+        self._watch: asyncio.Task[None] | None = None
+        self.task = self._start()
 
     def answer(self) -> TransferAnswer:
         """Return what came of it, once the task is done."""
         if self.task.cancelled():
             return self._answer(SessionReason.SESSION_ENDED)
-        if self.task.exception():
+        if self.task.exception() or self._latest is None:
             return self._answer(SessionReason.INTERNAL_ERROR)
-        return self.task.result()
+        return self._latest
+
+    def is_watched(self) -> bool:
+        """Whether the outcome is unknown, and the session waits for evidence."""
+        return self._watch is not None and not self._watch.done()
 
     def is_settled(self) -> bool:
         """Whether nothing is left to find out."""
@@ -118,6 +130,8 @@ class Flight:
 
     async def stop(self) -> None:
         """Stop waiting and speaking; what has been asked for stays asked for, and `handle` tells of it."""
+        if self._watch is not None:
+            self._watch.cancel()
         if not self.task.done():
             # A submission that is cut off would leave open whether it is queued; it has its own time budget.
             asked = asyncio.ensure_future(self._has_asked.wait())
@@ -156,7 +170,9 @@ class Flight:
             outcome = await self.handle.outcome(timeout=self._patience_seconds)
             if outcome.state is State.UNKNOWN:
                 await asyncio.sleep(max(0.0, ended_at + notice_seconds - _now()))
-                await self.handle.report_transferred(detail="the session ended after the request was sent")
+                await self.handle.report_transferred(
+                    detail="the session ended after the request was sent: moved, or hung up"
+                )
         except (LedgerUnavailable, OutcomeTimeout, TransferNotFound) as error:
             log.warning("What became of transfer %s is open: %s", self.handle.transfer_id, error)
 
@@ -164,28 +180,29 @@ class Flight:
     def _patience_seconds(self) -> float:
         return self._settings.expires_in_seconds + ENDING_MARGIN_SECONDS
 
-    async def _run(self) -> TransferAnswer:
+    def _start(self) -> asyncio.Task[None]:
+        self.ended_at = None
+        task = asyncio.create_task(self._run(), name=f"transfer-to-{self.destination}")
+        task.add_done_callback(self._note_end)
+        return task
+
+    async def _run(self) -> None:
         holding = asyncio.create_task(self._hold())
         try:
-            finding = await self._find_out()
+            finding = await self._ask()
         finally:
             self._has_asked.set()
             holding.cancel()
-        answer = self._answer(finding.reason, finding.outcome)
-        if answer.phrase.say and await self._speak(answer.phrase.say):
-            return self._answer(finding.reason, finding.outcome, was_said=True)
-        return answer
+        await self._tell(finding)
+        after_seconds = evidence_after_seconds(self._settings, self._longest_ring_seconds)
+        is_unknown = finding.outcome is not None and finding.outcome.state is State.UNKNOWN
+        if self.handle and is_unknown and after_seconds is not None:
+            self._watch = asyncio.create_task(self._watch_unknown(self.handle, after_seconds))
 
-    async def _find_out(self) -> _Finding:
-        finding = await self._ask()
-        if (
-            finding.reason is Reason.NOT_TRANSFERRED
-            and self._settings.witness
-            and self._settings.witness_retry
-        ):
-            log.info("Asking once more: the last transfer was not carried out")
-            return await self._ask()
-        return finding
+    async def _tell(self, finding: _Finding) -> None:
+        answer = self._latest = self._answer(finding.reason, finding.outcome)
+        if answer.phrase.say and await self._speak(answer.phrase.say):
+            self._latest = replace(answer, was_said=True)
 
     async def _ask(self) -> _Finding:
         self._has_asked.clear()
@@ -211,19 +228,21 @@ class Flight:
     async def _await_outcome(self, handle: Handle) -> _Finding:
         try:
             outcome = await handle.outcome(timeout=self._patience_seconds)
-            if outcome.state is State.UNKNOWN and self._settings.witness:
-                outcome = await self._bear_witness(handle) or outcome
         except (OutcomeTimeout, LedgerUnavailable, TransferNotFound) as error:
             log.warning("%s", error)
             return _Finding(SessionReason.OUTCOME_NOT_KNOWN)
         return _Finding(outcome.reason, outcome)
 
-    async def _bear_witness(self, handle: Handle) -> TransferOutcome | None:
-        grace_seconds = self._settings.witness_grace_seconds
-        await asyncio.sleep(grace_seconds)  # a session that ends meanwhile cancels us
-        return await handle.report_not_transferred(
-            detail=f"the session still held the call {grace_seconds:g} s after the outcome became unknown"
-        )
+    async def _watch_unknown(self, handle: Handle, after_seconds: float) -> None:
+        outcome = await settle_unknown(handle, after_seconds=after_seconds)
+        if outcome is None:
+            return
+        if outcome.reason is Reason.NOT_TRANSFERRED and self._may_ask_once_more:
+            log.warning("Asking once more, as TRANSFER_SESSION_EVIDENCE_RETRY says")
+            self._may_ask_once_more = False
+            self.task = self._start()
+        else:
+            await self._tell(_Finding(outcome.reason, outcome))
 
     async def _hold(self) -> None:
         patience_seconds = self._settings.holding_after_seconds
@@ -243,18 +262,15 @@ class Flight:
             return False
         return True
 
-    def _answer(
-        self, reason: AnyReason, outcome: TransferOutcome | None = None, *, was_said: bool = False
-    ) -> TransferAnswer:
+    def _answer(self, reason: AnyReason, outcome: TransferOutcome | None = None) -> TransferAnswer:
         return TransferAnswer(
             reason=reason,
             phrase=self._wording.phrase(reason),
-            was_said=was_said,
             transfer_id=self.handle.transfer_id if self.handle else "",
             outcome=outcome,
         )
 
-    def _note_end(self, task: asyncio.Task[TransferAnswer]) -> None:
+    def _note_end(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()):
             log.error("A transfer failed inside the session", exc_info=error)
         self.ended_at = _now()

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from transfer_tasks.errors import SettingsError
 from transfer_tasks.intent import TransferIntent
 from transfer_tasks.registry.destinations import DestinationRegistry
+from transfer_tasks.registry.ring_time import longest_ring_seconds
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from transfer_tasks.registry.destinations import Destination
 
 MAX_REASON_CHARACTERS: Final = 500
 _PROBE_CALL_ID: Final = "00000000-0000-4000-8000-000000000000"
@@ -52,7 +55,37 @@ class Choice:
         )
 
 
-Choices = Mapping[str, Choice]
+class Choices(Mapping[str, Choice]):
+    """What is on offer, by name, and how long each may ring.
+
+    Args:
+        offered: The choices.
+        registry: The named destinations, as far as this process knows them.
+
+    Raises:
+        InvalidIntent: A choice leads nowhere.
+    """
+
+    def __init__(self, offered: Iterable[Choice], registry: Mapping[str, Destination]) -> None:
+        self._choices = {choice.name: choice for choice in offered}
+        # Also pays for the number plans here, at the start: reading them would stall the loop of a live call.
+        self._ring_seconds = {
+            name: longest_ring_seconds(choice.intent(_PROBE_CALL_ID), registry)
+            for name, choice in self._choices.items()
+        }
+
+    def longest_ring_seconds(self, name: str) -> float | None:
+        """Return how long a request to this destination may ring; None where that can't be known."""
+        return self._ring_seconds[name]
+
+    def __getitem__(self, name: str) -> Choice:
+        return self._choices[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._choices)
+
+    def __len__(self) -> int:
+        return len(self._choices)
 
 
 def read_choices(offered: Iterable[Choice] | None, *, destinations_file: Path | None) -> Choices:
@@ -62,15 +95,14 @@ def read_choices(offered: Iterable[Choice] | None, *, destinations_file: Path | 
         SettingsError: There is nothing on offer, or the file holds mistakes.
         InvalidIntent: A choice leads nowhere.
     """
+    registry: Mapping[str, Destination] = {}
+    if destinations_file:
+        registry = DestinationRegistry.load(destinations_file)
     if offered is None:
-        registry = DestinationRegistry.load(destinations_file) if destinations_file else {}
         offered = [Choice(name=entry.name, description=entry.description) for entry in registry.values()]
-    choices = {choice.name: choice for choice in offered}
+    choices = Choices(offered, registry)
     if not choices:
         raise SettingsError(["No destination is known: set TRANSFER_DESTINATIONS_FILE, or give choices."])
-    for choice in choices.values():
-        # Also pays for the number plans here, at the start: reading them would stall the loop of a live call.
-        choice.intent(_PROBE_CALL_ID)
     return choices
 
 

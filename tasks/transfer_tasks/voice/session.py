@@ -35,7 +35,7 @@ class Aftermath:
         self._have_all_left = asyncio.Event()
         self._have_all_left.set()
         self._withdrawals: set[asyncio.Task[Any]] = set()
-        self._witnesses: set[asyncio.Task[Any]] = set()
+        self._evidence: set[asyncio.Task[Any]] = set()
 
     def join(self, session: TransferSession) -> None:
         """Note that a session has begun."""
@@ -55,7 +55,7 @@ class Aftermath:
     def watch(self, flight: Flight, *, ended_at: float) -> None:
         """Report a flight's request as carried out if its answer is lost: the session has ended."""
         report = flight.report_transferred(ended_at=ended_at, notice_seconds=STOP_NOTICE_SECONDS)
-        _start(self._witnesses, report)
+        _start(self._evidence, report)
 
     def settle(self, flight: Flight, *, is_evidence: bool) -> asyncio.Task[None]:
         """Do what a session's end asks for: withdraw what has not been sent, watch what has."""
@@ -63,7 +63,7 @@ class Aftermath:
 
     async def close(self, *, within_seconds: float) -> None:
         """Wait for the withdrawals. The end of a process is no evidence: nobody is watched any more."""
-        for task in self._witnesses:
+        for task in self._evidence:
             task.cancel()
         try:
             async with asyncio.timeout(within_seconds):
@@ -74,7 +74,7 @@ class Aftermath:
             log.warning(
                 "Closed with %d sessions, %d withdrawals", len(self._sessions), len(self._withdrawals)
             )
-        for task in self._withdrawals | self._witnesses:
+        for task in self._withdrawals | self._evidence:
             task.cancel()
 
     async def _settle(self, flight: Flight, *, is_evidence: bool) -> None:
@@ -165,7 +165,8 @@ class TransferSession:
         flight = self._flight
         settling = None
         if flight is not None and not flight.is_settled():
-            settling = self._aftermath.settle(flight, is_evidence=is_evidence and self._settings.witness)
+            counts = is_evidence and self._settings.session_evidence
+            settling = self._aftermath.settle(flight, is_evidence=counts)
         self._aftermath.leave(self)
         if settling is not None:
             await asyncio.wait({settling}, timeout=LEAVE_SECONDS)
@@ -192,13 +193,14 @@ class TransferSession:
             make_intent=lambda: self._choices[destination].intent(
                 self.call_id, reason=reason, expires_in_seconds=self._settings.expires_in_seconds
             ),
+            longest_ring_seconds=self._choices.longest_ring_seconds(destination),
             destination=destination,
             say=say,
         )
 
     def _stands(self, flight: Flight) -> bool:
         """Whether a flight answers for every request that comes now."""
-        if flight.ended_at is None:
+        if flight.ended_at is None or flight.is_watched():
             return True
         age_seconds = _now() - flight.ended_at
         return flight.answer().state is State.SUBMITTED and age_seconds < self._settings.repeat_window_seconds

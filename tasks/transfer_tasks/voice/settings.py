@@ -16,19 +16,23 @@ class VoiceSettings(PublisherSettings):
         expires_in_seconds: How long after the request nobody may send any more.
         holding_after_seconds: How long the caller waits in silence before the first holding line.
         holding_every_seconds: How long between further holding lines, where the wording has any.
-        witness: Whether a session is evidence of what became of a transfer whose answer was lost: if the
-            session is still in the call after the grace time, it was not carried out; if the session ended,
-            it was. Off: such a transfer stays unknown until somebody settles it.
-        witness_grace_seconds: How long a session must outlive a lost answer to count.
-        witness_retry: Whether a transfer that provably was not carried out is asked for once more by itself.
+        session_evidence: Whether a session is evidence of what became of a transfer whose answer was lost: if
+            it ended, the transfer was carried out; if it is still in the call when the request can't be
+            ringing any more, and the grace time after that is over, it was not. Off: such a transfer stays
+            unknown until somebody settles it.
+        session_evidence_grace_seconds: How long after the longest ring time a session must still be in the
+            call to count.
+        session_evidence_retry: Whether a transfer that was not carried out, by that evidence, is asked for
+            once more by itself. Unsafe until it has been confirmed on a live account that the agent stays
+            with the caller only while the target rings: it may move a call twice.
     """
 
     expires_in_seconds: float = Field(default=15, ge=1, le=300, allow_inf_nan=False)
     holding_after_seconds: float = Field(default=1.5, ge=0, le=60, allow_inf_nan=False)
     holding_every_seconds: float = Field(default=8, ge=1, le=60, allow_inf_nan=False)
-    witness: bool = True
-    witness_grace_seconds: float = Field(default=6, ge=0, le=60, allow_inf_nan=False)
-    witness_retry: bool = True
+    session_evidence: bool = True
+    session_evidence_grace_seconds: float = Field(default=6, ge=0, le=60, allow_inf_nan=False)
+    session_evidence_retry: bool = False
 
     @classmethod
     def load(cls) -> Self:

@@ -101,7 +101,9 @@ _NOTES: Final[dict[State, str]] = {
     State.FAILED: "The transfer did not happen; the caller is still with you.",
     State.EXPIRED: "The transfer did not start in time and will not happen; the caller is still with you.",
     State.CANCELLED: "The transfer was withdrawn and will not happen; the caller is still with you.",
-    State.UNKNOWN: "It is not known whether the call is being moved. Don't say that it worked or failed.",
+    State.UNKNOWN: "It is not known whether the call is being moved: the phone may be ringing there. Don't "
+    "say that it worked or failed, and don't ask again by yourself. Stay with the caller. If they ask for it "
+    "later, call the tool again: it tells what is known by then, and sends nothing while this is open.",
 }
 _NOTES_OF_REASONS: Final[dict[Reason, str]] = {
     Reason.TRANSFER_IN_PROGRESS: "Another transfer of this call is on its way. Wait for it; don't ask again.",

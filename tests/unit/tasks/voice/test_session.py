@@ -14,9 +14,18 @@ from transfer_tasks.outcome import GUIDE, Reason, State
 from transfer_tasks.testing import RecordingPublisher, ending
 from transfer_tasks.voice import Choice, SessionReason, TransferClient, VoiceSettings, Wording
 
+RING_SECONDS = 20
+SUPPORT = [
+    {
+        "action": "connect",
+        "endpoints": [{"type": "pstn", "number": "+12025550141"}],
+        "params": {"options": {"ring_timeout_sec": RING_SECONDS}},
+    }
+]
 CHOICES = [
-    Choice(name="support", description="Faults and questions"),
-    Choice(name="billing", description="Invoices"),
+    Choice(name="support", description="Faults and questions", to=SUPPORT),
+    Choice(name="billing", description="Invoices", to="+12025550142"),
+    Choice(name="sales", description="Offers"),
 ]
 OK = Reason.ACCEPTED_BY_PLATFORM
 
@@ -124,7 +133,7 @@ async def test_holding_lines_can_be_several_or_none():
 def test_every_reason_is_said_and_noted_as_the_wording_has_it(reason):
     async def check():
         async with (
-            client_of(ending(reason), witness=False) as (client, _),
+            client_of(ending(reason), session_evidence=False) as (client, _),
             client.session(new_call_id()) as session,
         ):
             caller = Caller()
@@ -237,7 +246,7 @@ async def test_a_failed_transfer_may_be_asked_for_again_at_once():
 async def test_a_made_up_destination_is_refused_here_and_nothing_is_said_to_the_caller():
     async with client_of() as (client, publisher), client.session(new_call_id()) as session:
         caller = Caller()
-        for made_up in ("+12025550143", "sales", "", "agent:3d0b6a52-7c1e-4b8a-9f60-2a1f5e9c8d47"):
+        for made_up in ("+12025550143", "marketing", "", "agent:3d0b6a52-7c1e-4b8a-9f60-2a1f5e9c8d47"):
             answer = await session.transfer(made_up, say=caller.say)
             assert answer.reason is SessionReason.NO_SUCH_DESTINATION
         assert caller.texts == []
@@ -346,46 +355,116 @@ async def test_a_cancelled_request_leaves_the_transfer_running_and_the_next_one_
 
 
 @on_fake_time
-async def test_an_unknown_outcome_that_the_session_outlives_did_not_happen_and_is_tried_once_more():
+async def test_an_unknown_outcome_is_told_at_once_and_settled_only_when_nothing_can_ring_any_more():
     async with (
         client_of(ending(Reason.ANSWER_LOST, after_seconds=5)) as (client, publisher),
         client.session(new_call_id()) as session,
     ):
         caller = Caller()
         answer = await session.transfer("support", say=caller.say)
+        assert (answer.reason, now()) == (Reason.ANSWER_LOST, 5.0)
+        assert "can't tell yet" in caller.texts[-1]
+        assert not answer.phrase.may_retry
+        await asyncio.sleep(RING_SECONDS + 6 - 0.1)
+        assert publisher.handles[0].reports == [], "until then the target may be ringing"
+        await asyncio.sleep(0.2)
         assert publisher.handles[0].reports == ["not_transferred"]
-        assert [handle.transfer_id for handle in publisher.handles][1] == answer.transfer_id
-        assert answer.outcome.hop == 2
-        assert caller.heard[-1] == (11.0, GUIDE[OK].say)
+        assert caller.heard[-1] == (5.0 + RING_SECONDS + 6, GUIDE[Reason.NOT_TRANSFERRED].say)
+        await asyncio.sleep(600)
+        assert len(publisher.intents) == 1, "evidence starts no request"
+
+
+@pytest.mark.parametrize(
+    ("destination", "after_seconds"), [("support", 26), ("billing", 126), ("sales", None)]
+)
+def test_presence_counts_after_the_requests_own_ring_time_or_the_platforms_or_never(
+    destination, after_seconds
+):
+    async def check():
+        async with (
+            client_of(ending(Reason.ANSWER_LOST)) as (client, publisher),
+            client.session(new_call_id()) as session,
+        ):
+            await session.transfer(destination)
+            for _ in range(10_000):
+                await asyncio.sleep(1)
+                if publisher.handles[0].reports:
+                    break
+            assert (round(now()) if publisher.handles[0].reports else None) == after_seconds
+
+    run_fast(check())
 
 
 @on_fake_time
-async def test_a_second_lost_answer_is_witnessed_too_but_not_tried_again():
-    lost = ending(Reason.ANSWER_LOST, after_seconds=5)
-    async with client_of(lost, lost) as (client, publisher), client.session(new_call_id()) as session:
+async def test_who_asks_while_the_outcome_is_unknown_hears_so_and_nothing_is_asked_for():
+    async with (
+        client_of(ending(Reason.ANSWER_LOST)) as (client, publisher),
+        client.session(new_call_id()) as session,
+    ):
         caller = Caller()
-        answer = await session.transfer("support", say=caller.say)
-        assert answer.reason is Reason.NOT_TRANSFERRED
-        assert [handle.reports for handle in publisher.handles] == [["not_transferred"]] * 2
+        await session.transfer("support", say=caller.say)
+        await asyncio.sleep(10)
+        again = await session.transfer("support", say=caller.say)
+        other = await session.transfer("billing", say=caller.say)
+        assert (again.reason, again.is_repeat) == (Reason.ANSWER_LOST, True)
+        assert other.reason is Reason.TRANSFER_IN_PROGRESS
+        assert len(publisher.intents) == 1
+        assert len(caller.texts) == 1, "the truth is said once"
+        await asyncio.sleep(RING_SECONDS)
+        assert (await session.transfer("support", say=caller.say)).state is State.SUBMITTED
+        assert [intent.transfer_id for intent in publisher.intents][1] == publisher.handles[1].transfer_id
+        assert (await publisher.handles[1].outcome()).hop == 2
+
+
+@on_fake_time
+async def test_a_truth_that_comes_from_elsewhere_is_told_as_soon_as_it_is_seen():
+    async with (
+        client_of(ending(Reason.ANSWER_LOST)) as (client, publisher),
+        client.session(new_call_id()) as session,
+    ):
+        caller = Caller()
+        await session.transfer("support", say=caller.say)
+        publisher.handles[0].settle(Reason.CALL_NOT_FOUND)
+        await asyncio.sleep(6)
+        assert (await session.transfer("support")).state is State.SUBMITTED, "the first one is over"
+        assert publisher.handles[0].reports == []
+
+
+@on_fake_time
+async def test_evidence_waits_for_a_ledger_that_is_away():
+    async with (
+        client_of(ending(Reason.ANSWER_LOST)) as (client, publisher),
+        client.session(new_call_id()) as session,
+    ):
+        caller = Caller()
+        await session.transfer("support", say=caller.say)
+        publisher.is_reachable = False
+        await asyncio.sleep(300)
+        assert len(caller.texts) == 1
+        publisher.is_reachable = True
+        await asyncio.sleep(2)
+        assert publisher.handles[0].reports == ["not_transferred"]
         assert caller.texts[-1] == GUIDE[Reason.NOT_TRANSFERRED].say
 
 
 @on_fake_time
-async def test_without_the_retry_setting_the_evidence_is_given_and_the_caller_told():
+async def test_only_the_unsafe_setting_asks_once_more_and_only_once():
     lost = ending(Reason.ANSWER_LOST)
     async with (
-        client_of(lost, witness_retry=False) as (client, publisher),
+        client_of(lost, lost, session_evidence_retry=True) as (client, publisher),
         client.session(new_call_id()) as session,
     ):
-        answer = await session.transfer("support")
-        assert answer.reason is Reason.NOT_TRANSFERRED
-        assert answer.phrase.may_retry
-        assert len(publisher.intents) == 1
+        caller = Caller()
+        await session.transfer("support", say=caller.say)
+        await asyncio.sleep(600)
+        assert [handle.reports for handle in publisher.handles] == [["not_transferred"]] * 2
+        assert caller.texts[-1] == GUIDE[Reason.NOT_TRANSFERRED].say
+        assert len(publisher.intents) == 2
 
 
 @on_fake_time
 async def test_one_setting_switches_all_evidence_off():
-    async with client_of(ending(Reason.ANSWER_LOST), witness=False) as (client, publisher):
+    async with client_of(ending(Reason.ANSWER_LOST), session_evidence=False) as (client, publisher):
         async with client.session(new_call_id()) as session:
             caller = Caller()
             answer = await session.transfer("support", say=caller.say)
@@ -394,20 +473,6 @@ async def test_one_setting_switches_all_evidence_off():
             assert "can't tell" in caller.texts[0]
         await asyncio.sleep(60)
         assert publisher.handles[0].reports == []
-        assert len(publisher.intents) == 1
-
-
-@on_fake_time
-async def test_evidence_that_the_ledger_does_not_take_repeats_nothing():
-    async with (
-        client_of(ending(Reason.ANSWER_LOST)) as (client, publisher),
-        client.session(new_call_id()) as session,
-    ):
-        asking = asyncio.create_task(session.transfer("support"))
-        await asyncio.sleep(1)
-        publisher.is_reachable = False
-        answer = await asking
-        assert answer.reason is SessionReason.OUTCOME_NOT_KNOWN
         assert len(publisher.intents) == 1
 
 
@@ -498,7 +563,7 @@ async def test_a_session_that_breaks_is_no_evidence():
                 asking = asyncio.create_task(session.transfer("support"))
                 await asyncio.sleep(1)
                 raise ZeroDivisionError
-        assert (await asking).reason is SessionReason.SESSION_ENDED
+        assert (await asking).reason is Reason.ANSWER_LOST
         await asyncio.sleep(60)
         assert publisher.handles[0].reports == []
 

@@ -13,6 +13,7 @@ from piopiy.voice.validators import validate_transfer_request
 from transfer_tasks.intent import TransferIntent
 from transfer_tasks.outcome import Reason
 from transfer_tasks.registry.destinations import Destination
+from transfer_tasks.registry.ring_time import PLATFORM_RING_SECONDS, longest_ring_seconds
 from transfer_worker.delivery.pipeline import build_pipeline
 from transfer_worker.errors import NotPermitted
 
@@ -189,3 +190,35 @@ def test_whatever_is_built_passes_the_vendors_own_validator(destination, asked):
     listed = LISTED if destination == "support" else None
     pipeline = build_pipeline(intent, listed=listed, default_caller_id=DEFAULT)
     validate_transfer_request({"call_id": intent.call_id, "pipeline": pipeline})
+
+
+@pytest.mark.parametrize(
+    ("destination", "fields"),
+    [
+        ("support", {}),
+        ("support", {"options": {"ring_timeout_sec": 30}}),
+        (["+1 202-555-0143", "+1 202-555-0144"], {"strategy": "simultaneous"}),
+        (["+1 202-555-0143", "+1 202-555-0144"], {"options": {"ring_timeout_sec": 10}}),
+        (
+            [
+                {
+                    "action": "connect",
+                    "endpoints": ["+1 202-555-0143"],
+                    "params": {"options": {"ring_timeout_sec": 15}},
+                },
+                {"action": "connect", "endpoints": ["+1 202-555-0144", "+1 202-555-0145"]},
+            ],
+            {"options": {"ring_timeout_sec": 10}},
+        ),
+    ],
+)
+def test_what_is_sent_rings_no_longer_than_the_session_reckons_with(destination, fields):
+    rings_seconds = 0
+    for action in build(destination, **fields):
+        params = action["params"]
+        seconds = params.get("options", {}).get("ring_timeout_sec", PLATFORM_RING_SECONDS)
+        rings_seconds += seconds * (
+            1 if params.get("strategy") == "simultaneous" else len(action["endpoints"])
+        )
+    intent = TransferIntent(call_id=CALL_ID, destination=destination, **fields)
+    assert longest_ring_seconds(intent, {"support": LISTED}) == rings_seconds

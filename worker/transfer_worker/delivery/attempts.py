@@ -14,8 +14,8 @@ from transfer_worker.errors import NotCarriedOut, OutcomeUnknown, Refused
 if TYPE_CHECKING:
     from transfer_tasks.ledger.verdicts import Claim
     from transfer_tasks.outcome import TransferOutcome
+    from transfer_worker.delivery.ports import Clock, Gateway, Ledger
     from transfer_worker.delivery.retry import RetryWait
-    from transfer_worker.delivery.service import TransferService
 
 
 class RightLost(Exception):
@@ -29,30 +29,42 @@ class Attempts:
     """The attempts of one claim: what each does to the record, and what it found out.
 
     Args:
-        service: What they need.
         claim: The right to act.
         pipeline: What is sent.
-        asked_at: When the claim was asked for, or later if it has begun nothing; by the service's clock.
+        asked_at: When the claim was asked for, or later if it has begun nothing; by `clock`.
+        ledger: Where each attempt is put on record.
+        gateway: Sends the request.
+        clock: Measures what is left of the deadline.
+        write_within_seconds: How long after the record said `sending` the first byte may leave.
     """
 
     def __init__(
-        self, service: TransferService, claim: Claim, pipeline: list[dict[str, Any]], asked_at: float
+        self,
+        claim: Claim,
+        pipeline: list[dict[str, Any]],
+        *,
+        asked_at: float,
+        ledger: Ledger,
+        gateway: Gateway,
+        clock: Clock,
+        write_within_seconds: float,
     ) -> None:
-        self._service, self._claim, self._pipeline = service, claim, pipeline
-        self._asked_at = asked_at
+        self._claim, self._pipeline, self._asked_at = claim, pipeline, asked_at
+        self._ledger, self._gateway, self._clock = ledger, gateway, clock
+        self._write_within_seconds = write_within_seconds
         self._attempt_ms = 0
 
     def remaining_seconds(self) -> float:
         """Return the time left until the deadline."""
-        return self._claim.remaining_ms / 1000 - (self._service.clock.monotonic() - self._asked_at)
+        return self._claim.remaining_ms / 1000 - (self._clock.monotonic() - self._asked_at)
 
     def attempt(self, number: int) -> AttemptNote:
         """Begin, send, classify. Raises `NotCarriedOut` where another attempt is allowed."""
-        service, claim = self._service, self._claim
+        claim = self._claim
         write_within_seconds = self._begin(number)
-        sent_at = service.clock.monotonic()
+        sent_at = self._clock.monotonic()
         try:
-            answer = service.gateway.send(
+            answer = self._gateway.send(
                 call_id=claim.call_id,
                 pipeline=self._pipeline,
                 idempotency_key=claim.idempotency_key,
@@ -82,16 +94,16 @@ class Attempts:
         """
         asked_at, remaining_ms = self._asked_at, self._claim.remaining_ms
         if number > 1 or not self._claim.is_begun:
-            asked_at = self._service.clock.monotonic()
-            begun = self._service.ledger.begin_attempt(self._claim, attempt=self._claim.attempts + number)
+            asked_at = self._clock.monotonic()
+            begun = self._ledger.begin_attempt(self._claim, attempt=self._claim.attempts + number)
             if isinstance(begun, Lost):
                 raise RightLost(begun.outcome, begun.state)
             remaining_ms = begun.remaining_ms
-        spent = self._service.clock.monotonic() - asked_at
-        return max(0.0, min(self._service.write_within_seconds, remaining_ms / 1000) - spent)
+        spent = self._clock.monotonic() - asked_at
+        return max(0.0, min(self._write_within_seconds, remaining_ms / 1000) - spent)
 
     def _elapsed_ms(self, since: float) -> int:
-        return round((self._service.clock.monotonic() - since) * 1000)
+        return round((self._clock.monotonic() - since) * 1000)
 
     def schedule_retry(self, wait: RetryWait) -> None:
         """Put the wait on record; give up if the right to act is gone."""
@@ -100,7 +112,7 @@ class Attempts:
             wait_ms=round(wait.wait_seconds * 1000),
             attempt=self._claim.attempts + wait.attempt,
         )
-        seen = self._service.ledger.end_attempt(self._claim, note)
+        seen = self._ledger.end_attempt(self._claim, note)
         if isinstance(seen, Ended):
             raise RightLost(seen.outcome, seen.outcome.state)
         if isinstance(seen, Lost):

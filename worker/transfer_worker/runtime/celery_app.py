@@ -17,6 +17,7 @@ from transfer_tasks.outcome import State, TransferOutcome
 from transfer_tasks.publisher.message import INTENT_HEADER, TASK_NAME
 from transfer_tasks.settings import PublisherSettings
 from transfer_worker.audit import logs
+from transfer_worker.delivery.message import Notification, Request
 from transfer_worker.errors import (
     PreflightFailed,
     TransferCancelled,
@@ -196,10 +197,7 @@ def transfer_call(self: Any, intent: Mapping[str, Any] | None = None) -> str:
     if _process is None:
         raise RuntimeError("transfer_call runs in a worker process only")
     try:
-        copy = self.request.get(INTENT_HEADER)
-        performed = _process.service.perform(
-            self.request.id, intent, copy=copy if isinstance(copy, str) else ""
-        )
+        performed = _process.service.perform(_read_message(self.request, intent))
     except LedgerUnavailable as error:
         # Nothing was sent. Back with the message: it may be all there is of its transfer.
         raise Reject(str(error), requeue=True) from error
@@ -212,6 +210,13 @@ def transfer_call(self: Any, intent: Mapping[str, Any] | None = None) -> str:
     if performed.outcome.state is not State.SUBMITTED:
         raise _ENDINGS[performed.outcome.state](line)
     return f"submitted ({line})"
+
+
+def _read_message(request: Any, intent: Mapping[str, Any] | None) -> Notification | Request:
+    if intent is not None:
+        return Request(transfer_id=request.id, asked=intent)
+    copy = request.get(INTENT_HEADER)
+    return Notification(transfer_id=request.id, copy=copy if isinstance(copy, str) else "")
 
 
 def _describe(outcome: TransferOutcome, note: str) -> str:

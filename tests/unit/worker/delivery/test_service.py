@@ -13,6 +13,7 @@ import pytest
 from transfer_tasks.errors import LedgerUnavailable
 from transfer_tasks.intent import TransferIntent
 from transfer_tasks.outcome import Reason, State
+from transfer_worker.delivery.message import Notification, Request
 from transfer_worker.delivery.retry import RetryPolicy
 from transfer_worker.delivery.service import Performed, TransferService
 from transfer_worker.errors import NotCarriedOut, NotPermitted, OutcomeUnknown, Refused
@@ -59,7 +60,9 @@ class Stage:
         return self.ledger.add(intent, remaining_seconds=remaining_seconds)
 
     def perform(self, asked: Any = None, *, copy: str = "") -> Performed:
-        return self.service.perform(self.transfer_id, asked, copy=copy)
+        if asked is not None:
+            return self.service.perform(Request(transfer_id=self.transfer_id, asked=asked))
+        return self.service.perform(Notification(transfer_id=self.transfer_id, copy=copy))
 
     def on(self, step: str, act: Any, *, occurrence: int = 1) -> None:
         """Do something right before the n-th time of a step."""

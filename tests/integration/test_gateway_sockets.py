@@ -20,7 +20,7 @@ from transfer_tasks.outcome import Reason
 from transfer_worker.errors import AttemptError, NotCarriedOut, OutcomeUnknown, Refused
 from transfer_worker.gateway import MAX_IDLE_SECONDS, PiopiyGateway
 from transfer_worker.gateway.classification import MAX_KEPT_ANSWER_CHARS
-from transfer_worker.gateway.connection import MAX_ANSWER_BYTES
+from transfer_worker.gateway.exchange import MAX_ANSWER_BYTES
 
 CALL_ID = "0f8fad5b-d9cb-469f-a165-70867728950e"
 NUMBER = "12025550143"
@@ -190,13 +190,13 @@ BY_STATUS = {
     429: (NotCarriedOut, Reason.RATE_LIMITED),
     503: (NotCarriedOut, Reason.PLATFORM_UNAVAILABLE),
     **dict.fromkeys((500, 501, 502, 504, 505, 507, 511, 520, 599), (OutcomeUnknown, Reason.SERVER_ERROR)),
-    **dict.fromkeys((103, 300, 304, 600, 799), (OutcomeUnknown, Reason.ANSWER_UNREADABLE)),
+    **dict.fromkeys((101, 300, 304, 600, 799), (OutcomeUnknown, Reason.ANSWER_UNREADABLE)),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("status", BY_STATUS)
 def test_each_status_says_what_is_known_and_costs_one_post(make_gateway, status):
-    body = b"" if status in {103, 304} else b'{"error": "no"}'
+    body = b"" if status in {101, 304} else b'{"error": "no"}'
     with FarEnd(answer(status, body)) as far_end:
         error = failure_of(make_gateway(far_end.url))
     assert (type(error), error.reason) == BY_STATUS[status]

@@ -55,6 +55,7 @@ class WorkerSettings(PublisherSettings):
         concurrency: How many transfers a worker carries out at a time.
         processes: How many processes of `call-transfer worker` share them, if not as many as `places` says.
         attempt_timeout_seconds: What one HTTP request may take as a whole.
+        keep_alive: Whether a connection to the platform carries more than one request.
         max_attempts: How many HTTP requests one transfer may cost, all proven not carried out but the last.
         audit_file: Audit lines are also appended here.
         log_level: The lowest level that is logged.
@@ -70,6 +71,7 @@ class WorkerSettings(PublisherSettings):
     concurrency: int = Field(8, ge=1, le=256)
     processes: int | None = Field(None, ge=1, le=64)
     attempt_timeout_seconds: float = Field(5.0, gt=0, le=MAX_ATTEMPT_TIMEOUT_SECONDS)
+    keep_alive: bool = True
     max_attempts: int = Field(5, ge=1, le=20)
     audit_file: Path | None = None
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

@@ -53,11 +53,13 @@ class ReceivedAnswer:
         status: The status.
         headers: The headers, found whatever the case of their names.
         body: The body; None if it was lost.
+        doubt: Why it may be another call's answer; empty where it can't be.
     """
 
     status: int
     headers: Mapping[str, str]
     body: bytes | None
+    doubt: str = ""
 
 
 def read_answer(answer: ReceivedAnswer, failure: Exception | None = None) -> PlatformAnswer:
@@ -74,6 +76,10 @@ def read_answer(answer: ReceivedAnswer, failure: Exception | None = None) -> Pla
     """
     status, value = answer.status, _parse(answer.body)
     kept = _keep(answer.body, value)
+    if answer.doubt:
+        raise OutcomeUnknown(
+            reason=Reason.ANSWER_UNREADABLE, http_status=status, answer=kept, detail=answer.doubt
+        ) from failure
     if 200 <= status < 300 and isinstance(value, dict):
         return PlatformAnswer(http_status=status, body=kept)
     raise _explain_status(answer, kept) from failure

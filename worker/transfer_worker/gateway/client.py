@@ -2,7 +2,7 @@
 
 The SDK (piopiy 1.2.2) is asked for exactly one POST, and its errors are not read: they can't tell a request
 that never left from one whose answer was lost. What is known comes from two witnesses instead, the
-connection (`wire.Stage`: was anything written?) and the answer itself (`PreparedSession` hands it over):
+connection (`exchange.Stage`: was anything written?) and the answer itself (`PreparedSession` hands it over):
 
 ===========================================  ==============================  ====================
 what was seen                                what is known                   reason
@@ -11,7 +11,7 @@ the SDK's validator refused                  refused, nothing was sent       REF
 no name, no connection, no TLS               not sent                        PLATFORM_UNREACHABLE
 held up before the first byte                not sent                        NOT_SENT
 written, and not even a status line came     may have been carried out       ANSWER_LOST
-a status line came                           what `answer` reads in it       …
+a status line came                           what `classification` reads       …
 ===========================================  ==============================  ====================
 """
 
@@ -23,6 +23,7 @@ import threading
 import time
 import urllib.parse
 import weakref
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import requests
@@ -31,7 +32,8 @@ from piopiy_voice import PiopiyError, PiopiyNetworkError, PiopiyValidationError,
 from transfer_tasks.outcome import Reason
 from transfer_worker.errors import AttemptError, NotCarriedOut, OutcomeUnknown, Refused
 from transfer_worker.gateway.classification import ReceivedAnswer, read_answer
-from transfer_worker.gateway.connection import LAST_LOOK_SECONDS, Exchange, NotedAdapter, Stage
+from transfer_worker.gateway.connection import NotedAdapter
+from transfer_worker.gateway.exchange import LAST_LOOK_SECONDS, Exchange, Stage
 from transfer_worker.gateway.session import PreparedSession
 
 if TYPE_CHECKING:
@@ -57,6 +59,7 @@ class PiopiyGateway:
         token: The bearer token. Never logged.
         base_url: The API's root, version included, such as ``https://rest.piopiy.com/v3``.
         timeout_seconds: What one `send` may take as a whole: name lookup, TCP, TLS, request and answer.
+        keeps_alive: Whether a connection carries more than one request.
         on_writing: Called when a request is about to be written.
 
     Raises:
@@ -69,6 +72,7 @@ class PiopiyGateway:
         token: str,
         base_url: str,
         timeout_seconds: float,
+        keeps_alive: bool = True,
         on_writing: Callable[[], None] = lambda: None,
     ) -> None:
         if not token or not all("!" <= character <= "~" for character in token):
@@ -80,7 +84,7 @@ class PiopiyGateway:
         if not timeout_seconds > 0:
             raise ValueError("timeout_seconds must be greater than 0")
         self._token, self._base_url, self._timeout_seconds = token, base_url, timeout_seconds
-        self._on_writing = on_writing
+        self._keeps_alive, self._on_writing = keeps_alive, on_writing
         self._of_thread = threading.local()
         self._lock = threading.Lock()
         self._sessions: weakref.WeakSet[requests.Session] = weakref.WeakSet()
@@ -135,7 +139,8 @@ class PiopiyGateway:
         finally:
             client.end()
         if client.answer is not None:
-            return read_answer(client.answer, failure)
+            doubt = exchange.find_doubt(is_whole=client.answer.body is not None)
+            return read_answer(replace(client.answer, doubt=doubt), failure)
         raise _explain_silence(failure, exchange.stage) from failure
 
     def close(self) -> None:
@@ -148,7 +153,9 @@ class PiopiyGateway:
     def _client(self) -> _ThreadClient:
         client: _ThreadClient | None = getattr(self._of_thread, "client", None)
         if client is None:
-            client = _ThreadClient(self._token, self._base_url, self._timeout_seconds)
+            client = _ThreadClient(
+                self._token, self._base_url, self._timeout_seconds, keeps_alive=self._keeps_alive
+            )
             self._of_thread.client = client
             with self._lock:
                 self._sessions.add(client.session)
@@ -158,18 +165,22 @@ class PiopiyGateway:
 class _ThreadClient:
     """One thread's `RestClient`, set up so that one call is one POST and leaves its evidence here."""
 
-    def __init__(self, token: str, base_url: str, timeout_seconds: float) -> None:
+    def __init__(self, token: str, base_url: str, timeout_seconds: float, *, keeps_alive: bool) -> None:
         self.rest = RestClient(token, base_url, timeout_seconds, max_retries=0)
         made: Any = self.rest._http._session  # noqa: SLF001 - piopiy 1.2.2 offers no other way in; pinned by tests/contract/test_rest_sdk.py
         # The SDK's own retry setting is kept: `max_retries=0` above is what makes it one POST.
         self._adapter = NotedAdapter(max_retries=made.get_adapter(base_url).max_retries)
+        headers = {**made.headers, "Accept-Encoding": "identity"}
+        if not keeps_alive:
+            headers["Connection"] = "close"
         self.session = PreparedSession(
             self._adapter,
-            headers={**made.headers, "Accept-Encoding": "identity"},
+            headers=headers,
             on_answer=self._take_answer,
         )
         self.rest._http._session = self.session  # noqa: SLF001 - as above
         self.answer: ReceivedAnswer | None = None
+        self._keeps_alive = keeps_alive
         self._idle_since = time.monotonic()
 
     def begin(self, exchange: Exchange, idempotency_key: str) -> None:
@@ -180,6 +191,8 @@ class _ThreadClient:
         self.session.own_headers["Idempotency-Key"] = urllib.parse.quote(idempotency_key, safe=_HEADER_SAFE)
 
     def end(self) -> None:
+        if self._adapter.exchange.must_close or not self._keeps_alive:
+            self._adapter.close()
         self._idle_since = time.monotonic()
 
     def _take_answer(self, response: requests.Response) -> None:

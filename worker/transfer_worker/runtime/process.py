@@ -56,6 +56,7 @@ class WorkerProcess:
             token=settings.piopiy_token.get_secret_value(),
             base_url=settings.piopiy_api_url,
             timeout_seconds=settings.attempt_timeout_seconds,
+            keeps_alive=settings.keep_alive,
             on_writing=HeadStartPool.end_head_start,
         )
         self.recovery = Recovery(

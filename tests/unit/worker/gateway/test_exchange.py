@@ -7,13 +7,8 @@ import time
 
 import pytest
 
-from transfer_worker.gateway.connection import (
-    LAST_LOOK_SECONDS,
-    MAX_ANSWER_BYTES,
-    Exchange,
-    Stage,
-    _TimedReader,
-)
+from transfer_worker.gateway.exchange import LAST_LOOK_SECONDS, MAX_ANSWER_BYTES, Exchange, Stage
+from transfer_worker.gateway.reading import TimedReader
 
 
 @pytest.fixture
@@ -49,13 +44,13 @@ def test_what_began_in_time_is_written_to_its_end():
 def test_an_answer_that_waits_is_read_even_when_the_time_is_over(pair):
     near, far = pair
     far.sendall(b"HTTP/1.1 200 OK")
-    with _TimedReader(near, Exchange(timeout_seconds=0)) as reader:
+    with TimedReader(near, Exchange(timeout_seconds=0)) as reader:
         assert reader.read(15) == b"HTTP/1.1 200 OK"
 
 
 def test_the_last_look_is_short_and_happens_once(pair):
     near, _far = pair
-    with _TimedReader(near, Exchange(timeout_seconds=0)) as reader:
+    with TimedReader(near, Exchange(timeout_seconds=0)) as reader:
         with pytest.raises(TimeoutError):
             reader.read(1)
         assert near.gettimeout() == LAST_LOOK_SECONDS
@@ -65,6 +60,6 @@ def test_the_last_look_is_short_and_happens_once(pair):
 
 def test_an_answer_without_end_is_cut_off():
     exchange = Exchange(timeout_seconds=10)
-    exchange.count_received(MAX_ANSWER_BYTES)
+    exchange.note_received(memoryview(bytes(MAX_ANSWER_BYTES)))
     with pytest.raises(OSError, match="longer"):
-        exchange.count_received(1)
+        exchange.note_received(memoryview(b"x"))

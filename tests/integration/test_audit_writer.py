@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from support import wait_until
 from transfer_tasks.ledger.keys import Keys
 from transfer_tasks.redis.connection import connect
-from transfer_worker.audit.outbox import GROUP, AuditWriter, follow, outbox
+from transfer_worker.audit import outbox
+from transfer_worker.audit.outbox import GROUP, AuditWriter, follow
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,5 +1,6 @@
 """The publisher's settings, and how either side reads its own: once, with all problems reported together."""
 
+from pathlib import Path
 from typing import Annotated, Any, Final, Self, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
@@ -92,6 +93,14 @@ def _redis_url(secret: SecretStr) -> SecretStr:
 
 
 RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
+DESTINATIONS_FILE: Final = Path("destinations.toml")
+"""The registry where no other is named: in the working directory, beside ``.env``."""
+
+
+def _find_destinations_file() -> Path | None:
+    return DESTINATIONS_FILE.absolute() if DESTINATIONS_FILE.is_file() else None
+
+
 QueueName = Annotated[str, Field(pattern=r"\A[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\z")]
 
 
@@ -109,8 +118,8 @@ class PublisherSettings(BaseSettings):
         publish_budget_seconds: The longest that one call of the publisher may take, whatever Redis does.
         repeat_window_seconds: How long after `submitted` the same request counts as a repeat.
         record_ttl_days: How long the record of a transfer is kept.
-        destinations_file: The registry of named destinations. A publisher that has it refuses at once what
-            the worker would refuse later.
+        destinations_file: The registry of named destinations; `DESTINATIONS_FILE` if it is there and nothing
+            else is set. A publisher that has it refuses at once what the worker would refuse later.
         allow_unlisted: Which endpoints outside the registry are allowed: regions, SIP hosts, ``agents``.
         queue: The Redis list that the worker reads.
     """
@@ -121,7 +130,7 @@ class PublisherSettings(BaseSettings):
     publish_budget_seconds: float = Field(default=1.0, ge=0.05, le=30, allow_inf_nan=False)
     repeat_window_seconds: float = Field(default=30, ge=0, le=3600, allow_inf_nan=False)
     record_ttl_days: int = Field(default=7, ge=1, le=365)
-    destinations_file: FilePath | None = None
+    destinations_file: FilePath | None = Field(default_factory=_find_destinations_file)
     allow_unlisted: Annotated[str, AfterValidator(_check_rules)] = ""
     queue: QueueName = "transfers"
 

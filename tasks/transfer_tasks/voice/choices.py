@@ -102,7 +102,9 @@ def read_choices(offered: Iterable[Choice] | None, *, destinations_file: Path | 
         offered = [Choice(name=entry.name, description=entry.description) for entry in registry.values()]
     choices = Choices(offered, registry)
     if not choices:
-        raise SettingsError(["No destination is known: set TRANSFER_DESTINATIONS_FILE, or give choices."])
+        raise SettingsError(
+            ["No destination is known: give choices, a destinations.toml, or TRANSFER_DESTINATIONS_FILE."]
+        )
     return choices
 
 

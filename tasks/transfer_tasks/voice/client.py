@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from transfer_tasks.publisher import AsyncTransferPublisher
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from transfer_tasks.intent import TransferIntent
     from transfer_tasks.voice.active_transfer import Handle, Publisher
 
+log = logging.getLogger(__name__)
+
 CLOSE_SECONDS: Final = 2.0
 """How long the end of a process waits for sessions to end and requests to be withdrawn."""
 
@@ -27,7 +30,8 @@ class TransferClient:
 
     Args:
         publisher: Carries the requests; by default an `AsyncTransferPublisher` of our own.
-        choices: The destinations on offer; by default those of the file in TRANSFER_DESTINATIONS_FILE.
+        choices: The destinations on offer; by default those of the file in TRANSFER_DESTINATIONS_FILE, or of
+            destinations.toml in the working directory.
         settings: Read from the environment when not given.
         wording: What callers hear and models are told.
 
@@ -47,6 +51,11 @@ class TransferClient:
         self.settings = settings or VoiceSettings.load()
         self.wording = wording or Wording()
         self.choices = read_choices(choices, destinations_file=self.settings.destinations_file)
+        log.info(
+            "Destinations on offer: %s, from %s",
+            ", ".join(self.choices),
+            "the choices given" if choices is not None else self.settings.destinations_file,
+        )
         self.publisher: Publisher = _Turnstile(publisher or AsyncTransferPublisher(self.settings))
         self._aftermath = Aftermath()
 

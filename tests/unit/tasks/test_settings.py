@@ -8,6 +8,7 @@ from pydantic_settings import BaseSettings
 
 from transfer_tasks.errors import SettingsError
 from transfer_tasks.settings import SETTINGS_CONFIG, PublisherSettings, load_settings
+from transfer_tasks.voice.settings import VoiceSettings
 
 
 @pytest.fixture(autouse=True)
@@ -169,3 +170,39 @@ def test_a_certificate_authority_that_is_not_there_is_told_at_the_start(environm
     environment.setenv("TRANSFER_REDIS_URL", "rediss://:hunter2@one/0?ssl_ca_certs=/nowhere/ca.pem")
     (problem,) = problems()
     assert problem.startswith("TRANSFER_REDIS_URL is wrong: ssl_ca_certs names no file: give the path")
+
+
+@pytest.fixture
+def registry(tmp_path):
+    path = tmp_path / "destinations.toml"
+    path.write_text('[support]\ndescription = "Support"\nendpoints = ["+1 202-555-0143"]\n')
+    return path
+
+
+@pytest.mark.parametrize("value", [None, ""], ids=["not set", "empty"])
+def test_the_registry_of_the_working_directory_is_read_where_no_other_is_named(environment, registry, value):
+    if value is not None:
+        environment.setenv("TRANSFER_DESTINATIONS_FILE", value)
+    for settings in (PublisherSettings.load(), VoiceSettings.load()):
+        assert settings.destinations_file == registry
+        assert list(settings.load_rules().registry) == ["support"]
+
+
+def test_a_registry_that_is_named_comes_before_the_one_of_the_working_directory(
+    environment, registry, tmp_path
+):
+    other = tmp_path / "other.toml"
+    other.write_text(registry.read_text().replace("support", "sales"))
+    environment.setenv("TRANSFER_DESTINATIONS_FILE", "other.toml")
+    assert list(PublisherSettings.load().load_rules().registry) == ["sales"]
+
+
+def test_a_folder_of_that_name_is_no_registry(tmp_path):
+    (tmp_path / "destinations.toml").mkdir()  # as Docker makes one for a file that is not there
+    assert PublisherSettings.load().destinations_file is None
+
+
+def test_the_registry_stays_the_same_file_when_the_process_changes_its_folder(environment, registry):
+    settings = PublisherSettings.load()
+    environment.chdir("/")
+    assert list(settings.load_rules().registry) == ["support"]

@@ -151,7 +151,7 @@ def run_demo(
 
         with (
             AuditWatch(redis.url, show=take, since="0"),
-            TransferPublisher(_OwnSettings(redis_url=redis.url)) as publisher,
+            TransferPublisher(_OwnSettings(redis_url=redis.url, destinations_file=None)) as publisher,
         ):
             results: dict[str, Result] = {}
             for step in STEPS:

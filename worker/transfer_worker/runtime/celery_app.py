@@ -163,7 +163,12 @@ def _start_process(sender: Any, **_: Any) -> None:
     if problems:
         _refuse_to_start(str(PreflightFailed(problems)))
     _process.start()
-    log.info("worker.started", worker=_process.worker, version=version("call-transfer"))
+    log.info(
+        "worker.started",
+        worker=_process.worker,
+        version=version("call-transfer"),
+        destinations_file=str(settings.destinations_file or ""),
+    )
 
 
 @signals.worker_ready.connect

@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-voice bench-voice bench lint docs up chaos constraints clean
+.PHONY: help demo init test test-voice bench-voice bench lint docs up chaos constraints clean
 
 VENV := .venv
 STAMP := $(VENV)/.installed
@@ -30,11 +30,10 @@ test: $(STAMP) ## run everything that must hold: lint, unit, contract, integrati
 lint: $(STAMP) ## run ruff, mypy, the import contracts and yamllint
 	@$(VENV)/bin/python .ci/stages.py lint
 
-docs: $(STAMP) ## build the documents as a site, in site/; a dead link is an error
-	@$(VENV)/bin/mkdocs build --strict
-	@echo "site/index.html"
+init: $(STAMP) ## write .env and destinations.toml, filled in: OPTIONS=--sandbox
+	@$(VENV)/bin/call-transfer init $(OPTIONS)
 
-up: $(STAMP) ## keep Redis, a worker and Flower running; with PIOPIY_TOKEN against the real platform
+up: $(STAMP) ## keep Redis, a worker and Flower running; set up by make init, else in the sandbox
 	@$(VENV)/bin/call-transfer up
 
 test-voice: $(STAMP) ## run the voice tests: the real agent SDK in .venv-voice, workers in .venv

@@ -7,20 +7,21 @@ import json
 import os
 import pty
 import re
+import shlex
 import signal
+import socket
 import subprocess
 import sys
 import urllib.error
 import urllib.request
 import uuid
+from urllib.parse import urlsplit
 
 import pytest
 import redis
-from typer.testing import CliRunner
 
 from support import urlopen_directly, wait_until
 from support.kinship import descendants, still_running
-from transfer_worker import cli
 from transfer_worker.local.redis_executable import find_redis_server
 
 COMMAND = [sys.executable, "-m", "transfer_worker"]
@@ -350,7 +351,22 @@ def ask_flower(url, path, login=""):
             return error.code, ""
 
 
-def test_up_runs_everything_and_ctrl_c_ends_everything(start_up, tmp_path, monkeypatch, call_id):
+def ask_with(env_file, *arguments):
+    """Run a command as in a terminal into which the file that `up` wrote was read; return what it says."""
+    program = shlex.join([*COMMAND, *arguments])
+    run = subprocess.run(
+        ["sh", "-c", f". {shlex.quote(str(env_file))}; {program}"],
+        env={"PATH": os.environ["PATH"], "PYTHONWARNINGS": "ignore"},
+        cwd="/",
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    return run.stdout + run.stderr
+
+
+def test_up_runs_everything_and_ctrl_c_ends_everything(start_up, tmp_path, call_id):
     up = start_up()
     flower = re.search(r"Flower +(http://127\.0\.0\.1:\d+) +user (\S+), password (\S+)", up.output())
     login = f"{flower[2]}:{flower[3]}"
@@ -362,9 +378,12 @@ def test_up_runs_everything_and_ctrl_c_ends_everything(start_up, tmp_path, monke
 
     env_file = tmp_path / "data" / "env"
     assert env_file.stat().st_mode & 0o777 == 0o600
-    monkeypatch.setenv("TRANSFER_REDIS_URL", re.search(r"'?(redis://[^'\s]+)", env_file.read_text())[1])
-    answer = CliRunner().invoke(cli.app, ["send", "--call-id", call_id, "--to", "sales"])
-    assert "submitted (accepted_by_platform; attempts 2" in answer.output
+    # What is in there is enough for every other command, whatever else is set, and in another folder.
+    answer = ask_with(env_file, "doctor", "--json")
+    findings = {finding["check"]: finding for finding in json.loads(answer)["findings"]}
+    assert {findings[check]["verdict"] for check in ("token", "registry", "workers")} == {"ok"}
+    answer = ask_with(env_file, "send", "--call-id", call_id, "--to", "sales")
+    assert "submitted (accepted_by_platform; attempts 2" in answer
     up.wait_for_output(r"finished +attempt 2 +submitted")
     audit = tmp_path / "data" / "audit.jsonl"
     wait_until(lambda: audit.read_text().count("transfer.finished") == 1)
@@ -382,21 +401,67 @@ def test_up_runs_everything_and_ctrl_c_ends_everything(start_up, tmp_path, monke
 
 
 def test_up_says_loudly_that_it_talks_to_the_real_platform(house, start_up, tmp_path):
-    # The sandbox of this test stands in for it, so that nobody's call is moved.
+    # Nothing is sent, and the name leads nowhere.
     (tmp_path / ".env").write_text(
-        f"PIOPIY_TOKEN={house.sandbox.token}\nPIOPIY_API_URL={house.sandbox.url}\n"
+        "PIOPIY_TOKEN=the-token\nPIOPIY_API_URL=https://rest.piopiy.invalid/v3\n"
         f"TRANSFER_REDIS_URL={house.redis_url}\nFLOWER_BASIC_AUTH=on-call:correct-horse\n"
         "TRANSFER_PROCESSES=2\nTRANSFER_LOG_LEVEL=ERROR\n"
     )
     up = start_up()
     assert "Worker    call-transfer worker, 2 processes, each restarted whenever it ends" in up.output()
     assert (tmp_path / "data" / "worker.log").read_text().count(" ready.") == 2
-    assert f"THE REAL PLATFORM: calls are moved at {house.sandbox.url}" in up.output()
+    assert "THE REAL PLATFORM: calls are moved at https://rest.piopiy.invalid/v3" in up.output()
     assert find_redis_server().name not in " ".join(descendants(up.pid).values())
     assert "correct-horse" not in up.output()
     family = descendants(up.pid)
     up.send_signal(signal.SIGKILL)
     wait_until(lambda: not still_running(family), 2)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+SANDBOX_SETUP = (
+    "PIOPIY_TOKEN=sandbox-token\nPIOPIY_API_URL=http://127.0.0.1:{port}/v3\nPIOPIY_NUMBER=+12025550100\n"
+)
+
+
+def test_up_starts_the_sandbox_at_the_address_of_the_set_up(start_up, tmp_path, call_id):
+    port = free_port()
+    (tmp_path / ".env").write_text(SANDBOX_SETUP.format(port=port))
+    (tmp_path / "destinations.toml").write_text(REGISTRY)
+    up = start_up()
+    assert f"Sandbox   http://127.0.0.1:{port}/v3 in place of the real platform" in up.output()
+    assert f"Registry  {tmp_path / 'destinations.toml'}" in up.output()
+    assert not (tmp_path / "data" / "destinations.toml").exists()
+    answer = ask_with(tmp_path / "data" / "env", "send", "--call-id", call_id, "--to", "support")
+    assert "submitted (accepted_by_platform" in answer
+    started = next(
+        line
+        for line in (tmp_path / "data" / "worker.log").read_text().splitlines()
+        if "worker.started" in line
+    )
+    assert json.loads(started)["destinations_file"] == str(tmp_path / "destinations.toml")
+
+
+def test_up_uses_a_sandbox_that_runs_already(house, start_up, tmp_path, call_id):
+    (tmp_path / ".env").write_text(SANDBOX_SETUP.format(port=urlsplit(house.sandbox.url).port))
+    (tmp_path / "destinations.toml").write_text(REGISTRY)
+    start_up()
+    ask_with(tmp_path / "data" / "env", "send", "--call-id", call_id, "--to", "support")
+    assert house.sandbox.post_count(call_id) == 1
+
+
+def test_up_writes_no_token_down_that_was_kept_off_the_disk(start_up, tmp_path):
+    start_up(PIOPIY_TOKEN="kept-off-the-disk", PIOPIY_API_URL="https://rest.piopiy.invalid/v3")
+    written = "".join(
+        path.read_text(errors="replace") for path in (tmp_path / "data").iterdir() if path.is_file()
+    )
+    assert "kept-off-the-disk" not in written
+    assert "# PIOPIY_TOKEN came from the environment" in (tmp_path / "data" / "env").read_text()
 
 
 def test_up_lists_every_wrong_setting(spawn, tmp_path):

@@ -92,7 +92,7 @@ def test_the_redis_of_the_compose_file_passes_the_preflight(machine: Machine) ->
 
 
 def test_the_worker_starts(machine: Machine) -> None:
-    worker = machine.start("worker", PIOPIY_TOKEN="token", PIOPIY_NUMBER="12025550199")
+    worker = machine.start("worker", PIOPIY_TOKEN="the-token", PIOPIY_NUMBER="12025550199")
 
     worker.wait_for_output(r"ready\.", deadline_seconds=20)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 from urllib.parse import urlsplit
@@ -45,6 +46,18 @@ def _check_api_url(text: str) -> str:
     return text
 
 
+def is_this_machine(host: str) -> bool:
+    """Whether a host name or address is this machine's own."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+Token = Annotated[SecretStr, AfterValidator(_check_token)]
+CallerNumber = Annotated[str, AfterValidator(parse_number)]
+
+
 class WorkerSettings(PublisherSettings):
     """Everything a worker reads from the environment.
 
@@ -61,13 +74,11 @@ class WorkerSettings(PublisherSettings):
         log_level: The lowest level that is logged.
     """
 
-    piopiy_token: Annotated[SecretStr, AfterValidator(_check_token)] = Field(validation_alias="PIOPIY_TOKEN")
+    piopiy_token: Token = Field(validation_alias="PIOPIY_TOKEN")
     piopiy_api_url: Annotated[str, AfterValidator(_check_api_url)] = Field(
         "https://rest.piopiy.com/v3", validation_alias="PIOPIY_API_URL"
     )
-    piopiy_number: Annotated[str, AfterValidator(parse_number)] | None = Field(
-        None, validation_alias="PIOPIY_NUMBER"
-    )
+    piopiy_number: CallerNumber | None = Field(None, validation_alias="PIOPIY_NUMBER")
     concurrency: int = Field(8, ge=1, le=256)
     processes: int | None = Field(None, ge=1, le=64)
     attempt_timeout_seconds: float = Field(5.0, gt=0, le=MAX_ATTEMPT_TIMEOUT_SECONDS)

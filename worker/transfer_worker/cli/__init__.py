@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from transfer_worker.cli import act, ask, look, quarantine, run
+from transfer_worker.cli import act, ask, init, look, quarantine, run
 
 app = typer.Typer(
     name="call-transfer",
@@ -35,13 +35,16 @@ def call_transfer(
 ) -> None:
     """Move live Piopiy calls from a queue: every request ends in one outcome, no call is moved twice.
 
-    Try it, with nothing but this package:  call-transfer demo
+    Try it, without an account:  call-transfer demo
+    It needs a redis-server or valkey-server on this machine; without one it says what to install.
 
+    Set it up:                   call-transfer init
     Settings come from the environment and from .env; call-transfer doctor checks them.
     """
 
 
 for command in (
+    init.init,
     run.demo,
     run.up,
     run.worker,

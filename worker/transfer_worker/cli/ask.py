@@ -154,13 +154,10 @@ def doctor(as_json: AsJson = False) -> None:
     """
     with expected_errors(as_json=as_json):
         from transfer_worker.cli import tables
-        from transfer_worker.operations import doctor, lookup
+        from transfer_worker.operations import doctor
         from transfer_worker.runtime.preflight import Verdict
-        from transfer_worker.settings import WorkerSettings
 
-        settings = WorkerSettings.load()
-        with lookup.open_desk() as at:
-            findings = doctor.examine(settings, at.ledger)
+        findings = doctor.run_doctor()
         has_problem = any(finding.verdict is Verdict.PROBLEM for finding in findings)
         if as_json:
             print_json({"ok": not has_problem, "findings": [doctor.describe_finding(f) for f in findings]})

@@ -113,9 +113,9 @@ class Stack:
         """Start a Redis of our own."""
         return self._entered.enter_context(EmbeddedRedis(data_dir))
 
-    def add_sandbox(self) -> SandboxServer:
-        """Start the sandbox, on a thread."""
-        return self._entered.enter_context(SandboxServer())
+    def add_sandbox(self, port: int = 0) -> SandboxServer:
+        """Start the sandbox, on a thread; on any free port unless one is given."""
+        return self._entered.enter_context(SandboxServer(port=port))
 
     def add_worker(self, *, env: Mapping[str, str], process_count: int = 1, cwd: Path | None = None) -> Child:
         """Start `call-transfer worker` and return once it consumes.
@@ -146,7 +146,7 @@ class Stack:
             env,
         )
         deadline = time.monotonic() + START_SECONDS
-        while not _is_listening(port):
+        while not is_listening(port):
             flower.check()
             if time.monotonic() >= deadline:
                 raise ChildFailed(name=flower.name, exit_code=None, log_tail=flower.read_tail())
@@ -176,7 +176,8 @@ def pick_port(wanted: int) -> int:
     raise OSError("no port is free")
 
 
-def _is_listening(port: int) -> bool:
+def is_listening(port: int) -> bool:
+    """Say whether somebody listens at this port of 127.0.0.1."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shlex
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings
 
-from transfer_tasks.settings import SETTINGS_CONFIG, load_settings
+from transfer_tasks.errors import SettingsError
+from transfer_tasks.settings import SETTINGS_CONFIG, PublisherSettings, load_settings
 from transfer_worker.audit.console import AuditWatch, describe_line
 from transfer_worker.local.demo_steps import DESTINATIONS
-from transfer_worker.local.stack import Child, ChildFailed, Stack, pick_port
+from transfer_worker.local.setup_files import SANDBOX_NUMBER, make_flower_login
+from transfer_worker.local.stack import Child, ChildFailed, Stack, is_listening, pick_port
 from transfer_worker.runtime.process_split import spread_places
-from transfer_worker.settings import WorkerSettings
+from transfer_worker.sandbox import DEFAULT_TOKEN
+from transfer_worker.settings import WorkerSettings, is_this_machine
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,7 +28,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 FLOWER_PORT: Final = 5555
-SANDBOX_NUMBER: Final = "+1 202-555-0100"
 _LOOK_SECONDS: Final = 0.2
 
 
@@ -36,11 +38,19 @@ class _Given(BaseSettings):
 
     piopiy_token: SecretStr | None = Field(None, validation_alias="PIOPIY_TOKEN")
     piopiy_number: str | None = Field(None, validation_alias="PIOPIY_NUMBER")
+    piopiy_api_url: str = Field("", validation_alias="PIOPIY_API_URL")
     flower_basic_auth: SecretStr | None = Field(None, validation_alias="FLOWER_BASIC_AUTH")
     redis_url: SecretStr | None = None
-    destinations_file: str | None = None
     allow_unlisted: str | None = None
     audit_file: str | None = None
+
+    @property
+    def is_sandbox(self) -> bool:
+        """Whether no call can be moved: without a token, or with the sandbox's own and an address on here."""
+        if self.piopiy_token is None:
+            return True
+        is_its_token = self.piopiy_token.get_secret_value() == DEFAULT_TOKEN
+        return is_its_token and is_this_machine(urlsplit(self.piopiy_api_url).hostname or "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +64,7 @@ class _Login:
     def make(cls, given: SecretStr | None) -> _Login:
         if given is not None:
             return cls(basic_auth=given.get_secret_value(), is_new=False)
-        return cls(basic_auth=f"on-call:{secrets.token_urlsafe(12)}", is_new=True)
+        return cls(basic_auth=make_flower_login(), is_new=True)
 
 
 def run_up(console: Console, *, data_dir: Path) -> None:
@@ -74,10 +84,12 @@ def run_up(console: Console, *, data_dir: Path) -> None:
     given = load_settings(_Given)
     with Stack(data_dir) as stack:
         chosen = _choose(given, stack, data_dir)
+        # A secret that was kept off the disk stays off it.
+        is_token_on_disk = given.is_sandbox or not os.environ.get("PIOPIY_TOKEN")
         os.environ.update(chosen)
         settings = WorkerSettings.load()
         redis_url = settings.redis_url.get_secret_value()
-        _write_env_file(data_dir / "env", redis_url)
+        _write_env_file(data_dir / "env", settings, is_token_on_disk=is_token_on_disk)
         login, port = _Login.make(given.flower_basic_auth), pick_port(FLOWER_PORT)
         process_count = len(spread_places(settings))
         if settings.log_level in {"WARNING", "ERROR"}:
@@ -91,7 +103,7 @@ def run_up(console: Console, *, data_dir: Path) -> None:
             },
             port=port,
         )
-        if given.piopiy_token is None:
+        if given.is_sandbox:
             console.print(f"Sandbox   {settings.piopiy_api_url} in place of the real platform")
         else:
             console.print(
@@ -99,6 +111,7 @@ def run_up(console: Console, *, data_dir: Path) -> None:
             )
         own = "our own" if given.redis_url is None else "from TRANSFER_REDIS_URL"
         console.print(f"Redis     {own}; data, audit log and output in {data_dir}")
+        console.print(f"Registry  {settings.destinations_file or 'none: only unlisted destinations'}")
         console.print(f"Flower    http://127.0.0.1:{port}  " + _tell_login(login))
         each = "" if process_count == 1 else f"{process_count} processes, each "
         console.print(f"Worker    call-transfer worker, {each}restarted whenever it ends")
@@ -122,13 +135,12 @@ def _choose(given: _Given, stack: Stack, data_dir: Path) -> dict[str, str]:
         chosen["TRANSFER_REDIS_URL"] = stack.add_redis(data_dir / "redis").url
     if given.audit_file is None:
         chosen["TRANSFER_AUDIT_FILE"] = str(data_dir / "audit.jsonl")
-    if given.piopiy_token is not None:
+    if not given.is_sandbox:
         return chosen
-    sandbox = stack.add_sandbox()
-    chosen |= {"PIOPIY_TOKEN": sandbox.token, "PIOPIY_API_URL": sandbox.url}
+    chosen |= _choose_sandbox(given, stack)
     if given.piopiy_number is None:
         chosen["PIOPIY_NUMBER"] = SANDBOX_NUMBER
-    if given.destinations_file is None:
+    if load_settings(PublisherSettings).destinations_file is None:
         registry = data_dir / "destinations.toml"
         if not registry.exists():
             registry.write_text(DESTINATIONS, "utf-8")
@@ -138,10 +150,39 @@ def _choose(given: _Given, stack: Stack, data_dir: Path) -> dict[str, str]:
     return chosen
 
 
-def _write_env_file(path: Path, redis_url: str) -> None:
-    """Keep the address with its password in a file of the user's own, and off the screen."""
+def _choose_sandbox(given: _Given, stack: Stack) -> dict[str, str]:
+    """Start a sandbox, at the address in the settings if there is one; one that runs there is used."""
+    if given.piopiy_token is None:
+        sandbox = stack.add_sandbox()
+        return {"PIOPIY_TOKEN": sandbox.token, "PIOPIY_API_URL": sandbox.url}
+    port = urlsplit(given.piopiy_api_url).port
+    if port is not None and not is_listening(port):
+        try:
+            stack.add_sandbox(port)
+        except OSError as error:
+            raise SettingsError([f"PIOPIY_API_URL: no sandbox can listen there: {error.strerror}"]) from error
+    return {}
+
+
+def _write_env_file(path: Path, settings: WorkerSettings, *, is_token_on_disk: bool) -> None:
+    """Keep what other commands need in a file of the user's own: passwords stay off the screen."""
+    variables = {
+        "TRANSFER_REDIS_URL": settings.redis_url.get_secret_value(),
+        "TRANSFER_QUEUE": settings.queue,
+        "TRANSFER_DESTINATIONS_FILE": str(settings.destinations_file.absolute())
+        if settings.destinations_file
+        else "",
+        "TRANSFER_ALLOW_UNLISTED": settings.allow_unlisted,
+        "PIOPIY_API_URL": settings.piopiy_api_url,
+        "PIOPIY_NUMBER": f"+{settings.piopiy_number}" if settings.piopiy_number else "",
+    }
+    lines = [f"export {name}={shlex.quote(value)}" for name, value in variables.items() if value]
+    if is_token_on_disk:
+        lines.append(f"export PIOPIY_TOKEN={shlex.quote(settings.piopiy_token.get_secret_value())}")
+    else:
+        lines.append("# PIOPIY_TOKEN came from the environment. call-transfer doctor needs it, too.")
     path.touch(mode=0o600)
-    path.write_text(f"export TRANSFER_REDIS_URL={shlex.quote(redis_url)}\n", "utf-8")
+    path.write_text("\n".join(lines) + "\n", "utf-8")
 
 
 def _tell_login(login: _Login) -> str:

@@ -18,12 +18,12 @@ from transfer_tasks.outcome import Reason, State
 from transfer_tasks.registry.destinations import DestinationRegistry
 from transfer_tasks.settings import SETTINGS_CONFIG, load_settings
 from transfer_worker.monitoring.statistics import Status, read_status
-from transfer_worker.operations.platforms import is_this_machine
+from transfer_worker.operations.lookup import open_desk
 from transfer_worker.runtime.preflight import Finding, Verdict, check_worker
+from transfer_worker.settings import WorkerSettings, is_this_machine
 
 if TYPE_CHECKING:
     from transfer_tasks.ledger.ledger import Ledger
-    from transfer_worker.settings import WorkerSettings
 
 SLOW_REDIS_MS: Final = 20.0
 PINGS: Final = 5
@@ -40,6 +40,17 @@ class _FlowerSettings(BaseSettings):
     basic_auth: SecretStr | None = Field(None, validation_alias="FLOWER_BASIC_AUTH")
     address: str = Field("127.0.0.1", validation_alias="FLOWER_ADDRESS")
     read_only: str = Field("true", validation_alias="FLOWER_READ_ONLY")
+
+
+def run_doctor() -> list[Finding]:
+    """Read the settings and look at everything.
+
+    Raises:
+        SettingsError: The settings are wrong.
+    """
+    settings = WorkerSettings.load()
+    with open_desk() as at:
+        return examine(settings, at.ledger)
 
 
 def examine(settings: WorkerSettings, ledger: Ledger) -> list[Finding]:
@@ -147,7 +158,7 @@ def _check_registry(settings: WorkerSettings) -> Finding:
             check="registry",
             verdict=Verdict.WARNING,
             seen="no named destinations",
-            mend="Copy destinations.example.toml and name the copy in TRANSFER_DESTINATIONS_FILE.",
+            mend="Run call-transfer init, which writes destinations.toml; or set TRANSFER_DESTINATIONS_FILE.",
         )
     try:
         registry = DestinationRegistry.load(path)
@@ -158,7 +169,7 @@ def _check_registry(settings: WorkerSettings) -> Finding:
             seen="; ".join(error.problems),
             mend="Correct the file; a worker does not start with it.",
         )
-    return Finding(check="registry", verdict=Verdict.OK, seen=f"{path}: {', '.join(registry)}")
+    return Finding(check="registry", verdict=Verdict.OK, seen=f"{path.absolute()}: {', '.join(registry)}")
 
 
 def _check_latency(client: redis.Redis) -> Finding:

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import ipaddress
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+
+from transfer_worker.settings import is_this_machine
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from transfer_worker.monitoring.statistics import WorkerStatus
-
-
-def is_this_machine(host: str) -> bool:
-    """Whether a host name or address is this machine's own."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def find_real_platforms(workers: Iterable[WorkerStatus]) -> list[str]:

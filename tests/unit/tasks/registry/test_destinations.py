@@ -35,7 +35,7 @@ def test_the_shipped_example_has_one_destination_of_each_kind():
     support = registry["support"]
     assert [endpoint.number for endpoint in support.endpoints] == ["12025550143", "12025550144"]
     assert (support.caller_id, support.ring_timeout_sec, support.strategy) == (
-        "12025550100",
+        None,  # whoever fills it in has a number of their own: PIOPIY_NUMBER
         20,
         "sequential",
     )

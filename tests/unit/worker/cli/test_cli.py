@@ -27,7 +27,8 @@ from transfer_worker.runtime.preflight import Finding, Verdict
 CALL_ID = "6f1c1f0e-5b0a-4d4e-9a51-0c9d6a3c2b11"
 TRANSFER_ID = "9137de8c-49c4-4180-84bd-ddad37a8246e"
 COMMANDS = (
-    "demo", "up", "worker", "sandbox", "metrics", "send", "show", "doctor", "status", "list", "tail", "why",
+    "init", "demo", "up", "worker", "sandbox", "metrics", "send", "show", "doctor", "status", "list", "tail",
+    "why",
     "replay", "resolve", "cancel", "pause", "resume", "quarantine list", "quarantine show", "quarantine drop",
 )  # fmt: skip
 

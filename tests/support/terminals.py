@@ -1,0 +1,78 @@
+"""A command at a terminal of its own: what a person sees, and what it does with the keys."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+# In a child of its own: the terminal becomes the controlling one, from which passwords are read.
+_ON_TERMINAL = (
+    "import fcntl, os, sys, termios; os.setsid(); fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+    "os.execv(sys.argv[1], sys.argv[1:])"
+)
+
+
+class Terminal:
+    """A command with a pseudo-terminal for stdin, stdout and stderr. Use it as a context manager."""
+
+    def __init__(self, command: Sequence[str | Path], *, env: Mapping[str, str], cwd: Path) -> None:
+        self._ours, theirs = pty.openpty()
+        self._seen = ""
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", _ON_TERMINAL, *map(str, command)],
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            env=dict(env),
+            cwd=cwd,
+        )
+        os.close(theirs)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        os.close(self._ours)
+
+    def type(self, text: str) -> None:
+        """Press keys; ``\\x03`` is Ctrl-C."""
+        os.write(self._ours, text.encode())
+
+    def wait_for(self, text: str, deadline_seconds: float = 20) -> str:
+        """Return all that was shown, once `text` is in it."""
+        deadline = time.monotonic() + deadline_seconds
+        while text not in self._seen:
+            left = deadline - time.monotonic()
+            if left <= 0 or not self._read(left):
+                raise AssertionError(f"{text!r} was not shown:\n{self._seen}")
+        return self._seen
+
+    def wait(self, deadline_seconds: float = 20) -> tuple[int, str]:
+        """Return the exit code and all that was shown."""
+        deadline = time.monotonic() + deadline_seconds
+        while (left := deadline - time.monotonic()) > 0 and self._read(left):
+            pass
+        return self.process.wait(max(left, 1)), self._seen
+
+    def _read(self, within_seconds: float) -> bool:
+        """Take in what is there; return False once the other end is closed."""
+        if not select.select([self._ours], [], [], within_seconds)[0]:
+            return True
+        try:
+            data = os.read(self._ours, 4096)
+        except OSError:  # EIO: nobody holds the other end any more (Linux)
+            return False
+        self._seen += data.decode(errors="replace").replace("\r\n", "\n")
+        return bool(data)

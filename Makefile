@@ -30,6 +30,10 @@ test: $(STAMP) ## run everything that must hold: lint, unit, contract, integrati
 lint: $(STAMP) ## run ruff, mypy, the import contracts and yamllint
 	@$(VENV)/bin/python .ci/stages.py lint
 
+docs: $(STAMP) ## build the documents as a site, in site/; a dead link is an error
+	@$(VENV)/bin/mkdocs build --strict
+	@echo "site/index.html"
+
 init: $(STAMP) ## write .env and destinations.toml, filled in: OPTIONS=--sandbox
 	@$(VENV)/bin/call-transfer init $(OPTIONS)
 

@@ -7,7 +7,6 @@ safeguard is taken out here, before Celery starts. `test_mutants` has every one 
 from __future__ import annotations
 
 import functools
-import hashlib
 import os
 from typing import Any, Final
 
@@ -36,7 +35,7 @@ def remove_fencing() -> None:
         check = TOKEN_CHECKS[name]
         assert check in script.source, f"the token is checked otherwise now: {name}.lua"
         source = script.source.replace(check, check.replace("r[2] ~= token", "false"))
-        return Script(name, source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
+        return Script(name, source)
 
     commands.load_script = load_unfenced
 

@@ -5,11 +5,12 @@ A `Command` knows no connection, so the asyncio publisher and the threaded worke
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from hashlib import sha1
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
 
 from transfer_tasks.ledger.verdicts import (
     Accepted,
@@ -28,26 +29,49 @@ from transfer_tasks.ledger.verdicts import (
 from transfer_tasks.outcome import Reason, State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+_FIRST_STATEMENT: Final = re.compile(r"^local ([\w,\s]+) = unpack\(ARGV, 3\)$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
 class Script:
     """One Lua script with the prelude in front."""
 
     name: str
     source: str
-    sha: str
+
+    @cached_property
+    def sha(self) -> str:
+        """The digest by which Redis knows it."""
+        return sha1(self.source.encode(), usedforsecurity=False).hexdigest()
+
+    @cached_property
+    def arguments(self) -> tuple[str, ...]:
+        """The names of what it takes, in their order: those of its first statement."""
+        first = _FIRST_STATEMENT.search(self.source)
+        return tuple(first[1].replace(",", " ").split()) if first else ()
+
+    def order(self, arguments: dict[str, str | int]) -> Iterator[str | int]:
+        """Return what is given by name in the order of the script.
+
+        Raises:
+            TypeError: One is missing, or one too many.
+        """
+        if arguments.keys() != set(self.arguments):
+            wrong = sorted(arguments.keys() ^ set(self.arguments))
+            raise TypeError(f"{self.name}.lua takes {', '.join(self.arguments)}; wrong: {', '.join(wrong)}")
+        return (arguments[name] for name in self.arguments)
 
 
 @cache
 def load_script(name: str) -> Script:
     """Return the script `scripts/<name>.lua`."""
     folder = files("transfer_tasks.ledger") / "scripts"
-    source = "".join((folder / f"{part}.lua").read_text("utf-8") for part in ("prelude", name))
-    return Script(name, source, sha1(source.encode(), usedforsecurity=False).hexdigest())
+    return Script(name, "".join((folder / f"{part}.lua").read_text("utf-8") for part in ("prelude", name)))
 
 
 class Command(NamedTuple, Generic[T]):
@@ -64,8 +88,9 @@ class LedgerCommands:
     def __init__(self, *, namespace: str, retention_seconds: int) -> None:
         self._common: tuple[str | int, ...] = (namespace, retention_seconds)
 
-    def _build(self, name: str, arguments: Sequence[str | int], parse: Callable[[Any], T]) -> Command[T]:
-        return Command(load_script(name), (*self._common, *arguments), parse)
+    def _build(self, script_name: str, parse: Callable[[Any], T], **arguments: str | int) -> Command[T]:
+        script = load_script(script_name)
+        return Command(script, (*self._common, *script.order(arguments)), parse)
 
     def accept(
         self,
@@ -89,24 +114,22 @@ class LedgerCommands:
         """Accept a request, or find the transfer that stands in its way."""
         return self._build(
             "accept",
-            (
-                transfer_id,
-                call_id,
-                idempotency_key,
-                destination_digest,
-                content_digest,
-                intent_json,
-                labels_json,
-                message,
-                queue,
-                remaining_ms,
-                repeat_window_ms,
-                reply_to,
-                asked_json,
-                after,
-                "" if latest_ms is None else latest_ms,
-            ),
             parse_accepted,
+            transfer_id=transfer_id,
+            call_id=call_id,
+            idempotency_key=idempotency_key,
+            destination_digest=destination_digest,
+            content_digest=content_digest,
+            intent=intent_json,
+            labels=labels_json,
+            message=message,
+            queue=queue,
+            remaining_ms=remaining_ms,
+            repeat_window_ms=repeat_window_ms,
+            reply_to=reply_to,
+            asked=asked_json,
+            after=after,
+            latest_ms="" if latest_ms is None else latest_ms,
         )
 
     def claim(
@@ -126,14 +149,18 @@ class LedgerCommands:
                 case _:
                     return Missing()
 
-        return self._build("claim", (transfer_id, worker, claim_id, routed), parse)
+        return self._build(
+            "claim", parse, transfer_id=transfer_id, worker=worker, claim_id=claim_id, routed=routed
+        )
 
     def begin_attempt(self, claim: Claim, *, attempt: int) -> Command[Begun | Lost]:
         """Record an attempt before its request goes out."""
         return self._build(
             "begin_attempt",
-            (claim.transfer_id, claim.token, attempt),
             lambda r: Begun(int(r[1])) if r[0] == "begun" else parse_lost(r),
+            transfer_id=claim.transfer_id,
+            token=claim.token,
+            attempt=attempt,
         )
 
     def end_attempt(
@@ -160,19 +187,20 @@ class LedgerCommands:
                 case _:
                     return parse_lost(r)
 
-        arguments = (
-            claim.transfer_id,
-            claim.token,
-            state,
-            reason,
-            "" if http_status is None else http_status,
-            detail,
-            answer_json,
-            attempt_ms,
-            "" if wait_ms is None else wait_ms,
-            "" if attempt is None else attempt,
+        return self._build(
+            "end_attempt",
+            parse,
+            transfer_id=claim.transfer_id,
+            token=claim.token,
+            state=state,
+            reason=reason,
+            http_status="" if http_status is None else http_status,
+            detail=detail,
+            answer=answer_json,
+            attempt_ms=attempt_ms,
+            wait_ms="" if wait_ms is None else wait_ms,
+            after_attempt="" if attempt is None else attempt,
         )
-        return self._build("end_attempt", arguments, parse)
 
     def cancel(
         self, transfer_id: str, *, reason: Reason, source: str, detail: str
@@ -188,7 +216,9 @@ class LedgerCommands:
                 case _:
                     return False, Missing()
 
-        return self._build("cancel", (transfer_id, reason, source, detail), parse)
+        return self._build(
+            "cancel", parse, transfer_id=transfer_id, reason=reason, source=source, detail=detail
+        )
 
     def expire(self, transfer_id: str, *, source: str) -> Command[Ended | Open | Missing]:
         """End a waiting transfer whose deadline has passed; else say where it stands."""
@@ -202,7 +232,7 @@ class LedgerCommands:
                 case _:
                     return Missing()
 
-        return self._build("expire", (transfer_id, source), parse)
+        return self._build("expire", parse, transfer_id=transfer_id, source=source)
 
     def resolve(
         self, transfer_id: str, *, transferred: bool, source: str, detail: str
@@ -223,7 +253,15 @@ class LedgerCommands:
                 case _:
                     return Missing()
 
-        return self._build("resolve", (transfer_id, state, reason, source, detail), parse)
+        return self._build(
+            "resolve",
+            parse,
+            transfer_id=transfer_id,
+            state=state,
+            reason=reason,
+            source=source,
+            detail=detail,
+        )
 
     def refuse(
         self,
@@ -238,17 +276,22 @@ class LedgerCommands:
         """Give a message that can't become a transfer its one outcome; None where one is open already."""
         return self._build(
             "refuse",
-            (transfer_id, call_id, state, reason, detail, labels_json),
             lambda r: Ended(parse_outcome(r)) if r else None,
+            transfer_id=transfer_id,
+            call_id=call_id,
+            state=state,
+            reason=reason,
+            detail=detail,
+            labels=labels_json,
         )
 
     def beat(self, *, worker: str, lease_ms: int, about_json: str) -> Command[None]:
         """Renew a worker's lease."""
-        return self._build("beat", (worker, lease_ms, about_json), lambda _: None)
+        return self._build("beat", lambda _: None, worker=worker, lease_ms=lease_ms, about=about_json)
 
     def retire(self, *, worker: str) -> Command[None]:
         """Say that a worker has stopped in good order."""
-        return self._build("retire", (worker,), lambda _: None)
+        return self._build("retire", lambda _: None, worker=worker)
 
     def recover(
         self,
@@ -263,12 +306,25 @@ class LedgerCommands:
         """Take over from dead workers, and end what is overdue."""
         return self._build(
             "recover",
-            (interval_ms, lease_ms, queue, attempt_bound_ms, limit, grace_ms),
             lambda r: Recovered(*(int(count) for count in r)),
+            interval_ms=interval_ms,
+            lease_ms=lease_ms,
+            queue=queue,
+            attempt_bound_ms=attempt_bound_ms,
+            limit=limit,
+            grace_ms=grace_ms,
         )
 
     def quarantine(
         self, *, transfer_id: str, why: str, element: str, size_bytes: int, max_entries: int
     ) -> Command[None]:
         """Keep a queue element that can't be served."""
-        return self._build("quarantine", (transfer_id, why, element, size_bytes, max_entries), lambda _: None)
+        return self._build(
+            "quarantine",
+            lambda _: None,
+            transfer_id=transfer_id,
+            why=why,
+            element=element,
+            size_bytes=size_bytes,
+            max_entries=max_entries,
+        )

@@ -15,12 +15,14 @@ class DeskCommands(LedgerCommands):
 
     def pause(self, destination: str, *, operator: str, reason: str, limit: int) -> Command[int]:
         """Stop everything to one destination; the reply is how many transfers that has ended."""
-        return self._build("pause", (destination, operator, reason, limit), int)
+        return self._build(
+            "pause", int, destination=destination, operator=operator, reason=reason, limit=limit
+        )
 
     def resume(self, destination: str, *, operator: str, reason: str) -> Command[bool]:
         """Take one pause back; the reply is whether there was one."""
-        return self._build("resume", (destination, operator, reason), bool)
+        return self._build("resume", bool, destination=destination, operator=operator, reason=reason)
 
     def drop_quarantined(self, entry: str, *, operator: str, reason: str) -> Command[bool]:
         """Take one entry out of the quarantine; the reply is whether it was there."""
-        return self._build("drop_quarantined", (entry, operator, reason), bool)
+        return self._build("drop_quarantined", bool, entry=entry, operator=operator, reason=reason)

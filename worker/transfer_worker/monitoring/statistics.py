@@ -15,6 +15,9 @@ from transfer_worker.ledger.recovery import LEASE_SECONDS
 from transfer_worker.monitoring.counts import Counts
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from transfer_tasks.ledger.keys import Keys
     from transfer_tasks.ledger.ledger import Ledger
 
 SLICE_MS: Final = 10_000
@@ -125,7 +128,7 @@ def read_present(ledger: Ledger) -> Present:
         with ledger.client.pipeline(transaction=False) as pipe:
             _ask_present(pipe, ledger)
             replies = pipe.execute()
-        return _build_present(ledger, replies)
+        return _build_present(ledger, _name_replies(replies))
     except redis.RedisError as error:
         raise LedgerUnavailable(f"status: {type(error).__name__}: {error}") from error
 
@@ -146,10 +149,10 @@ def read_status(ledger: Ledger) -> Status:
             for number in range(newest, newest - count, -1):
                 pipe.hgetall(ledger.keys.statistics_slice(number))
             replies = pipe.execute()
-        present = _build_present(ledger, replies[:_PRESENT_REPLIES])
+        present = _build_present(ledger, _name_replies(replies))
     except redis.RedisError as error:
         raise LedgerUnavailable(f"status: {type(error).__name__}: {error}") from error
-    info, *slices = replies[_PRESENT_REPLIES:]
+    info, *slices = replies[len(_QUESTIONS) :]
     shares = _platform_shares(_slices_of(slices, 1))
     requests = sum(shares.values())
     return Status(
@@ -168,35 +171,42 @@ def read_status(ledger: Ledger) -> Status:
     )
 
 
-_PRESENT_REPLIES: Final = 8
+_QUESTIONS: Final[dict[str, Callable[[Any, Keys], object]]] = {
+    "clock": lambda pipe, _: pipe.time(),
+    "waiting": lambda pipe, keys: pipe.zcard(keys.waiting),
+    "first_waiting": lambda pipe, keys: pipe.zrange(keys.waiting, 0, 0, withscores=True),
+    "unknown": lambda pipe, keys: pipe.zcard(keys.unknown),
+    "first_unknown": lambda pipe, keys: pipe.zrange(keys.unknown, 0, 0, withscores=True),
+    "in_flight": lambda pipe, keys: pipe.zcard(keys.in_flight),
+    "beats": lambda pipe, keys: pipe.zrange(keys.workers, 0, -1, withscores=True),
+    "statistics": lambda pipe, keys: pipe.hgetall(keys.statistics),
+}
+"""What is asked of Redis about the present; each reply is found by the name of its question."""
 
 
 def _ask_present(pipe: Any, ledger: Ledger) -> None:
-    keys = ledger.keys
-    pipe.time()
-    for index in (keys.waiting, keys.unknown):
-        pipe.zcard(index)
-        pipe.zrange(index, 0, 0, withscores=True)
-    pipe.zcard(keys.in_flight)
-    pipe.zrange(keys.workers, 0, -1, withscores=True)
-    pipe.hgetall(keys.statistics)
+    for ask in _QUESTIONS.values():
+        ask(pipe, ledger.keys)
 
 
-def _build_present(ledger: Ledger, replies: list[Any]) -> Present:
-    (seconds, microseconds), waiting, first_waiting, unknown, first_unknown, in_flight, beats, fields = (
-        replies
-    )
+def _name_replies(replies: list[Any]) -> dict[str, Any]:
+    return dict(zip(_QUESTIONS, replies, strict=False))  # others' questions may follow
+
+
+def _build_present(ledger: Ledger, replies: dict[str, Any]) -> Present:
+    seconds, microseconds = replies["clock"]
+    first_waiting, first_unknown = replies["first_waiting"], replies["first_unknown"]
     now_ms = seconds * 1000 + microseconds // 1000
-    totals = Counts.of([fields])
+    totals = Counts.of([replies["statistics"]])
     last_beat_ms = totals.pop("last_beat_ms", None)
     return Present(
         now_ms=now_ms,
-        waiting=waiting,
+        waiting=replies["waiting"],
         oldest_waiting_seconds=_age_seconds(now_ms, first_waiting[0][1]) if first_waiting else 0.0,
-        in_flight=in_flight,
-        unknown=unknown,
+        in_flight=replies["in_flight"],
+        unknown=replies["unknown"],
         oldest_unknown_seconds=_age_seconds(now_ms, first_unknown[0][1]) if first_unknown else 0.0,
-        workers=_read_workers(ledger, beats, now_ms),
+        workers=_read_workers(ledger, replies["beats"], now_ms),
         beat_age_seconds=None if last_beat_ms is None else _age_seconds(now_ms, last_beat_ms),
         totals=totals,
     )

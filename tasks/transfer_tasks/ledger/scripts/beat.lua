@@ -1,13 +1,14 @@
 -- beat: renew a worker's lease.
 --
--- ARGV[3] worker
--- ARGV[4] lease_ms
--- ARGV[5] about     JSON: version, host, process id, concurrency, started_at
+-- Arguments:
+--   worker
+--   lease_ms
+--   about     JSON: version, host, process id, concurrency, started_at
 --
 -- Reply: 1
 
-local worker = ARGV[3]
-redis.call('SET', NS .. 'worker:' .. worker, ARGV[5], 'PX', ARGV[4])
+local worker, lease_ms, about = unpack(ARGV, 3)
+redis.call('SET', NS .. 'worker:' .. worker, about, 'PX', lease_ms)
 add_to(NS .. 'workers', worker, NOW)
 redis.call('HSET', STATISTICS, 'last_beat_ms', int(NOW))
 keep(STATISTICS)

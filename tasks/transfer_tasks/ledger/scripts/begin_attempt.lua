@@ -1,29 +1,30 @@
 -- begin_attempt: written before the request goes out. Safe to repeat by the holder of the token.
 --
--- ARGV[3] transfer_id
--- ARGV[4] token
--- ARGV[5] attempt  the number of the attempt to begin, from 1
+-- Arguments:
+--   transfer_id
+--   token
+--   attempt  the number of the attempt to begin, from 1
 --
 -- Reply: {'begun', remaining_ms}
 --      | {'lost', state, outcome JSON or ''}  the right to act is gone: cancelled, paused, taken over, too late
 
-local id, token, attempt = ARGV[3], ARGV[4], ARGV[5]
-local r = get(id, 'state', 'token', 'expires_ms', 'attempt', 'worker', 'accepted_ms',
+local transfer_id, token, attempt = unpack(ARGV, 3)
+local r = get(transfer_id, 'state', 'token', 'expires_ms', 'attempt', 'worker', 'accepted_ms',
   'call_id', 'key', 'hop', 'labels')
 local state = r[1]
 if not state then return { 'lost', 'missing', '' } end
-if not OPEN[state] then return { 'lost', state, outcome_json(id) } end
+if not OPEN[state] then return { 'lost', state, outcome_json(transfer_id) } end
 if r[2] ~= token then return { 'lost', state, '' } end
 if state == 'sending' and r[4] == attempt then return { 'begun', int(tonumber(r[3]) - NOW) } end
 if state ~= 'claimed' then return { 'lost', state, '' } end
 -- A request that the network held back, and that was repeated and is long over: nobody waits for it.
 if tonumber(attempt) ~= tonumber(r[4]) + 1 then return { 'lost', state, '' } end
 if NOW >= tonumber(r[3]) then
-  local outcome = endings().finish_late(id, 'worker')
+  local outcome = endings().finish_late(transfer_id, 'worker')
   return { 'lost', cjson.decode(outcome).state, outcome }
 end
-local paused = finish_paused(id)
+local paused = finish_paused(transfer_id)
 if paused then return { 'lost', 'rejected', paused } end
 
-begin_attempt(id, attempt, r[5], tonumber(r[6]), { r[7], r[8], r[9], r[4], r[10] })
+begin_attempt(transfer_id, attempt, r[5], tonumber(r[6]), { r[7], r[8], r[9], r[4], r[10] })
 return { 'begun', int(tonumber(r[3]) - NOW) }

@@ -1,18 +1,19 @@
 -- cancel: withdraw a transfer that has not been sent.
 --
--- ARGV[3] transfer_id
--- ARGV[4] reason  cancelled_by_session | cancelled_by_operator
--- ARGV[5] source  session | operator
--- ARGV[6] detail  who, and why; or ''
+-- Arguments:
+--   transfer_id
+--   reason  cancelled_by_session | cancelled_by_operator
+--   source  session | operator
+--   detail  who, and why; or ''
 --
 -- Reply: {'cancelled', outcome JSON} | {'ended', outcome JSON} | {'too_late', state} | {'missing'}
 
-local id, reason = ARGV[3], ARGV[4]
-local state = get(id, 'state')[1]
+local transfer_id, reason, source, detail = unpack(ARGV, 3)
+local state = get(transfer_id, 'state')[1]
 if not state then return { 'missing' } end
 if state == 'sending' then return { 'too_late', state } end
 if not OPEN[state] then
-  return { state == 'cancelled' and 'cancelled' or 'ended', outcome_json(id) }
+  return { state == 'cancelled' and 'cancelled' or 'ended', outcome_json(transfer_id) }
 end
-return { 'cancelled', endings().finish(id, 'transfer.finished',
-  { state = 'cancelled', reason = reason, source = ARGV[5], detail = ARGV[6] }) }
+return { 'cancelled', endings().finish(transfer_id, 'transfer.finished',
+  { state = 'cancelled', reason = reason, source = source, detail = detail }) }

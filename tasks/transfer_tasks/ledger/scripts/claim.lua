@@ -1,10 +1,11 @@
 -- claim: the right to act on one transfer, as a fencing token. Safe to repeat with the same claim_id.
 --
--- ARGV[3] transfer_id
--- ARGV[4] worker    the worker's id, as in its heartbeat
--- ARGV[5] claim_id  new for every claim
--- ARGV[6] routed    the intent that the worker holds and is ready to send, as JSON; or ''. Where it is the one on
---                   record, the first attempt begins in the same step
+-- Arguments:
+--   transfer_id
+--   worker    the worker's id, as in its heartbeat
+--   claim_id  new for every claim
+--   routed    the intent that the worker holds and is ready to send, as JSON; or ''. Where it is the one on
+--             record, the first attempt begins in the same step
 --
 -- Reply: {'claimed', token, call_id, key, hop, attempt, remaining_ms, intent}   attempt: those before this claim
 --      | {'begun', …the same}     claimed, and its next attempt is on record: the request may go out
@@ -12,12 +13,12 @@
 --      | {'held', state, worker}  somebody else acts on it
 --      | {'missing'}              no such record
 
-local id, worker, claim_id = ARGV[3], ARGV[4], ARGV[5]
-local r = get(id, 'state', 'claim_id', 'expires_ms', 'token', 'accepted_ms', 'worker',
+local transfer_id, worker, claim_id, routed = unpack(ARGV, 3)
+local r = get(transfer_id, 'state', 'claim_id', 'expires_ms', 'token', 'accepted_ms', 'worker',
   'call_id', 'key', 'hop', 'attempt', 'intent', 'labels')
 local state, is_ours, expires, attempt = r[1], r[2] == claim_id, tonumber(r[3]), tonumber(r[10])
 if not state then return { 'missing' } end
-if not OPEN[state] then return { 'ended', outcome_json(id) } end
+if not OPEN[state] then return { 'ended', outcome_json(transfer_id) } end
 
 local function answer(verdict, token, attempts)
   return { verdict, token, r[7], r[8], r[9], int(attempts), int(expires - NOW), r[11] }
@@ -30,17 +31,17 @@ if state ~= 'waiting' then
 end
 -- This claim was taken away since; it comes late, and nobody waits for its token.
 if is_ours then return { 'held', state, r[6] or '' } end
-if NOW >= expires then return { 'ended', endings().finish_late(id, 'worker') } end
-local paused = finish_paused(id)
+if NOW >= expires then return { 'ended', endings().finish_late(transfer_id, 'worker') } end
+local paused = finish_paused(transfer_id)
 if paused then return { 'ended', paused } end
 
 local token = int(tonumber(r[4]) + 1)
 local of = { r[7], r[8], r[9], r[10], r[12] }
-redis.call('HSET', record_key(id), 'state', 'claimed', 'token', token, 'worker', worker, 'claim_id', claim_id,
+redis.call('HSET', record_key(transfer_id), 'state', 'claimed', 'token', token, 'worker', worker, 'claim_id', claim_id,
   'claimed_ms', int(NOW))
-redis.call('ZREM', WAITING, id)
-add_to(IN_FLIGHT, id, NOW)
-audit(id, 'transfer.claimed', cjson.encode({ worker = worker, waited_ms = NOW - tonumber(r[5]) }), of)
-if ARGV[6] ~= r[11] then return answer('claimed', token, attempt) end
-begin_attempt(id, int(attempt + 1), worker, tonumber(r[5]), of)
+redis.call('ZREM', WAITING, transfer_id)
+add_to(IN_FLIGHT, transfer_id, NOW)
+audit(transfer_id, 'transfer.claimed', cjson.encode({ worker = worker, waited_ms = NOW - tonumber(r[5]) }), of)
+if routed ~= r[11] then return answer('claimed', token, attempt) end
+begin_attempt(transfer_id, int(attempt + 1), worker, tonumber(r[5]), of)
 return answer('begun', token, attempt)

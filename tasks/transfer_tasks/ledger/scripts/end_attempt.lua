@@ -2,38 +2,40 @@
 -- Safe to repeat by the holder of the token. A transfer that was given up as `unknown` while its worker was
 -- held up is corrected here, also when evidence has settled it since: the answer that comes late is the truth.
 --
--- ARGV[3]  transfer_id
--- ARGV[4]  token
--- ARGV[5]  state        the ending, or 'claimed' to try again
--- ARGV[6]  reason
--- ARGV[7]  http_status  or ''
--- ARGV[8]  detail       one masked line, or ''
--- ARGV[9]  answer       the platform's whole answer as JSON, or ''
--- ARGV[10] attempt_ms   how long the request took
--- ARGV[11] wait_ms      until the next attempt, or ''
--- ARGV[12] attempt      the number of the attempt that a wait follows, or ''
+-- Arguments:
+--   transfer_id
+--   token
+--   state          the ending, or 'claimed' to try again
+--   reason
+--   http_status    or ''
+--   detail         one masked line, or ''
+--   answer         the platform's whole answer as JSON, or ''
+--   attempt_ms     how long the request took
+--   wait_ms        until the next attempt, or ''
+--   after_attempt  the number of the attempt that a wait follows, or ''
 --
 -- Reply: {'ended', outcome JSON} | {'again'} | {'lost', state, outcome JSON or ''}
 
-local id, token, state, reason = ARGV[3], ARGV[4], ARGV[5], ARGV[6]
-local http_status, detail, answer, attempt_ms = text_or_nil(ARGV[7]), ARGV[8], ARGV[9], tonumber(ARGV[10])
-local r = get(id, 'state', 'token', 'attempt', 'reason', 'source', 'worker', 'begun_ms')
+local transfer_id, token, state, reason, http_status, detail, answer, attempt_ms, wait_ms,
+  after_attempt = unpack(ARGV, 3)
+attempt_ms = tonumber(attempt_ms)
+local r = get(transfer_id, 'state', 'token', 'attempt', 'reason', 'source', 'worker', 'begun_ms')
 local current, attempt = r[1], r[3]
 if not current then return { 'lost', 'missing', '' } end
 if r[2] ~= token then
   -- Nobody sends with an old token, unless Redis has lost what it had said: then somebody else may send, too.
   if state == 'submitted' or state == 'unknown' then count('double_posts') end
-  return { 'lost', current, OPEN[current] and '' or outcome_json(id) }
+  return { 'lost', current, OPEN[current] and '' or outcome_json(transfer_id) }
 end
 -- A wait that the network held back, and that was repeated and is long over: the next attempt is under way.
-if state == 'claimed' and ARGV[12] ~= '' and ARGV[12] ~= attempt then return { 'again' } end
+if state == 'claimed' and after_attempt ~= '' and after_attempt ~= attempt then return { 'again' } end
 
 local function note_attempt()
   if current == 'claimed' then return end -- an ending between attempts says nothing of the last one
   local note = { begun_ms = tonumber(r[7]), ended_ms = NOW, attempt_ms = attempt_ms, reason = reason, worker = r[6],
     http_status = tonumber(http_status), detail = text_or_nil(detail) }
   if answer ~= '' then note.answer = answer end
-  redis.call('HSET', record_key(id), 'attempt:' .. attempt, cjson.encode(note))
+  redis.call('HSET', record_key(transfer_id), 'attempt:' .. attempt, cjson.encode(note))
 end
 
 local MAY_HAVE_MOVED = { sending = true, submitted = true, unknown = true }
@@ -42,34 +44,34 @@ local ending = { state = state, reason = reason, http_status = http_status, deta
 
 local was_given_up = (current == 'unknown' and r[5] == 'recovery') or r[4] == 'not_transferred'
 if was_given_up then
-  if state == 'unknown' then return { 'ended', outcome_json(id) } end
+  if state == 'unknown' then return { 'ended', outcome_json(transfer_id) } end
   if state == 'claimed' then
     -- Proven not carried out, but the session has long been told `unknown`: no further attempt.
     ending.state = 'failed'
   end
-  if ending.state == current then return { 'ended', outcome_json(id) } end
+  if ending.state == current then return { 'ended', outcome_json(transfer_id) } end
   note_attempt()
   -- Somebody had said that the call was not moved, and asked for the next transfer meanwhile.
-  local newest = redis.call('LINDEX', NS .. 'call:' .. get(id, 'call_id')[1], -1)
+  local newest = redis.call('LINDEX', NS .. 'call:' .. get(transfer_id, 'call_id')[1], -1)
   if ending.state == 'submitted' and newest and MAY_HAVE_MOVED[get(newest, 'state')[1]] then count('double_posts') end
-  return { 'ended', endings().finish(id, 'transfer.resolved', ending) }
+  return { 'ended', endings().finish(transfer_id, 'transfer.resolved', ending) }
 end
 if not OPEN[current] then
-  if current == state and r[4] == reason then return { 'ended', outcome_json(id) } end
-  return { 'lost', current, outcome_json(id) }
+  if current == state and r[4] == reason then return { 'ended', outcome_json(transfer_id) } end
+  return { 'lost', current, outcome_json(transfer_id) }
 end
 if current == 'sending' then count_attempt(reason) end
 if state ~= 'claimed' then
   note_attempt()
-  return { 'ended', endings().finish(id, 'transfer.finished', ending) }
+  return { 'ended', endings().finish(transfer_id, 'transfer.finished', ending) }
 end
 if current == 'claimed' then return { 'again' } end
 
 note_attempt()
-redis.call('HSET', record_key(id), 'state', 'claimed', 'last_reason', reason, 'last_http_status', ARGV[7],
+redis.call('HSET', record_key(transfer_id), 'state', 'claimed', 'last_reason', reason, 'last_http_status', http_status,
   'last_detail', detail)
 local data = { reason = reason, http_status = tonumber(http_status), attempt_ms = attempt_ms,
-  wait_ms = tonumber(ARGV[11]), worker = r[6] }
+  wait_ms = tonumber(wait_ms), worker = r[6] }
 if detail ~= '' then data.detail = detail end
-audit(id, 'transfer.retry_scheduled', cjson.encode(data))
+audit(transfer_id, 'transfer.retry_scheduled', cjson.encode(data))
 return { 'again' }

@@ -1,14 +1,15 @@
 -- expire: end a waiting transfer whose deadline has passed. Anybody may ask; Redis's clock decides.
 --
--- ARGV[3] transfer_id
--- ARGV[4] source  who asks
+-- Arguments:
+--   transfer_id
+--   source  who asks
 --
 -- Reply: {'ended', outcome JSON} | {'open', state, remaining_ms} | {'missing'}
 
-local id = ARGV[3]
-local r = get(id, 'state', 'expires_ms')
+local transfer_id, source = unpack(ARGV, 3)
+local r = get(transfer_id, 'state', 'expires_ms')
 if not r[1] then return { 'missing' } end
-if not OPEN[r[1]] then return { 'ended', outcome_json(id) } end
+if not OPEN[r[1]] then return { 'ended', outcome_json(transfer_id) } end
 local remaining = tonumber(r[2]) - NOW
 if r[1] ~= 'waiting' or remaining > 0 then return { 'open', r[1], int(remaining) } end
-return { 'ended', endings().finish_late(id, ARGV[4]) }
+return { 'ended', endings().finish_late(transfer_id, source) }

@@ -2,21 +2,23 @@
 -- later ends at once, and what is between two attempts gets no other. A request that is out is not called back.
 -- Safe to repeat.
 --
--- ARGV[3] destination  a name, 'endpoints' or 'pipeline' for those without one, or '*' for all
--- ARGV[4] operator
--- ARGV[5] reason
--- ARGV[6] limit        how many waiting transfers, and how many claimed ones, are ended here; for any that are
---                      beyond, the step that is next for them does it
+-- Arguments:
+--   destination  a name, 'endpoints' or 'pipeline' for those without one, or '*' for all
+--   operator
+--   reason
+--   limit        how many waiting transfers, and how many claimed ones, are ended here; for any that are
+--                beyond, the step that is next for them does it
 --
 -- Reply: how many transfers it has ended
 
-redis.call('HSET', PAUSED, ARGV[3], cjson.encode({ at_ms = NOW, by = ARGV[4], reason = ARGV[5] }))
+local destination, operator, reason, limit = unpack(ARGV, 3)
+redis.call('HSET', PAUSED, destination, cjson.encode({ at_ms = NOW, by = operator, reason = reason }))
 keep(PAUSED)
-audit('', 'destination.paused', cjson.encode({ destination = ARGV[3], operator = ARGV[4], detail = ARGV[5] }))
+audit('', 'destination.paused', cjson.encode({ destination = destination, operator = operator, detail = reason }))
 
 local ended = 0
 for _, index in ipairs({ WAITING, IN_FLIGHT }) do
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', index, '-inf', '+inf', 'LIMIT', 0, ARGV[6])) do
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', index, '-inf', '+inf', 'LIMIT', 0, limit)) do
     local state = get(id, 'state')[1]
     if (state == 'waiting' or state == 'claimed') and finish_paused(id) then ended = ended + 1 end
   end

@@ -2,7 +2,8 @@
 --
 -- ARGV[1] namespace          every key begins with it, followed by ':'
 -- ARGV[2] retention_seconds  how long a record lives after its last change
--- Each script documents its own arguments, from ARGV[3] on, and its reply.
+-- Each script documents its own arguments and its reply. Its first statement names the arguments in their order,
+-- and nothing else does: whoever calls it gives them by these names (transfer_tasks/ledger/commands.py).
 --
 -- Keys are built here from the namespace, because one transition touches records that only the record
 -- itself names. So all keys of a namespace live on one Redis (no cluster slots).

@@ -8,17 +8,19 @@
 --
 --   last sweep ... Redis away ...  first sweep |<--- grace_ms --->| deaths are judged again
 --
--- ARGV[3] interval_ms       at most one sweep in this time
--- ARGV[4] lease_ms          how long a heartbeat counts
--- ARGV[5] queue             the Celery queue
--- ARGV[6] attempt_bound_ms  the longest an attempt may take, its settling included
--- ARGV[7] limit             how many transfers of each kind one sweep looks at
--- ARGV[8] grace_ms          see above
+-- Arguments:
+--   interval_ms       at most one sweep in this time
+--   lease_ms          how long a heartbeat counts
+--   queue             the Celery queue
+--   attempt_bound_ms  the longest an attempt may take, its settling included
+--   limit             how many transfers of each kind one sweep looks at
+--   grace_ms          see above
 --
 -- Reply: {requeued, given_up, expired, gone_workers}
 
-local interval_ms, lease_ms, queue = tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
-local attempt_bound_ms, limit, grace_ms = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
+local interval_ms, lease_ms, queue, attempt_bound_ms, limit, grace_ms = unpack(ARGV, 3)
+interval_ms, lease_ms, limit = tonumber(interval_ms), tonumber(lease_ms), tonumber(limit)
+attempt_bound_ms, grace_ms = tonumber(attempt_bound_ms), tonumber(grace_ms)
 local requeued, given_up, expired, gone_workers = 0, 0, 0, 0
 
 local SWEEP = NS .. 'sweep'

@@ -1,12 +1,14 @@
 -- resume: take one pause back. Safe to repeat.
 --
--- ARGV[3] destination  as it was paused; '*' takes back the pause of all, and no other
--- ARGV[4] operator
--- ARGV[5] reason       or ''
+-- Arguments:
+--   destination  as it was paused; '*' takes back the pause of all, and no other
+--   operator
+--   reason       or ''
 --
 -- Reply: 1, or 0 where there was no such pause
 
-if redis.call('HDEL', PAUSED, ARGV[3]) == 0 then return 0 end
+local destination, operator, reason = unpack(ARGV, 3)
+if redis.call('HDEL', PAUSED, destination) == 0 then return 0 end
 audit('', 'destination.resumed',
-  cjson.encode({ destination = ARGV[3], operator = ARGV[4], detail = text_or_nil(ARGV[5]) }))
+  cjson.encode({ destination = destination, operator = operator, detail = text_or_nil(reason) }))
 return 1

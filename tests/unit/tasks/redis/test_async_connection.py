@@ -82,7 +82,7 @@ def lose_before_writing(ledger: AsyncLedger, times: int) -> None:
 
 
 def step() -> Command[Any]:
-    return Command(Script("step", "return 1", "0" * 40), (), lambda reply: reply)
+    return Command(Script("step", "return 1"), (), lambda reply: reply)
 
 
 class BrokenWriter:

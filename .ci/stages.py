@@ -13,7 +13,6 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 CHAOS = ["/usr/bin/env", "PYTHONPATH=tests", sys.executable, "-m", "chaos"]
-BARE_PUBLISHER = "tests/contract/test_bare_publisher.py"
 
 STAGES: dict[str, list[list[str]]] = {
     "lint": [
@@ -29,7 +28,8 @@ STAGES: dict[str, list[list[str]]] = {
         ["promtool", "check", "config", "monitoring/prometheus.yml"],
     ],
     "unit": [["pytest", "tests/unit"]],
-    "contract": [["pytest", "tests/contract", f"--ignore={BARE_PUBLISHER}"]],
+    "contract": [["pytest", "tests/contract"]],
+    "install": [["pytest", "tests/install"]],
     "integration": [["pytest", "tests/integration"]],
     "browser": [["/bin/sh", ".ci/browser"], ["pytest", "tests/browser"]],
     "chaos": [
@@ -38,7 +38,6 @@ STAGES: dict[str, list[list[str]]] = {
         [*CHAOS, "--minutes", "0.3"],  # a seed of its own each time; it is printed
     ],
     "voice": [["/bin/sh", ".ci/voice", "pytest", "-W", "default", "tests/voice"]],
-    "bare-publisher": [["pytest", BARE_PUBLISHER]],
 }
 
 

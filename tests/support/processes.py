@@ -87,10 +87,16 @@ class SpawnedProcess:
 
 
 class ProcessSpawner:
-    """Starts child processes and ends them all."""
+    """Starts child processes and ends them all.
 
-    def __init__(self, directory: Path) -> None:
+    Args:
+        directory: Where their outputs go.
+        inherited: The environment that all of them get, instead of this process's own.
+    """
+
+    def __init__(self, directory: Path, *, inherited: Mapping[str, str] | None = None) -> None:
         self._directory = directory
+        self._inherited = os.environ if inherited is None else inherited
         self._children: list[SpawnedProcess] = []
 
     def __call__(
@@ -105,7 +111,7 @@ class ProcessSpawner:
 
         Args:
             command: Program and arguments.
-            env: Added to this process's environment; Python children write unbuffered.
+            env: Added to the inherited environment; Python children write unbuffered.
             cwd: Where it runs; a directory of the test's own if not given.
             name: What failures call it.
         """
@@ -118,7 +124,7 @@ class ProcessSpawner:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=cwd or self._directory,
-                env={**os.environ, "PYTHONUNBUFFERED": "1", **(env or {})},
+                env={**self._inherited, "PYTHONUNBUFFERED": "1", **(env or {})},
                 start_new_session=True,
             )
         child = SpawnedProcess(process, name=name, output_path=output_path)

@@ -1,0 +1,12 @@
+"""A port that nobody listens on yet."""
+
+from __future__ import annotations
+
+import socket
+
+
+def pick_free_port() -> int:
+    """Return a port of 127.0.0.1 that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

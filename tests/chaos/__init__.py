@@ -4,6 +4,8 @@ schedule       which fault when, drawn from a seed
 cluster        Redis, the sandbox, the workers, and a fault proxy on every line between them
 faults         carries the schedule out on the cluster, and keeps a log of it
 load           sessions that ask, ask twice, change their minds and cancel; they keep a log, too
+voice_load     voice sessions, as agents hold them, on a platform that lets the target ring (`ringing`);
+               `voice_truth` holds what they told against it
 bare_messages  what reaches the queue past every publisher
 history        everything that four witnesses saw: the sessions, the ledger, the audit log, the sandbox
 auditor        holds the witnesses against each other; `attempts` compares one transfer in detail, and

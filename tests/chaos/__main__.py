@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import random
 import signal
 import sys
@@ -22,6 +23,8 @@ def main() -> int:
     asked = parser.parse_args()
     seed = random.SystemRandom().randrange(1_000_000) if asked.seed is None else asked.seed
     again = f"make chaos SEED={seed} MINUTES={asked.minutes:g}"
+    # What the sessions' side warns of is the point of a run, and in its history.
+    logging.getLogger("transfer_tasks").addHandler(logging.NullHandler())
     # As Ctrl-C does, so that everything that was started is ended.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if not asked.json:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from chaos.attempts import check_attempts
 from chaos.excuses import find_excuse, find_loss_excuse
 from chaos.history import Index, destination_of
+from chaos.voice_truth import find_moved_twice, find_untruth, find_wrong_evidence
 from transfer_tasks.outcome import State
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ BESIDE: Final = frozenset({"refused", "repeated", "quarantined"})
 INVARIANTS: Final = {
     "ended": "every accepted intent ended, in one outcome",
     "doubled": "at most one request per transfer was carried out by the platform",
+    "moved_once": "no call was moved again while its target rang, or after it was answered",
     "one_at_a_time": "nothing was sent for a call while another transfer of it was open or unknown",
     "deadline": "nothing was sent after the deadline",
     "cancelled": "nothing was sent after a successful cancel",
@@ -85,6 +87,7 @@ class Auditor:
                 self._check_call(records)
         for ask in self.history.asks:
             self._check_ask(ask)
+        self._check_voice()
         for error in self.history.task_errors or [""]:
             self._expect("errors", not error, "worker", error[:300])
         keys = {record.idempotency_key for record in self.history.records.values()}
@@ -118,7 +121,10 @@ class Auditor:
             self._expect("deadline", late_ms <= SLACK_MS, which, f"was sent {late_ms:.0f} ms too late")
         self._check_order(record, lines)
         for line in lines:
-            if line.event in {"finished", "resolved"}:
+            if line.event == "resolved" and line.fields.get("source") == "session":
+                wrong = find_wrong_evidence(line, posts)
+                self._expect("truth", wrong is None, which, f"the session {wrong}")
+            elif line.event in {"finished", "resolved"}:
                 self._check_word(record, line.fields.get("state", ""), line.at_ms, "the audit log says")
         self._check_unknown(lines, posts)
         self._check_served(record, lines)
@@ -199,6 +205,15 @@ class Auditor:
             if since_ms >= until_ms:
                 return longest
         return max(longest, until_ms - since_ms)
+
+    def _check_voice(self) -> None:
+        posts_of = self.index.posts_of_calls
+        for call_id in self.history.voice_calls:
+            doubled = [*find_moved_twice(posts_of.get(call_id, []))]
+            self._expect("moved_once", not doubled, call_id, "; ".join(doubled))
+        for heard in self.history.heard:
+            wrong = find_untruth(heard, posts_of.get(heard.call_id, []))
+            self._expect("truth", wrong is None, heard.call_id, wrong or "")
 
     # --- one call
 

@@ -42,6 +42,23 @@ class Ask:
     about: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What a caller heard in a voice session, or its model was told.
+
+    Attributes:
+        who: caller or model.
+        word: What it says of the call: moving, not_moved, or open.
+        text: The sentence, or the reason.
+    """
+
+    at_ms: float
+    call_id: str
+    who: str
+    word: str
+    text: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Post:
     """One request that reached the sandbox."""
@@ -128,6 +145,8 @@ class History:
     """Everything that happened in one run.
 
     Attributes:
+        heard: What was told in voice sessions.
+        voice_calls: The calls of voice sessions; the agents of all others leave by themselves.
         records: The ledger's records by transfer id.
         lines: The workers' audit files, each event once.
         stream_ids: Event ids in the ledger's outbox; a line must have been written for each.
@@ -140,6 +159,8 @@ class History:
     asks: list[Ask] = field(default_factory=list)
     posts: list[Post] = field(default_factory=list)
     lines: list[Line] = field(default_factory=list)
+    heard: list[Heard] = field(default_factory=list)
+    voice_calls: set[str] = field(default_factory=set)
     records: dict[str, TransferRecord] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
     stream_ids: set[str] = field(default_factory=set)
@@ -184,6 +205,7 @@ class History:
             json.dumps(
                 {
                     "asks": [asdict(ask) for ask in self.asks],
+                    "heard": [asdict(heard) for heard in self.heard],
                     "posts": [asdict(post) for post in self.posts],
                     "lines": [line.fields for line in self.lines],
                     "faults": [asdict(fault) for fault in self.faults],
@@ -217,6 +239,13 @@ class Index:
         return found
 
     @cached_property
+    def posts_of_calls(self) -> dict[str, list[Post]]:
+        found: defaultdict[str, list[Post]] = defaultdict(list)
+        for post in self.history.posts:
+            found[post.call_id].append(post)
+        return found
+
+    @cached_property
     def asks(self) -> dict[str, list[Ask]]:
         found: defaultdict[str, list[Ask]] = defaultdict(list)
         for ask in self.history.asks:
@@ -239,5 +268,6 @@ def destination_of(record: TransferRecord) -> str:
     """Return the number that a transfer was asked to go to."""
     if not record.intent_json:
         return ""
-    endpoints = json.loads(record.intent_json)["destination"]["endpoints"]
-    return str(endpoints[0]["number"])
+    destination = json.loads(record.intent_json)["destination"]
+    connect = destination if "endpoints" in destination else destination["pipeline"][0]
+    return str(connect["endpoints"][0]["number"])

@@ -36,12 +36,16 @@ def summarize(history: History, verdict: Verdict) -> dict[str, Any]:
         "submissions": dict(Counter(ask.reply for ask in submits).most_common()),
         "cancels": dict(Counter(ask.reply for ask in history.asks if ask.action == "cancel").most_common()),
         "outcomes": dict(Counter(record.state.value for record in records).most_common()),
+        "voice_sessions": len(history.voice_calls),
+        "told_in_voice_sessions": dict(
+            Counter(heard.text for heard in history.heard if heard.who == "model")
+        ),
         "posts": len(history.posts),
         "carried_out": sum(post.carried_out for post in history.posts),
         "faults": dict(Counter(fault.kind for fault in history.faults).most_common()),
         "platform_faults": sum(post.behaviour != "ok" for post in history.posts),
         "lost": broken["ended"],
-        "doubled": broken["doubled"],
+        "doubled": broken["doubled"] + broken["moved_once"],
         "unknown_expected": unknown - unexplained,
         "unknown_unexpected": unexplained,
         "unknown_because": dict(verdict.unknown_because.most_common()),

@@ -18,6 +18,7 @@ from chaos.history import History
 from chaos.load import Load
 from chaos.report import summarize
 from chaos.schedule import MIX, plan_faults
+from chaos.voice_load import VoiceLoad
 from transfer_tasks.ledger.ledger import Ledger
 from transfer_tasks.publisher.asynchronous import ENDING_MARGIN_SECONDS
 from transfer_tasks.redis.connection import connect
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from chaos.auditor import Verdict
 
 LONGEST_DEADLINE_SECONDS: Final = 15.0
+LONGEST_VOICE_SECONDS: Final = 90.0
 PROGRESS_SECONDS: Final = 1.0
 AUDIT_SECONDS: Final = 8.0
 """How long the writers may take to write the last lines; a dead one's are adopted after 5 s."""
@@ -39,6 +41,7 @@ class Plan:
 
     Attributes:
         seconds: How long sessions and faults begin; the last ones take some time to end.
+        voice_per_second: Voice sessions that begin each second.
         weights: How often each kind of fault comes; None for the usual.
         mix: What the sandbox does wrong.
         command: Runs one worker.
@@ -50,6 +53,7 @@ class Plan:
     seed: int
     seconds: float
     per_second: float = 20.0
+    voice_per_second: float = 2.0
     mean_gap_seconds: float = 1.6
     weights: Mapping[str, float] | None = None
     mix: Mapping[str, float] = field(default_factory=lambda: MIX)
@@ -87,15 +91,21 @@ def _run_in(directory: Path, plan: Plan) -> Result:
         cluster.set_mix(plan.mix, plan.seed)
         injector = FaultInjector(cluster, planned)
         load = Load(cluster, seed=plan.seed, per_second=plan.per_second, seconds=plan.seconds)
+        voice = VoiceLoad(cluster, seed=plan.seed, per_second=plan.voice_per_second, seconds=plan.seconds)
         stack.callback(injector.stop)
         stack.callback(load.stop)
+        stack.callback(voice.stop)
         injector.start()
         load.start()
+        voice.start()
         _watch(plan, cluster, injector, load)
         load.stop()
+        voice.stop()
         injector.stop()
         load.join(LONGEST_DEADLINE_SECONDS + ENDING_MARGIN_SECONDS + 5)
+        voice.join(LONGEST_VOICE_SECONDS)
         history = _collect(cluster, injector, load)
+        history.heard, history.voice_calls = voice.heard, voice.call_ids
     if plan.directory is not None:
         history.dump(directory / "history.json")
     verdict = Auditor(history).judge()

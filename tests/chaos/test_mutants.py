@@ -9,6 +9,7 @@ import pytest
 
 from chaos.report import format_findings
 from chaos.run import Plan, Result, run
+from transfer_tasks.voice import active_transfer
 
 SECONDS = 40.0
 """At most: a run ends as soon as the sandbox has carried a transfer out twice."""
@@ -47,6 +48,7 @@ def run_mutant(mutant: str) -> Result:
             command=COMMAND,
             env={"CHAOS_MUTANT": mutant},
             stop_when_doubled=True,
+            voice_per_second=0.0,
         )
     )
 
@@ -75,8 +77,42 @@ def test_the_same_strain_leaves_a_whole_worker_without_blame() -> None:
         mean_gap_seconds=2.0,
         weights=PAUSES,
         mix=RETRIES_AND_SLOW_ANSWERS,
+        voice_per_second=1.0,
     )
 
     result = run(plan)
 
     assert not result.verdict.findings, format_findings(result.history, result.verdict.findings)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_sessions_that_take_presence_for_proof_while_it_rings_are_condemned(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The mutant is on the side that asks: it reckons with the grace alone."""
+    monkeypatch.setattr(
+        active_transfer,
+        "evidence_after_seconds",
+        lambda settings, _ring_seconds: settings.session_evidence_grace_seconds,
+    )
+
+    result = run(
+        Plan(seed=1, seconds=12.0, per_second=1.0, voice_per_second=6.0, weights={}, mix={"reset": 0.5})
+    )
+
+    assert {"moved_once", "truth"} <= result.summary["broken"].keys(), result.summary
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_sessions_that_wait_until_nothing_can_ring_any_more_are_without_blame() -> None:
+    result = run(
+        Plan(seed=1, seconds=12.0, per_second=1.0, voice_per_second=6.0, weights={}, mix={"reset": 0.5})
+    )
+
+    assert not result.verdict.findings, format_findings(result.history, result.verdict.findings)
+    callers = [heard for heard in result.history.heard if heard.who == "caller"]
+    assert {"moving", "open", "not_moved"} <= {heard.word for heard in callers}, (
+        "all of it was put to the test"
+    )

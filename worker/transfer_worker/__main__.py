@@ -7,6 +7,8 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Final
 
+from transfer_worker.exit_codes import Exit
+
 # What the extra [worker] of pyproject.toml brings, by the names under which it is imported.
 MODULES_OF_THE_EXTRA: Final = frozenset(
     {
@@ -38,7 +40,7 @@ def main() -> None:
         if not _is_missing_extra(error):
             raise
         sys.stderr.write(_MEND)
-        raise SystemExit(2) from None
+        raise SystemExit(Exit.USAGE) from None
     cli.app()
 
 

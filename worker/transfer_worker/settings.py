@@ -22,16 +22,18 @@ MIN_TOKEN_LENGTH: Final = 6
 SETTLE_PATIENCE_SECONDS: Final = 60.0
 
 
-def _check_token(secret: SecretStr) -> SecretStr:
-    token = secret.get_secret_value()
+def find_token_problem(token: str) -> str:
+    """Return what is wrong with a bearer token, or an empty text."""
     if not token or not all("!" <= character <= "~" for character in token):
-        raise PydanticCustomError("token", "a token is printable ASCII, without blanks and line breaks")
+        return "a token is printable ASCII, without blanks and line breaks"
     if len(token) < MIN_TOKEN_LENGTH:
-        raise PydanticCustomError(
-            "token",
-            "a token has {least} characters or more; copy the whole of it",
-            {"least": MIN_TOKEN_LENGTH},
-        )
+        return f"a token has {MIN_TOKEN_LENGTH} characters or more; copy the whole of it"
+    return ""
+
+
+def _check_token(secret: SecretStr) -> SecretStr:
+    if problem := find_token_problem(secret.get_secret_value()):
+        raise PydanticCustomError("token", "{problem}", {"problem": problem})
     return secret
 
 

@@ -10,7 +10,7 @@ from redis.exceptions import BusyLoadingError, NoScriptError, RedisError, Respon
 
 from transfer_tasks.errors import LedgerUnavailable
 from transfer_tasks.ledger.commands import Command, LedgerCommands
-from transfer_tasks.ledger.keys import Keys
+from transfer_tasks.ledger.keys import NAMESPACE, Keys
 from transfer_tasks.redis.async_connection import NotWritten
 from transfer_tasks.redis.replication import confirm, replication_of
 
@@ -32,7 +32,9 @@ class AsyncLedger:
         retention_seconds: How long a record lives after its last change.
     """
 
-    def __init__(self, client: redis.asyncio.Redis, *, namespace: str, retention_seconds: int) -> None:
+    def __init__(
+        self, client: redis.asyncio.Redis, *, retention_seconds: int, namespace: str = NAMESPACE
+    ) -> None:
         self.client = client
         self._replication = replication_of(client)
         self._connections: list[Any] = []

@@ -12,6 +12,7 @@ from hashlib import sha1
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
 
+from transfer_tasks.ledger.keys import NAMESPACE
 from transfer_tasks.ledger.verdicts import (
     Accepted,
     Begun,
@@ -85,7 +86,7 @@ class Command(NamedTuple, Generic[T]):
 class LedgerCommands:
     """Builds every step for one namespace. What each does, and replies, is said at the top of its script."""
 
-    def __init__(self, *, namespace: str, retention_seconds: int) -> None:
+    def __init__(self, *, retention_seconds: int, namespace: str = NAMESPACE) -> None:
         self._common: tuple[str | int, ...] = (namespace, retention_seconds)
 
     def _build(self, script_name: str, parse: Callable[[Any], T], **arguments: str | int) -> Command[T]:

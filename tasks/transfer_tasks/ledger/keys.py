@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
+
+NAMESPACE: Final = "transfer"
+"""What every key of ours begins with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,7 +16,7 @@ class Keys:
     All have a TTL; the queue list is Celery's and has none.
     """
 
-    namespace: str = "transfer"
+    namespace: str = NAMESPACE
 
     def record(self, transfer_id: str) -> str:
         """Hash: one transfer."""

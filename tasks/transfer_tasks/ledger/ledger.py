@@ -8,7 +8,7 @@ import redis
 
 from transfer_tasks.errors import LedgerUnavailable
 from transfer_tasks.ledger.commands import Command, LedgerCommands
-from transfer_tasks.ledger.keys import Keys
+from transfer_tasks.ledger.keys import NAMESPACE, Keys
 from transfer_tasks.ledger.record import TransferRecord
 
 T = TypeVar("T")
@@ -23,7 +23,7 @@ class Ledger:
         retention_seconds: How long a record lives after its last change.
     """
 
-    def __init__(self, client: redis.Redis, *, namespace: str, retention_seconds: int) -> None:
+    def __init__(self, client: redis.Redis, *, retention_seconds: int, namespace: str = NAMESPACE) -> None:
         self.client = client
         self.keys = Keys(namespace)
         self.commands = LedgerCommands(namespace=namespace, retention_seconds=retention_seconds)

@@ -61,9 +61,7 @@ class AsyncTransferPublisher:
         self._rules = self.settings.load_rules() if self.settings.destinations_file else None
         url, budget = self.settings.redis_url.get_secret_value(), self.settings.publish_budget_seconds
         client = connect_async(url, timeout_seconds=budget)
-        self.ledger = AsyncLedger(
-            client, namespace="transfer", retention_seconds=self.settings.record_ttl_seconds
-        )
+        self.ledger = AsyncLedger(client, retention_seconds=self.settings.record_ttl_seconds)
         self._replies = ReplyListener(client, channel=self.ledger.keys.reply(uuid.uuid4().hex))
 
     async def submit(self, intent: TransferIntent) -> AsyncTransferHandle:

@@ -19,6 +19,7 @@ from transfer_tasks.errors import (
     TransferNotFound,
 )
 from transfer_tasks.outcome import Reason, State, TransferOutcome
+from transfer_tasks.publisher.asynchronous import ENDING_MARGIN_SECONDS
 from transfer_tasks.voice.evidence import evidence_after_seconds, settle_unknown
 from transfer_tasks.voice.wording import AnyReason, SessionReason, TransferAnswer, Wording
 
@@ -30,7 +31,6 @@ log = logging.getLogger(__name__)
 
 Say = Callable[[str], Awaitable[object]]
 
-ENDING_MARGIN_SECONDS: Final = 15.0
 """How long after its deadline a transfer that was sent in time may still take to end."""
 
 SAY_SECONDS: Final = 1.0

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from transfer_worker.cli.terminal import AsJson, Exit, expected_errors, fail, make_console, print_json
+from transfer_worker.cli.terminal import AsJson, expected_errors, fail, make_console, print_json
+from transfer_worker.exit_codes import Exit
 
 
 def send(

@@ -14,13 +14,13 @@ from pydantic import TypeAdapter, ValidationError
 from transfer_tasks.settings import DESTINATIONS_FILE, RedisUrl
 from transfer_worker.cli.terminal import (
     AsJson,
-    Exit,
     expected_errors,
     fail,
     make_console,
     print_json,
     stop_signals_raise,
 )
+from transfer_worker.exit_codes import Exit
 from transfer_worker.local.setup_files import (
     ENV_FILE,
     SANDBOX_NUMBER,

@@ -11,13 +11,13 @@ from rich.text import Text
 
 from transfer_worker.cli.terminal import (
     AsJson,
-    Exit,
     expected_errors,
     fail,
     make_console,
     print_json,
     stop_signals_raise,
 )
+from transfer_worker.exit_codes import Exit
 
 
 class LogLevel(StrEnum):
@@ -143,7 +143,7 @@ def metrics(
         client = connect(
             settings.redis_url.get_secret_value(), timeout_seconds=settings.publish_budget_seconds
         )
-        ledger = Ledger(client, namespace="transfer", retention_seconds=settings.record_ttl_seconds)
+        ledger = Ledger(client, retention_seconds=settings.record_ttl_seconds)
         try:
             with client, MetricsServer(ledger, host=host, port=port) as server:
                 typer.echo(server.url)

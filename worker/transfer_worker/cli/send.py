@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from transfer_tasks.errors import InvalidIntent
 from transfer_tasks.intent import TransferIntent
 from transfer_tasks.outcome import State
-from transfer_worker.cli.terminal import Exit
+from transfer_worker.exit_codes import Exit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

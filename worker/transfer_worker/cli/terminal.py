@@ -6,7 +6,6 @@ import json
 import signal
 import sys
 from contextlib import contextmanager
-from enum import IntEnum
 from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 
 import typer
@@ -25,6 +24,7 @@ from transfer_tasks.errors import (
     TransferTasksError,
 )
 from transfer_worker.errors import DeskMisused, DeskRefused
+from transfer_worker.exit_codes import Exit
 from transfer_worker.local.redis_executable import EmbeddedRedisError
 
 if TYPE_CHECKING:
@@ -53,17 +53,6 @@ def _check_operator(name: str) -> str:
     if not name.strip() or len(name) > MAX_NAME_LENGTH or not name.isprintable():
         raise typer.BadParameter(f"write your name in 1 to {MAX_NAME_LENGTH} printable characters")
     return name.strip()
-
-
-class Exit(IntEnum):
-    """The exit codes of every command."""
-
-    OK = 0
-    FAILED = 1
-    USAGE = 2
-    UNAVAILABLE = 3
-    NOT_KNOWN_YET = 4
-    INTERRUPTED = 130
 
 
 class StopRequested(KeyboardInterrupt):

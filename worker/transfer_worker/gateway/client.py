@@ -35,6 +35,7 @@ from transfer_worker.gateway.classification import ReceivedAnswer, read_answer
 from transfer_worker.gateway.connection import NotedAdapter
 from transfer_worker.gateway.exchange import LAST_LOOK_SECONDS, Exchange, Stage
 from transfer_worker.gateway.session import PreparedSession
+from transfer_worker.settings import find_token_problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,8 +76,8 @@ class PiopiyGateway:
         keeps_alive: bool = True,
         on_writing: Callable[[], None] = lambda: None,
     ) -> None:
-        if not token or not all("!" <= character <= "~" for character in token):
-            raise ValueError("token must be printable ASCII without blanks")
+        if problem := find_token_problem(token):
+            raise ValueError(problem)
         parts = urllib.parse.urlsplit(base_url)
         if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
             raise ValueError("base_url must look like https://host/path")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import redis
 
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from transfer_tasks.ledger.record import TransferRecord
-
-NAMESPACE: Final = "transfer"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,8 +45,8 @@ def open_desk() -> Iterator[Desk]:
     ) as client:
         yield Desk(
             settings=settings,
-            ledger=Ledger(client, namespace=NAMESPACE, retention_seconds=retention_seconds),
-            commands=DeskCommands(namespace=NAMESPACE, retention_seconds=retention_seconds),
+            ledger=Ledger(client, retention_seconds=retention_seconds),
+            commands=DeskCommands(retention_seconds=retention_seconds),
         )
 
 

@@ -28,6 +28,7 @@ from transfer_worker.errors import (
     TransferRepeated,
     TransferUnknown,
 )
+from transfer_worker.exit_codes import Exit
 from transfer_worker.queue.address import ANSWER_WITHIN_SECONDS, BrokerAddress
 from transfer_worker.runtime.preflight import Verdict, check_worker
 from transfer_worker.runtime.process import WorkerProcess
@@ -36,7 +37,6 @@ from transfer_worker.settings import VISIBILITY_TIMEOUT_SECONDS, WorkerSettings
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-EXIT_MISCONFIGURED: Final = 2
 
 S = TypeVar("S", bound=PublisherSettings)
 
@@ -123,7 +123,7 @@ def _load(settings_class: type[S]) -> S:
 
 def _refuse_to_start(text: str) -> NoReturn:
     sys.stderr.write(text + "\n")
-    raise SystemExit(EXIT_MISCONFIGURED)
+    raise SystemExit(Exit.USAGE)
 
 
 app = _build_app()

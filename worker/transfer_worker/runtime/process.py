@@ -50,7 +50,7 @@ class WorkerProcess:
         self.worker = f"{hostname}/{os.getpid()}-{secrets.token_hex(3)}"
         url = settings.redis_url.get_secret_value()
         client = connect(url, timeout_seconds=REDIS_TIMEOUT_SECONDS)
-        self.ledger = Ledger(client, namespace="transfer", retention_seconds=settings.record_ttl_seconds)
+        self.ledger = Ledger(client, retention_seconds=settings.record_ttl_seconds)
         log = structlog.get_logger("transfer_worker")
         self.gateway = PiopiyGateway(
             token=settings.piopiy_token.get_secret_value(),

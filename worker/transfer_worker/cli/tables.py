@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -13,11 +12,11 @@ from transfer_worker.audit.console import STATE_STYLES
 from transfer_worker.runtime.preflight import Finding, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from rich.console import Console, RenderableType
 
-    from transfer_worker.local.demo import Report
+    from transfer_worker.local.demo import Report, Result
 
 _VERDICT_STYLES: Final = {
     Verdict.OK: "green",
@@ -109,28 +108,51 @@ def print_findings(console: Console, findings: list[Finding]) -> None:
     console.print(table)
 
 
+_RESULT_COLUMNS: Final[dict[str, Callable[[Result], RenderableType]]] = {
+    "asked": lambda result: Text(result.title),
+    "to": lambda result: Text(result.to),
+    "ended": lambda result: _ending(result),
+    "attempts": lambda result: str(result.attempts),
+    "POSTs": lambda result: str(result.posts),
+    "ms to POST": lambda result: "-" if result.to_post_ms is None else str(result.to_post_ms),
+    "ms to outcome": lambda result: str(result.to_outcome_ms),
+}
+_UNLIMITED_COLUMNS: Final = 1000
+_LEFT_OUT: Final[tuple[set[str], ...]] = (
+    set(),
+    {"ms to POST", "ms to outcome"},
+    {"ms to POST", "ms to outcome", "to"},
+)
+"""What a narrower terminal does without, in turn; how it ended, and in how many POSTs, is never cut."""
+
+
+def _ending(result: Result) -> Text:
+    text = Text(result.state, style=style_of(result.state))
+    return text.append(f" ({result.reason})" + (", a repeat" if result.is_repeat else ""))
+
+
+def _fit_results(console: Console, results: list[Result]) -> Table:
+    """Return the widest table that fits; what is too long in the narrowest goes on in the next line."""
+    for left_out in _LEFT_OUT:
+        table = Table(title="What was asked, and how it ended", title_justify="left", header_style="bold")
+        columns = {name: cell for name, cell in _RESULT_COLUMNS.items() if name not in left_out}
+        for name in columns:
+            is_text = name in {"asked", "to", "ended"}
+            table.add_column(
+                name, justify="left" if is_text else "right", overflow="fold", no_wrap=not is_text
+            )
+        for result in results:
+            table.add_row(*(cell(result) for cell in columns.values()))
+        unlimited = console.options.update(max_width=_UNLIMITED_COLUMNS)
+        if console.measure(table, options=unlimited).maximum <= console.width:
+            break
+    return table
+
+
 def print_report(console: Console, report: Report) -> None:
     """Print the demo's closing table, and what is not as it must be."""
-    table = Table(title="What was asked, and how it ended", title_justify="left", header_style="bold")
-    table.add_column("asked")
-    table.add_column("to")
-    table.add_column("ended")
-    for name in ("attempts", "POSTs", "ms to POST", "ms to outcome"):
-        table.add_column(name, justify="right")
-    for result in report.results:
-        ended = Text(result.state, style=style_of(result.state))
-        ended.append(f" ({result.reason})" + (", a repeat" if result.is_repeat else ""))
-        table.add_row(
-            escape(result.title),
-            Text(result.to),
-            ended,
-            str(result.attempts),
-            str(result.posts),
-            "-" if result.to_post_ms is None else str(result.to_post_ms),
-            str(result.to_outcome_ms),
-        )
     console.print()
-    console.print(table)
+    console.print(_fit_results(console, report.results))
     if report.is_as_it_must_be:
         console.print("All ended as they must.", style="green")
         return

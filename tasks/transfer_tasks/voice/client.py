@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from transfer_tasks.intent import TransferIntent
-    from transfer_tasks.voice.active_transfer import Handle, Publisher
+    from transfer_tasks.voice.ports import Handle, Publisher
 
 log = logging.getLogger(__name__)
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from transfer_tasks.errors import LedgerUnavailable, OutcomeTimeout, TransferNotFound
 from transfer_tasks.outcome import State, TransferOutcome
 
 if TYPE_CHECKING:
+    from transfer_tasks.voice.ports import Handle
     from transfer_tasks.voice.settings import VoiceSettings
 
 log = logging.getLogger(__name__)
@@ -19,13 +20,6 @@ LOOK_SECONDS: Final = 5.0
 """How often a session looks whether an unknown outcome has become known, by a late answer, say."""
 
 REPORT_PAUSE_SECONDS: Final = 1.0
-
-
-class Settleable(Protocol):
-    """What is needed of a transfer's handle."""
-
-    async def outcome(self, timeout: float | None = None) -> TransferOutcome: ...  # noqa: ASYNC109, D102
-    async def report_not_transferred(self, *, detail: str = "") -> TransferOutcome | None: ...  # noqa: D102
 
 
 def evidence_after_seconds(settings: VoiceSettings, longest_ring_seconds: float | None) -> float | None:
@@ -39,7 +33,7 @@ def evidence_after_seconds(settings: VoiceSettings, longest_ring_seconds: float 
     return longest_ring_seconds + settings.session_evidence_grace_seconds
 
 
-async def settle_unknown(handle: Settleable, *, after_seconds: float) -> TransferOutcome | None:
+async def settle_unknown(handle: Handle, *, after_seconds: float) -> TransferOutcome | None:
     """Look for the truth until the session itself is the evidence, then give it. Cancel this when it ends.
 
     ::
@@ -60,7 +54,7 @@ async def settle_unknown(handle: Settleable, *, after_seconds: float) -> Transfe
     return await _report(handle, f"the session held the call for {after_seconds:g} s after it became unknown")
 
 
-async def _report(handle: Settleable, detail: str) -> TransferOutcome | None:
+async def _report(handle: Handle, detail: str) -> TransferOutcome | None:
     while True:  # the evidence does not age while the session lives
         try:
             return await handle.report_not_transferred(detail=detail)

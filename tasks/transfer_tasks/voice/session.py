@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from transfer_tasks.outcome import Reason, State
-from transfer_tasks.voice.active_transfer import Flight, Publisher, Say
+from transfer_tasks.voice.active_transfer import Flight, Say
 from transfer_tasks.voice.wording import AnyReason, SessionReason, TransferAnswer, Wording
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from transfer_tasks.voice.choices import Choices
+    from transfer_tasks.voice.ports import Publisher
     from transfer_tasks.voice.settings import VoiceSettings
 
 log = logging.getLogger(__name__)
@@ -122,7 +123,6 @@ class TransferSession:
         self._publisher, self._choices, self._settings = publisher, choices, settings
         self._wording, self._aftermath = wording, aftermath
         self._flight: Flight | None = None
-        self._withdrawal: asyncio.Task[bool] | None = None
         self._has_ended = False
 
     async def transfer(self, destination: str, *, reason: str = "", say: Say | None = None) -> TransferAnswer:
@@ -149,8 +149,8 @@ class TransferSession:
             return self._answer(Reason.TRANSFER_IN_PROGRESS)
         # Unlike awaiting the task, this passes no cancellation on, in neither direction.
         await asyncio.wait({flight.task})
-        if flight.must_withdraw and self._withdrawal is None:
-            self._withdrawal = self._aftermath.withdraw(flight, detail="the queue did not answer in time")
+        if flight.must_withdraw and flight.withdrawal is None:
+            flight.withdrawal = self._aftermath.withdraw(flight, detail="the queue did not answer in time")
         return replace(flight.answer(), is_repeat=is_repeat)
 
     async def end(self, *, is_evidence: bool = True) -> None:
@@ -182,10 +182,8 @@ class TransferSession:
         await self.end(is_evidence=kind is None or issubclass(kind, asyncio.CancelledError))
 
     def _take_off(self, destination: str, *, reason: str, say: Say | None) -> Flight:
-        if self._withdrawal is not None:
-            # The same request again: if the last one did reach the queue, it is the one that is meant now.
-            self._withdrawal.cancel()
-            self._withdrawal = None
+        last = self._flight
+        earlier = last if last is not None and not last.is_settled() else None
         return Flight(
             self._publisher,
             self._settings,
@@ -195,6 +193,7 @@ class TransferSession:
             ),
             longest_ring_seconds=self._choices.longest_ring_seconds(destination),
             destination=destination,
+            earlier=earlier,
             say=say,
         )
 

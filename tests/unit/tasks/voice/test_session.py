@@ -314,6 +314,77 @@ async def test_the_same_request_again_keeps_the_one_that_redis_may_have_got():
 
 
 @on_fake_time
+async def test_a_request_that_redis_may_have_got_stays_open_while_redis_is_away_however_often_it_is_asked():
+    lost = ending(OK, after_seconds=20, unsent_seconds=15, loses_answer=True)
+    async with client_of(lost) as (client, publisher), client.session(new_call_id()) as session:
+        caller = Caller()
+        await session.transfer("support", say=caller.say)
+        for _ in range(2):
+            await asyncio.sleep(1)
+            again = await session.transfer("support", say=caller.say)
+            assert again.reason is SessionReason.QUEUE_SILENT, "the first request may still be carried out"
+        assert not any("couldn't transfer" in text for text in caller.texts)
+        publisher.is_reachable = True
+        await asyncio.sleep(1)
+        assert publisher.handles[0].was_cancelled
+
+
+@on_fake_time
+async def test_a_hang_up_withdraws_what_redis_may_have_got_also_after_it_was_asked_for_again():
+    lost = ending(OK, after_seconds=20, unsent_seconds=15, loses_answer=True)
+    async with client_of(lost) as (client, publisher):
+        async with client.session(new_call_id()) as session:
+            await session.transfer("support")
+            await session.transfer("support")
+        publisher.is_reachable = True
+        await asyncio.sleep(1)
+        assert publisher.handles[0].was_cancelled
+
+
+@pytest.mark.parametrize("destination", ["support", "billing"])
+def test_with_redis_away_nobody_hears_that_nothing_was_asked_for_while_an_earlier_transfer_is_open(
+    destination,
+):
+    async def check():
+        client = client_of(ending(Reason.ANSWER_LOST), session_evidence=False)
+        async with client as (client, publisher), client.session(new_call_id()) as session:
+            caller = Caller()
+            await session.transfer("support", say=caller.say)
+            publisher.is_reachable = False
+            for _ in range(2):
+                again = await session.transfer(destination, say=caller.say)
+                assert again.reason is SessionReason.OUTCOME_NOT_KNOWN
+            assert not any("couldn't transfer" in text for text in caller.texts)
+
+    run_fast(check())
+
+
+@on_fake_time
+async def test_the_end_is_evidence_for_an_open_transfer_also_after_redis_was_away():
+    async with client_of(ending(Reason.ANSWER_LOST)) as (client, publisher):
+        async with client.session(new_call_id()) as session:
+            asking = asyncio.create_task(session.transfer("sales"))
+            await asyncio.sleep(1)
+            publisher.is_reachable = False
+            await asking
+            await session.transfer("sales")
+        publisher.is_reachable = True
+        await asyncio.sleep(10)
+        assert publisher.handles[0].reports == ["transferred"]
+
+
+@on_fake_time
+async def test_another_destination_leaves_the_withdrawal_of_the_first_one_alone():
+    lost = ending(OK, after_seconds=20, unsent_seconds=15, loses_answer=True)
+    async with client_of(lost) as (client, publisher), client.session(new_call_id()) as session:
+        await session.transfer("support")
+        await session.transfer("billing")
+        publisher.is_reachable = True
+        await asyncio.sleep(1)
+        assert publisher.handles[0].was_cancelled
+
+
+@on_fake_time
 async def test_whatever_the_frameworks_speech_raises_the_answer_comes_through():
     async def broken(_):
         raise RuntimeError("no pipeline")

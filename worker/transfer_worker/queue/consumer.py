@@ -17,16 +17,16 @@ class GatheringConsumer(Consumer):  # type: ignore[misc]  # Celery has no types
     """Set as Celery's `worker_consumer`. Sends the events of tasks in batches, beside the work."""
 
     def on_send_event_buffered(self) -> None:
-        """Leave a new event to the timer; Celery 5.7 would send it at the loop's next turn."""
+        """Leave a new event to the timer; Celery's own method sends it at the loop's next turn."""
 
     def register_with_event_loop(self, hub: Any) -> None:
-        """Start the timer, too."""
+        """Start the timer, too, besides what Celery's `Consumer.register_with_event_loop` starts."""
         super().register_with_event_loop(hub)
         if self.event_dispatcher:
             self.event_dispatcher.buffer_limit = MOST_EVENTS
         hub.timer.call_repeatedly(EVENTS_SECONDS, self._flush_events)
 
     def stop(self) -> None:
-        """Send what has been gathered, then stop."""
+        """Send what has been gathered, before Celery's `Consumer.stop` closes the connection."""
         self._flush_events()
         super().stop()

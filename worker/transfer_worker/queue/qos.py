@@ -1,14 +1,18 @@
-"""What kombu keeps of messages under way, written beside the work instead of before it.
+"""kombu's registry of unacknowledged messages, written beside the work instead of before it.
 
-kombu 5.7.0 stops at each message to note it in `unacked` before it hands it over, and again to strike it out.
+kombu 5.7.0 stops at each message to enter it in `unacked` before it hands it over, and again to remove it.
 Here both are gathered and written together, in one round trip for all::
 
-    BRPOP ─▶ to the pool, at once        noted ─┐              struck out ─┐
+    BRPOP ─▶ to the pool, at once      entered ─┐            acknowledged ─┐
       |<------------- at most GATHER_SECONDS -->|    … at most as long ... |
 
-Who dies within that time leaves no note of what it had fetched. That loses nothing: the transfer is on record
-as waiting or claimed, and recovery rings again (`recover.lua`, "message_lost" and "worker_died"). A message
-that is all there is of its transfer, from a producer that only has Celery, is noted at once, as ever.
+Who dies within that time leaves no entry for what it had fetched. That loses nothing: the transfer is on
+record as waiting or claimed, and recovery redelivers it (`recover.lua`, "message_lost" and "worker_died"). A
+message that is all there is of its transfer, from a producer that only has Celery, is entered at once, as
+ever.
+
+Each method here that replaces one of kombu's says which, and why; tests/contract/test_replaced_methods.py
+holds what is replaced as it was read.
 """
 
 from __future__ import annotations
@@ -34,63 +38,65 @@ _EMPTY_PAYLOAD: Final = json.loads(_EMPTY_JSON)
 
 
 class Element(dict[str, Any]):
-    """A queue element, read; and its text, so that nobody writes it anew."""
+    """A message as it stood in the queue, read; and its text, so that nobody writes it anew."""
 
     def __init__(self, message: dict[str, Any], *, text: str) -> None:
         super().__init__(message)
         self.text = text
 
 
-class BellMessage(virtual.Message):
-    """kombu's message. The empty body of our own needs no decoding.
+class QueueMessage(virtual.Message):
+    """kombu's message. The empty body of a notification, a message of our publishers, needs no decoding.
+
+    Replaces kombu's `virtual.Message`, which decodes every body.
 
     Attributes:
-        is_bell: Whether the body is the empty one.
+        is_notification: Whether the body is the empty one.
     """
 
     def __init__(self, payload: Any, channel: Any = None, **options: Any) -> None:
-        self.is_bell = payload.get("body") == EMPTY_BODY
-        read = {**payload, "body": None} if self.is_bell else payload
+        self.is_notification = payload.get("body") == EMPTY_BODY
+        read = {**payload, "body": None} if self.is_notification else payload
         super().__init__(read, channel=channel, **options)  # type: ignore[no-untyped-call]
-        if self.is_bell:
+        if self.is_notification:
             self._raw, self.body = payload, _EMPTY_JSON
             arguments, named, embedded = _EMPTY_PAYLOAD
             self._decoded_cache = [list(arguments), dict(named), dict(embedded)]
 
 
 class GatheringQoS(QoS):
-    """kombu's book of deliveries for one channel; used by the event loop's thread only."""
+    """kombu's unacknowledged deliveries of one channel; used by the event loop's thread only."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)  # type: ignore[no-untyped-call]
-        self._to_note: dict[str, Any] = {}
-        self._to_strike_out: list[str] = []
+        self._to_enter: dict[str, Any] = {}
+        self._to_remove: list[str] = []
         self._is_write_due = False
 
     def append(self, message: Any, delivery_tag: str) -> None:
-        """Take a delivery on; the note in Redis follows."""
-        if not message.is_bell or not self._set_timer():
+        """Take a delivery on; the entry in Redis, which kombu's `QoS.append` waits for, follows."""
+        if not message.is_notification or not self._set_timer():
             super().append(message, delivery_tag)  # type: ignore[no-untyped-call]
             return
         virtual.QoS.append(self, message, delivery_tag)  # type: ignore[no-untyped-call]
-        self._to_note[delivery_tag] = message
+        self._to_enter[delivery_tag] = message
 
     def ack(self, delivery_tag: str) -> None:
-        """Let a delivery go; the note in Redis, if there is one, is struck out soon."""
+        """Let a delivery go; its entry in Redis is removed soon, which kombu's `QoS.ack` waits for."""
         if not self._set_timer():
             super().ack(delivery_tag)  # type: ignore[no-untyped-call]
             return
         virtual.QoS.ack(self, delivery_tag)  # type: ignore[no-untyped-call]
-        if self._to_note.pop(delivery_tag, None) is None:
-            self._to_strike_out.append(delivery_tag)
+        if self._to_enter.pop(delivery_tag, None) is None:
+            self._to_remove.append(delivery_tag)
 
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:
-        """Reject; giving a message back reads its note."""
+        """Reject; kombu's `QoS.reject` needs the entry of a message that it gives back."""
         self.write()
         super().reject(delivery_tag, requeue=requeue)  # type: ignore[no-untyped-call]
 
     def restore_unacked_once(self, stderr: Any = None) -> None:
-        """Write what is left, as far as Redis is there: the channel ends."""
+        """Write what is left, if Redis is there; kombu's `QoS.restore_unacked_once` ends the channel."""
         with suppress(redis.RedisError, OSError):
             self.write()
         super().restore_unacked_once(stderr)  # type: ignore[no-untyped-call]
@@ -98,20 +104,21 @@ class GatheringQoS(QoS):
     def write(self) -> None:
         """Write what has been gathered, in one round trip."""
         self._is_write_due = False
-        to_note, self._to_note = self._to_note, {}
-        to_strike_out, self._to_strike_out = self._to_strike_out, []
+        to_enter, self._to_enter = self._to_enter, {}
+        to_remove, self._to_remove = self._to_remove, []
         transport = self.channel.connection
-        # Gone, or (while kombu collects a broken connection) half gone: recovery and the outer net take over.
-        if not (to_note or to_strike_out) or transport is None or transport.client is None:
+        # Gone, or (while kombu collects a broken connection) half gone: recovery and the visibility timeout
+        # take over.
+        if not (to_enter or to_remove) or transport is None or transport.client is None:
             return
         with self.pipe_or_acquire() as pipe:
-            if to_note:
+            if to_enter:
                 now = time()
-                pipe.zadd(self.unacked_index_key, dict.fromkeys(to_note, now))
-                pipe.hset(self.unacked_key, mapping={tag: _note(of) for tag, of in to_note.items()})
-            if to_strike_out:
-                pipe.zrem(self.unacked_index_key, *to_strike_out)
-                pipe.hdel(self.unacked_key, *to_strike_out)
+                pipe.zadd(self.unacked_index_key, dict.fromkeys(to_enter, now))
+                pipe.hset(self.unacked_key, mapping={tag: _entry(of) for tag, of in to_enter.items()})
+            if to_remove:
+                pipe.zrem(self.unacked_index_key, *to_remove)
+                pipe.hdel(self.unacked_key, *to_remove)
             pipe.execute()
 
     def _set_timer(self) -> bool:
@@ -126,8 +133,8 @@ class GatheringQoS(QoS):
         return True
 
 
-def _note(message: Any) -> str:
-    """Return what kombu 5.7.0 itself writes: the element, the exchange and the routing key."""
+def _entry(message: Any) -> str:
+    """Return what kombu 5.7.0 itself writes: the message, the exchange and the routing key."""
     delivery = message.delivery_info
     exchange, routing_key = json.dumps(delivery["exchange"]), json.dumps(delivery["routing_key"])
-    return f"[{message._raw.text}, {exchange}, {routing_key}]"  # noqa: SLF001 - kombu notes the same
+    return f"[{message._raw.text}, {exchange}, {routing_key}]"  # noqa: SLF001 - as kombu does

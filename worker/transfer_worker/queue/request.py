@@ -31,7 +31,7 @@ class MaskedRequest(Request):  # type: ignore[misc]  # Celery has no types
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        if self.message.is_bell:
+        if self.message.is_notification:
             # Read already: spares the pool another reading.
             self._body, self._content_type, self._content_encoding = self.message.payload, None, None
         shown = self._describe(self.args, self.kwargs, str(self.kwargsrepr))
@@ -62,5 +62,5 @@ class MaskedRequest(Request):  # type: ignore[misc]  # Celery has no types
         return shown
 
     def info(self, safe: bool = False) -> Any:
-        """Describe this request to `celery inspect`; never with the arguments themselves."""
+        """Describe this request to `celery inspect`; Celery's `Request.info` shows the arguments, too."""
         return super().info(safe=True)

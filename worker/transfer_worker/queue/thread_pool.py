@@ -28,7 +28,10 @@ class HeadStartPool(TaskPool):  # type: ignore[misc]  # Celery has no types
     _is_out: ClassVar = threading.Lock()
 
     def on_apply(self, *arguments: Any, **options: Any) -> Any:
-        """Hand a task to a thread, and wait until its request is on its way, or has had its chance."""
+        """Hand a task to a thread, and wait until its request is on its way, or has had its chance.
+
+        Celery's `TaskPool.on_apply` returns at once.
+        """
         self._is_out.acquire(blocking=False)
         result = super().on_apply(*arguments, **options)
         self._is_out.acquire(timeout=self.head_start_seconds)

@@ -1,8 +1,12 @@
 """Celery's way to Redis: with a guard at the door, and back quickly after an outage.
 
-In kombu 5.7.0 a queue element that is no JSON ends the worker, an undecodable body is put back and ends every
-restarted worker, and a missing delivery tag loses the message. So each element is looked at the moment it
-arrives; what can't be a task message is handed to `on_poison`, and the next one is served.
+In kombu 5.7.0 a message that is not JSON ends the worker, an undecodable body is put back and ends every
+restarted worker, and a missing delivery tag loses the message. So each is looked at the moment it arrives
+(`poison`); what can't be a task message is handed to `on_poison`, and the next one is served.
+
+Each method here that replaces one of kombu's, Celery's or redis-py's says which, and why.
+tests/contract/test_replaced_methods.py holds what is replaced as it was read: a new release fails there
+first.
 """
 
 from __future__ import annotations
@@ -22,7 +26,7 @@ from redis.retry import Retry
 
 from transfer_worker.queue.address import bracket
 from transfer_worker.queue.poison import Poison, read_element
-from transfer_worker.queue.qos import BellMessage, Element, GatheringQoS
+from transfer_worker.queue.qos import Element, GatheringQoS, QueueMessage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +38,11 @@ class _GuardedClient(redis.Redis):
     """Looks at each element that BRPOP brings before kombu does."""
 
     def parse_response(self, connection: Any, command_name: Any, **options: Any) -> Any:
-        """Return the reply with the element read, or None (as if nothing had come) where it is poison."""
+        """Return the reply with the message read, or None (as if nothing had come) where it is poison.
+
+        Replaces redis-py's `Redis.parse_response`, by which kombu's channel takes what BRPOP brings: the one
+        point that each message passes before kombu reads it.
+        """
         reply = super().parse_response(connection, command_name, **options)  # type: ignore[no-untyped-call]
         if command_name != "BRPOP" or not reply:
             return reply
@@ -64,11 +72,11 @@ class GuardedChannel(Channel):
     """
 
     QoS = GatheringQoS
-    Message = BellMessage
+    Message = QueueMessage
     do_restore = False
 
     def _brpop_read(self, **options: Any) -> bool:
-        """As kombu 5.7.0 does it, but for reading the element's JSON a second time."""
+        """Take the next message; kombu's `Channel._brpop_read` would read its JSON a second time."""
         try:
             try:
                 reply = self.client.parse_response(self.client.connection, "BRPOP", **options)
@@ -88,16 +96,16 @@ class GuardedChannel(Channel):
             self._flush_brpop_reauth()  # type: ignore[no-untyped-call]
 
     def basic_ack(self, delivery_tag: str, multiple: bool = False) -> None:
-        """Acknowledge; on a channel whose connection has gone, leave it to the outer net.
+        """Acknowledge; on a channel whose connection has gone, leave it to the visibility-timeout fallback.
 
-        There kombu 5.7.0 raises AttributeError, which ends the worker. The message comes again after the
-        visibility timeout, and finds its transfer ended.
+        There kombu's `Channel.basic_ack` raises AttributeError, which ends the worker. The message comes
+        again after the visibility timeout, and finds its transfer ended.
         """
         if self.connection is not None:
             super().basic_ack(delivery_tag, multiple=multiple)  # type: ignore[no-untyped-call]
 
     def basic_reject(self, delivery_tag: str, requeue: bool = False) -> None:
-        """Reject; on a channel whose connection has gone, leave it to the outer net."""
+        """Reject; as `basic_ack`, where kombu's `Channel.basic_reject` would end the worker."""
         if self.connection is not None:
             super().basic_reject(delivery_tag, requeue=requeue)  # type: ignore[no-untyped-call]
 
@@ -108,7 +116,8 @@ class GuardedChannel(Channel):
     def _create_client(self, asynchronous: bool = False) -> Any:
         """Return one client for all commands but the blocking read.
 
-        kombu 5.7.0 makes a new one for each; with redis-py 8.1 that costs more than the command.
+        kombu's `Channel._create_client` makes a new one for each command; with redis-py 8.1 that costs more
+        than the command.
         """
         if asynchronous:
             return super()._create_client(asynchronous=True)  # type: ignore[no-untyped-call]
@@ -117,6 +126,7 @@ class GuardedChannel(Channel):
         return self._shared_client
 
     def _get_client(self) -> type[redis.Redis]:
+        """Return the client with the guard, where kombu's `Channel._get_client` names its own."""
         super()._get_client()  # type: ignore[no-untyped-call]
         return _GuardedClient
 
@@ -139,7 +149,11 @@ class GuardedSentinelChannel(GuardedChannel, SentinelChannel):
     sentinel_kwargs: dict[str, Any]
 
     def _sentinel_managed_pool(self, asynchronous: bool = False) -> Any:
-        """Ask a Sentinel once, and then the next; by default redis-py 8.1 tries a dead one four times."""
+        """Ask a Sentinel once, and then the next.
+
+        kombu's `SentinelChannel._sentinel_managed_pool` leaves it to redis-py 8.1, which tries a dead one
+        four times.
+        """
         self.sentinel_kwargs = {**self.sentinel_kwargs, "retry": Retry(NoBackoff(), 0)}
         return super()._sentinel_managed_pool(asynchronous)  # type: ignore[no-untyped-call]
 
@@ -151,23 +165,29 @@ class GuardedSentinelTransport(GuardedTransport, SentinelTransport):
 
 
 class QuickConnection(Connection):
-    """Tries again soon. By default kombu 5.7.0 waits 2, 4, 6 … 30 s, with a caller on the line."""
+    """kombu's connection, back soon after an outage."""
 
     def switch(self, conn_str: str) -> None:
-        """Turn to another Sentinel, and keep the guard: kombu 5.7.0 would take the URL's own transport."""
+        """Turn to another Sentinel, and keep the guard; kombu's `Connection.switch` would lose it."""
         super().switch(conn_str)  # type: ignore[no-untyped-call]
         self.transport_cls = self._initial_params["transport"]
 
     def ensure_connection(self, *arguments: Any, **options: Any) -> Any:
-        """Connect, trying again after 0.1, 0.3, 0.5 s and so on every half second."""
+        """Connect, trying again after 0.1, 0.3, 0.5 s and so on every half second.
+
+        kombu's `Connection.ensure_connection` waits 2, 4, 6 … 30 s, with a caller on the line.
+        """
         quick = {"interval_start": 0.1, "interval_step": 0.2, "interval_max": 0.5}
         return super().ensure_connection(*arguments, **{**quick, **options})  # type: ignore[no-untyped-call]
 
     def as_uri(self, *arguments: Any, **options: Any) -> str:
-        """Return the broker's URL under the scheme that people know, which is all that Flower can read."""
+        """Return the broker's URL under the scheme that people know, which is all that Flower can read.
+
+        kombu's `Connection.as_uri` shows the transport's dotted name, and quotes the colons of an IPv6 host.
+        """
         shown: str = super().as_uri(*arguments, **options)
         before, host, after = shown.rpartition(quote(self.hostname or "", safe=""))
-        shown = f"{before}{bracket(unquote(host))}{after}"  # kombu 5.7.0 quotes the colons of an IPv6 one
+        shown = f"{before}{bracket(unquote(host))}{after}"
         scheme = "rediss" if self.ssl else "redis"
         if isinstance(self.transport, SentinelTransport):
             scheme = "sentinel"

@@ -57,6 +57,7 @@ class Reason(StrEnum):
     ANSWER_LOST = "answer_lost"
     SERVER_ERROR = "server_error"
     ANSWER_UNREADABLE = "answer_unreadable"
+    IN_PROGRESS_AFTER_ATTEMPT = "in_progress_after_attempt"
     WORKER_DIED = "worker_died"
     RECORD_MISSING = "record_missing"
 
@@ -153,7 +154,7 @@ GUIDE: Final[dict[Reason, Guide]] = {
     Reason.REFUSED_BY_PLATFORM: Guide(
         state=State.REJECTED,
         meaning="Piopiy (or its SDK's validator) refused the request as wrong.",
-        next_step="Read the platform's answer in the record.",
+        next_step="Read the answer in the record. A 404 that is not JSON: check PIOPIY_API_URL.",
         say=_SORRY_OTHER,
         may_try_other=True,
     ),
@@ -185,7 +186,7 @@ GUIDE: Final[dict[Reason, Guide]] = {
     ),
     Reason.PLATFORM_UNAVAILABLE: Guide(
         state=State.FAILED,
-        meaning="Piopiy answered 503 until the deadline; nothing was carried out.",
+        meaning="Piopiy answered 503, in its own words, until the deadline; nothing was carried out.",
         next_step="Check Piopiy's status. The call was not moved.",
         say=_SORRY,
         may_retry=True,
@@ -232,14 +233,20 @@ GUIDE: Final[dict[Reason, Guide]] = {
     ),
     Reason.SERVER_ERROR: Guide(
         state=State.UNKNOWN,
-        meaning="Piopiy answered 500, 502 or 504: it may have moved the call all the same.",
+        meaning="Piopiy, or a proxy before it, answered with a 5xx: the call may have been moved.",
         next_step="Find out in Piopiy's call log and settle it. It is never sent again by itself.",
         say=None,
     ),
     Reason.ANSWER_UNREADABLE: Guide(
         state=State.UNKNOWN,
-        meaning="The answer was no JSON object (a proxy's page, a redirect): nobody knows what happened.",
+        meaning="The answer proves nothing (a proxy's page, a redirect, a success that says no).",
         next_step="Look at the stored answer; check PIOPIY_API_URL and what stands in between.",
+        say=None,
+    ),
+    Reason.IN_PROGRESS_AFTER_ATTEMPT: Guide(
+        state=State.UNKNOWN,
+        meaning="Piopiy says that a transfer of this call is running: it may be the last request of ours.",
+        next_step="Look for the running request_id in the record, and settle it by Piopiy's call log.",
         say=None,
     ),
     Reason.WORKER_DIED: Guide(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from chaos.schedule import CALM_AFTER_SECONDS, CALM_BEFORE_SECONDS, KINDS, MIX, plan_faults
-from transfer_worker.sandbox.behaviours import parse_faults
+from transfer_worker.sandbox.director import parse_faults
 
 
 def test_the_same_seed_plans_the_same() -> None:

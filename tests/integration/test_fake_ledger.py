@@ -70,6 +70,25 @@ def test_a_transfer_from_acceptance_over_a_retry_to_its_ending(steps):
     assert steps.begin_attempt(claim, attempt=3) == Lost(State.UNKNOWN, outcome)
 
 
+@pytest.mark.parametrize(
+    ("before", "ends_as"),
+    [
+        (Reason.PLATFORM_UNREACHABLE, Reason.TRANSFER_IN_PROGRESS),
+        (Reason.PLATFORM_UNAVAILABLE, Reason.IN_PROGRESS_AFTER_ATTEMPT),
+    ],
+)
+def test_a_409_after_an_attempt_that_was_sent_is_unknown(steps, before, ends_as):
+    asked = intent()
+    steps.accept(asked)
+    claim = steps.claim(asked.transfer_id)
+    steps.begin_attempt(claim, attempt=1)
+    steps.end_attempt(claim, note(State.CLAIMED, before))
+    steps.begin_attempt(claim, attempt=2)
+    assert (
+        steps.end_attempt(claim, note(State.REJECTED, Reason.TRANSFER_IN_PROGRESS)).outcome.reason is ends_as
+    )
+
+
 def test_what_stands_in_the_way(steps):
     first = intent()
     steps.accept(first)

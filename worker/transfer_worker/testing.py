@@ -6,7 +6,7 @@ They follow the rules of the real ones as far as one worker can see them:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from transfer_tasks.errors import LedgerUnavailable
@@ -182,6 +182,8 @@ class FakeLedger:
         record = self.records[claim.transfer_id]
         if record.outcome is not None or claim.token != str(record.token):
             return Lost(record.state, record.outcome)
+        if note.reason is Reason.TRANSFER_IN_PROGRESS and any(n.reason not in _UNSENT for n in record.notes):
+            note = replace(note, state=State.UNKNOWN, reason=Reason.IN_PROGRESS_AFTER_ATTEMPT)
         record.notes.append(note)
         if note.state is State.CLAIMED:
             record.state = State.CLAIMED
@@ -204,6 +206,7 @@ class FakeLedger:
         )
 
 
+_UNSENT: Final = frozenset({Reason.PLATFORM_UNREACHABLE, Reason.NOT_SENT})
 _IN_THE_WAY: Final = frozenset({State.WAITING, State.CLAIMED, State.SENDING, State.UNKNOWN, State.SUBMITTED})
 
 

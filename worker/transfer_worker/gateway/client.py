@@ -11,7 +11,7 @@ the SDK's validator refused                  refused, nothing was sent       REF
 no name, no connection, no TLS               not sent                        PLATFORM_UNREACHABLE
 held up before the first byte                not sent                        NOT_SENT
 written, and not even a status line came     may have been carried out       ANSWER_LOST
-a status line came                           what `classification` reads       …
+a status line came                           what `rules` says of it          …
 ===========================================  ==============================  ====================
 """
 
@@ -31,9 +31,10 @@ from piopiy_voice import PiopiyError, PiopiyNetworkError, PiopiyValidationError,
 
 from transfer_tasks.outcome import Reason
 from transfer_worker.errors import AttemptError, NotCarriedOut, OutcomeUnknown, Refused
-from transfer_worker.gateway.classification import ReceivedAnswer, read_answer
+from transfer_worker.gateway.classification import read_answer
 from transfer_worker.gateway.connection import NotedAdapter
 from transfer_worker.gateway.exchange import LAST_LOOK_SECONDS, Exchange, Stage
+from transfer_worker.gateway.rules import ReceivedAnswer
 from transfer_worker.gateway.session import PreparedSession
 from transfer_worker.settings import find_token_problem
 

@@ -10,7 +10,7 @@ from typing import Final
 MAX_RETRY_AFTER_SECONDS: Final = 86_400.0
 """A day; more than any deadline, so a longer wish changes nothing."""
 
-_SECONDS: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
+_SECONDS: Final = re.compile(r"[0-9]+(\.[0-9]+)?")
 
 
 def parse_retry_after(value: str | None, server_date: str | None = None) -> float | None:

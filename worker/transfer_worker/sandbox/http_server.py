@@ -16,14 +16,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from piopiy.voice.exceptions import PiopiyValidationError
 from piopiy.voice.validators import validate_transfer_request
 
-from transfer_worker.sandbox.behaviours import (
-    Behaviour,
-    Director,
-    Manner,
-    parse_behaviour,
-    parse_faults,
-    parse_script,
-)
+from transfer_worker.sandbox.behaviours import Behaviour, Manner, parse_behaviour, parse_script
+from transfer_worker.sandbox.director import Director, parse_faults
 from transfer_worker.sandbox.record import Recorder, canonicalize_call_id
 
 if TYPE_CHECKING:
@@ -34,6 +28,10 @@ MAX_BODY_BYTES: Final = 1024 * 1024
 DRIP_SECONDS: Final = 0.1
 
 _UNAUTHORIZED: Final = parse_behaviour("401")
+# In no JSON, as a web server says it: of a call it says nothing.
+_NO_SUCH_ADDRESS: Final = Behaviour(
+    text="", carried_out=False, status=404, body=b"404 page not found\n", content_type="text/plain"
+)
 _LINGER_NOT: Final = struct.pack("ii", 1, 0)  # SO_LINGER with no time: closing sends a reset
 
 
@@ -159,7 +157,7 @@ class RequestHandler(BaseHTTPRequestHandler):
         if body is None:
             return
         if urlsplit(self.path).path != TRANSFER_PATH:
-            self._answer(404, {"error": "not_found"})
+            self._behave(_NO_SUCH_ADDRESS)
             return
         payload = _parse(body)
         fields: dict[str, Any] = payload if isinstance(payload, dict) else {}

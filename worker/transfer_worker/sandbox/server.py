@@ -1,6 +1,6 @@
 """A local stand-in for the Piopiy API: it judges with the vendor's own validator and writes everything down.
 
-`POST /v3/voice/pcmo/transfer` answers like the platform, or misbehaves as told (`sandbox_behaviours`). It
+`POST /v3/voice/pcmo/transfer` answers like the platform, or misbehaves as told (`sandbox.behaviours`). It
 removes no repeats: a client that sends twice moves the call twice, and the record shows it. `docs/sandbox.md`
 describes its addresses.
 """

@@ -30,6 +30,37 @@ end
 -- A wait that the network held back, and that was repeated and is long over: the next attempt is under way.
 if state == 'claimed' and after_attempt ~= '' and after_attempt ~= attempt then return { 'again' } end
 
+-- A 409 says that some transfer of the call is running at the platform, not which. It may be ours: an attempt of
+-- this transfer, or an earlier one of the call. docs/outcomes.md has the cases; asked again, it finds the same.
+local function judge_conflict()
+  local IS_NOT_RUNNING = { platform_unreachable = true, not_sent = true, refused_by_platform = true,
+    call_not_found = true, unauthorized = true, transfer_in_progress = true }
+
+  local function has_sent(id, attempts)
+    for number = 1, attempts do
+      local note = redis.call('HGET', record_key(id), 'attempt:' .. int(number))
+      if note and not IS_NOT_RUNNING[cjson.decode(note).reason or ''] then return true end
+    end
+    return false
+  end
+
+  if has_sent(transfer_id, tonumber(attempt) - 1) then return 'unknown', 'in_progress_after_attempt' end
+  local of = get(transfer_id, 'call_id', 'hop')
+  for hop = tonumber(of[2]) - 1, 1, -1 do
+    local earlier = redis.call('LINDEX', NS .. 'call:' .. of[1], int(hop - 1))
+    local e = earlier and get(earlier, 'state', 'reason', 'attempt') or {}
+    if e[1] == 'submitted' then break end -- it is what is running
+    if e[2] == 'not_transferred' then
+      endings().finish(earlier, 'transfer.resolved', { state = 'submitted', reason = 'transfer_confirmed',
+        source = 'platform', detail = 'answered to transfer ' .. transfer_id .. ': ' .. detail })
+      break
+    end
+    if e[1] and has_sent(earlier, tonumber(e[3])) then return 'unknown', 'in_progress_after_attempt' end
+  end
+  return state, reason
+end
+if reason == 'transfer_in_progress' then state, reason = judge_conflict() end
+
 local function note_attempt()
   if current == 'claimed' then return end -- an ending between attempts says nothing of the last one
   local note = { begun_ms = tonumber(r[7]), ended_ms = NOW, attempt_ms = attempt_ms, reason = reason, worker = r[6],

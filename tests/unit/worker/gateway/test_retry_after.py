@@ -28,7 +28,8 @@ from transfer_worker.gateway.retry_after import MAX_RETRY_AFTER_SECONDS, parse_r
         ("nan", None),
         ("inf", None),
         ("٣", None),
-        ("9" * 400, None),
+        ("9999999999", MAX_RETRY_AFTER_SECONDS),
+        ("9" * 400, MAX_RETRY_AFTER_SECONDS),
         ("Fri, 99 Nov 2026 00:00:00 GMT", None),
     ],
 )

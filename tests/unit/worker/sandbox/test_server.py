@@ -22,7 +22,9 @@ from support import wait_until
 from transfer_worker.errors import AttemptError, NotCarriedOut, OutcomeUnknown, Refused
 from transfer_worker.gateway import PiopiyGateway
 from transfer_worker.sandbox import SandboxServer
-from transfer_worker.sandbox.behaviours import MAGIC_NUMBERS, Behaviour, parse_behaviour, parse_faults
+from transfer_worker.sandbox.behaviours import Behaviour, parse_behaviour
+from transfer_worker.sandbox.director import parse_faults
+from transfer_worker.sandbox.magic_numbers import MAGIC_NUMBERS
 
 DOCS = Path(__file__).parents[4] / "docs" / "sandbox.md"
 CALL_ID = "0f8fad5b-d9cb-469f-a165-70867728950e"

@@ -68,6 +68,7 @@ chaos: $(STAMP) ## break a whole cluster on purpose and judge it: SEED=7 MINUTES
 constraints: ## pin the newest versions that pyproject.toml allows, in constraints/
 	@PYTHON='$(PYTHON)' EXTRAS='$(EXTRAS)' sh .ci/pin $(CONSTRAINTS)
 	@PYTHON='$(PYTHON)' EXTRAS=agent REQUIREMENTS=tests/voice/requirements.txt sh .ci/pin constraints/voice.txt
+	@$(PYTHON) .ci/pin_image.py
 
 clean: ## remove the venv and all caches; leaves var/, the data of `make up`
 	@rm -rf $(VENV) .venv-voice .venv-bench .venv-bench-arq build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -11,13 +11,10 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from support.requirements import follow_requirements
 
 ROOT = Path(__file__).parents[2]
 CONSTRAINTS = ROOT / "constraints" / "worker.txt"
@@ -99,17 +96,4 @@ class Installation:
 
     def list_declared(self) -> set[str]:
         """Return what our metadata asks for, and what that asks for, to the end."""
-        requires = self.list_distributions()
-        seen: set[tuple[str, str]] = set()
-
-        def follow(name: str, extra: str) -> Iterator[str]:
-            if (name, extra) in seen:
-                return
-            seen.add((name, extra))
-            yield name
-            for requirement in map(Requirement, requires.get(name, [])):
-                if requirement.marker is None or requirement.marker.evaluate({"extra": extra}):
-                    for wanted in ("", *requirement.extras):
-                        yield from follow(canonicalize_name(requirement.name), wanted)
-
-        return {name for extra in ("", *self.extras) for name in follow("call-transfer", extra)}
+        return follow_requirements("call-transfer", self.extras, self.list_distributions())

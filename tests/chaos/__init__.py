@@ -7,8 +7,8 @@ load           sessions that ask, ask twice, change their minds and cancel; they
 voice_load     voice sessions, as agents hold them, on a platform that lets the target ring (`ringing`);
                `voice_truth` holds what they told against it
 bare_messages  what reaches the queue past every publisher
-history        everything that four witnesses saw: the sessions, the ledger, the audit log, the sandbox
-auditor        holds the witnesses against each other; `attempts` compares one transfer in detail, and
+history        everything that four observers saw: the sessions, the ledger, the audit log, the sandbox
+auditor        holds the observers against each other; `attempts` compares one transfer in detail, and
                `excuses` knows when an `unknown` was honest
 report         the summary, and the timeline of each transfer at fault
 run            one run from start to verdict

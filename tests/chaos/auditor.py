@@ -1,4 +1,4 @@
-"""Holds the witnesses against each other. A finding names what was promised, and which transfer broke it."""
+"""Holds the observers against each other. A finding names what was promised, and which transfer broke it."""
 
 from __future__ import annotations
 

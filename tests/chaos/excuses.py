@@ -16,7 +16,7 @@ OPEN_BEHAVIOURS: Final = frozenset(
     {"silence", "reset", "close", "drip", "cut", "html", "empty", "truncated", "array", "redirect", "408"}
 )
 NEAR_MS: Final = 300.0
-"""How far apart two witnesses may put the same moment."""
+"""How far apart two observers may put the same moment."""
 
 LEASE_MS: Final = 2000.0
 BEAT_MS: Final = 500.0

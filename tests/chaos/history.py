@@ -1,4 +1,4 @@
-"""What the four witnesses saw, in one shape each; all times in milliseconds since the epoch, one machine."""
+"""What the four observers saw, in one shape each; all times in milliseconds since the epoch, one machine."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo init test test-voice bench-voice bench lint docs up chaos constraints clean
+.PHONY: help demo init test test-voice bench-voice bench lint docs dist up chaos constraints clean
 
 VENV := .venv
 STAMP := $(VENV)/.installed
@@ -33,6 +33,9 @@ lint: $(STAMP) ## run ruff, mypy, the import contracts and yamllint
 docs: $(STAMP) ## build the documents as a site, in site/; a dead link is an error
 	@$(VENV)/bin/mkdocs build --strict
 	@echo "site/index.html"
+
+dist: $(STAMP) ## build the wheel and the source distribution, in dist/
+	@$(VENV)/bin/python -m build --outdir dist .
 
 init: $(STAMP) ## write .env and destinations.toml, filled in: OPTIONS=--sandbox
 	@$(VENV)/bin/call-transfer init $(OPTIONS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support.installation import ROOT
+from support.ports import pick_free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,13 +82,35 @@ def machine(worker_install: Installation, redis_url: str, spawn: ProcessSpawner,
     return made
 
 
-def test_the_lines_for_real_use_run_one_after_the_other(machine: Machine, bare: Installation) -> None:
-    for name in (".env.example", "destinations.example.toml"):
-        (machine.folder / name).write_bytes((ROOT / name).read_bytes())
-    machine.environment["TRANSFER_DESTINATIONS_FILE"] = "destinations.toml"
-    lines = [line.partition("#")[0].strip() for line in block_with("call-transfer doctor").splitlines()]
-    install, *before, worker_line = lines
-    assert install == 'pip install "call-transfer[worker]"'  # done, from the wheel
+def test_what_it_installs_is_what_the_build_makes(wheel: Path, embedded_install: Installation) -> None:
+    (make, _, install) = lines_of("pip install")
+
+    assert make == "make dist"
+    assert install == f'pip install "dist/{wheel.name}[{",".join(embedded_install.extras)}]"'
+
+
+def test_the_lines_for_the_sandbox_run_one_after_the_other(
+    embedded_install: Installation, spawn: ProcessSpawner, tmp_path: Path
+) -> None:
+    # At a port of this test's own: another sandbox may run at the usual one.
+    environment = {"PIOPIY_API_URL": f"http://127.0.0.1:{pick_free_port()}/v3"}
+    machine = Machine(embedded_install, tmp_path, environment, spawn)
+    init_line, up_line = lines_of("call-transfer up")
+    assert "destinations.toml: support" in machine.do(init_line)
+
+    up = machine.start(up_line)
+    up.wait_for_output("Ctrl-C ends everything", deadline_seconds=60)
+    read_line, send_line, doctor_line = lines_of(". var/env")
+    assert "submitted (accepted_by_platform" in machine.do(f"sh -c '{read_line}; {send_line}'")
+    assert "problem" not in machine.do(f"sh -c '{read_line}; {doctor_line}'")
+
+    up.send_signal(signal.SIGINT)
+    assert up.wait(30) == 0
+
+
+def test_the_lines_for_the_platform_run_one_after_the_other(machine: Machine, bare: Installation) -> None:
+    machine.do(lines_of("call-transfer up")[0])
+    *before, worker_line = lines_of("call-transfer worker")
     for line in before:
         machine.do(line)
 
@@ -98,6 +122,22 @@ def test_the_lines_for_real_use_run_one_after_the_other(machine: Machine, bare: 
     assert machine.do("python example.py", installation=bare).split() == ["submitted", "accepted_by_platform"]
     send = send_line().replace("…", str(uuid.uuid4()))
     assert "submitted (accepted_by_platform" in machine.do(send)
+
+
+def test_the_lines_for_containers_start_with_a_set_up_for_them(machine: Machine) -> None:
+    init_line, *docker_lines = lines_of("docker compose up")
+
+    machine.environment.clear()
+    machine.do(init_line)
+
+    assert "\nPIOPIY_API_URL=http://sandbox:8900/v3\n" in (machine.folder / ".env").read_text()
+    assert (machine.folder / "destinations.toml").is_file()
+    assert all(line.startswith("docker compose ") for line in docker_lines)
+
+
+def lines_of(text: str) -> list[str]:
+    """Return the lines of the one snippet that contains `text`, without their comments."""
+    return [line.partition(" #")[0].strip() for line in block_with(text).splitlines()]
 
 
 def send_line() -> str:
@@ -120,7 +160,7 @@ def closing_table() -> Iterator[tuple[str, str, str, int, int]]:
         yield asked, to, ended.split()[0], int(attempts), int(posts)
 
 
-@pytest.mark.parametrize("target", ["demo", "test", "up", "chaos"])
+@pytest.mark.parametrize("target", ["demo", "test", "dist", "init", "up", "chaos"])
 def test_the_make_targets_exist(target: str) -> None:
     assert f"make {target}" in README
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)

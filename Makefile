@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo init test test-voice bench-voice bench lint docs dist up chaos constraints clean
+.PHONY: help demo init test test-voice test-machines test-servers bench-voice bench lint docs dist up chaos constraints clean
 
 VENV := .venv
 STAMP := $(VENV)/.installed
@@ -45,6 +45,12 @@ up: $(STAMP) ## keep Redis, a worker and Flower running; set up by make init, el
 
 test-voice: $(STAMP) ## run the voice tests: the real agent SDK in .venv-voice, workers in .venv
 	@$(VENV)/bin/python .ci/stages.py voice
+
+test-machines: $(STAMP) ## try clean Debians and the Dockerfile's steps, as root; FOLDER=/path keeps them
+	@$(VENV)/bin/python .ci/machines.py $(if $(FOLDER),--folder $(FOLDER)) $(OPTIONS)
+
+test-servers: $(STAMP) ## run the integration tests on each Redis and Valkey to be had; FOLDER=/path keeps them
+	@$(VENV)/bin/python .ci/servers.py $(if $(FOLDER),--folder $(FOLDER)) $(OPTIONS)
 
 bench: .venv-bench/.installed .venv-bench-arq/.installed ## measure against the floor and every peer; OPTIONS="--rounds 2"
 	@PYTHONPATH=. .venv-bench/bin/python -m benchmarks $(OPTIONS)

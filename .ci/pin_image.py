@@ -25,7 +25,7 @@ HEAD = """\
 
 def resolve(uv: Path, *requirements: str, python: str, architecture: str) -> str:
     """Return the wheels that meet the requirements there, as lines of a requirements file."""
-    locked = subprocess.run(  # noqa: S603 - the command is this one
+    locked = subprocess.run(
         [uv, "--system-certs", "pip", "compile", "--quiet",
          "--format", "pylock.toml", "--only-binary", ":all:",
          "--python-version", python, "--python-platform", f"{architecture}-manylinux_2_28",
@@ -49,8 +49,8 @@ def main() -> None:
     build_system = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["build-system"]
     with tempfile.TemporaryDirectory() as scratch:
         venv = Path(scratch, "venv")
-        subprocess.run([sys.executable, "-m", "venv", venv], check=True)  # noqa: S603
-        subprocess.run([venv / "bin" / "pip", "install", "--quiet", "uv"], check=True)  # noqa: S603
+        subprocess.run([sys.executable, "-m", "venv", venv], check=True)
+        subprocess.run([venv / "bin" / "pip", "install", "--quiet", "uv"], check=True)
         wanted = Path(scratch, "build.in")
         wanted.write_text("\n".join(build_system["requires"]))
         uv = venv / "bin" / "uv"

@@ -45,7 +45,7 @@ def run_stage(name: str) -> int:
     """Run the commands of a stage up to the first that fails; return its exit code."""
     for program, *arguments in STAGES[name]:
         print(f"$ {' '.join([program, *arguments])}", flush=True)
-        code = subprocess.run(  # noqa: S603 - the commands are those above
+        code = subprocess.run(
             [BIN / program, *arguments], cwd=ROOT, stdin=subprocess.DEVNULL, check=False
         ).returncode
         if code:

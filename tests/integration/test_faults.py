@@ -69,7 +69,9 @@ def test_a_transfer_that_may_have_been_sent_ends_unknown_and_is_never_sent_again
 
     assert (outcome.state, outcome.reason, outcome.source) == (State.UNKNOWN, Reason.WORKER_DIED, "recovery")
     # The outer net gives the message to the well worker, too: wait until it has looked at it and let go.
-    wait_until(lambda: house.ledger().client.hlen("unacked") == 0, 20, message="the old message is served")
+    wait_until(
+        lambda: house.ledger().client.hlen("transfer:unacked") == 0, 20, message="the old message is served"
+    )
     assert paused.post_count() == posts
 
 
@@ -80,7 +82,9 @@ def test_a_worker_that_dies_after_settling_leaves_a_finished_transfer(
     paused.kill()
 
     assert paused.handle.outcome(timeout=10).state is State.SUBMITTED
-    wait_until(lambda: house.ledger().client.hlen("unacked") == 0, 20, message="the old message is served")
+    wait_until(
+        lambda: house.ledger().client.hlen("transfer:unacked") == 0, 20, message="the old message is served"
+    )
     assert paused.post_count() == 1
     assert house.audit_events(paused.handle.transfer_id).count("transfer.finished") == 1
 
@@ -166,7 +170,7 @@ def test_the_outer_net_alone_gives_a_dead_workers_message_to_another_within_15_s
     sick = house.start_worker(app="support.pausing_worker", **pause)
     handle = publisher.submit(make_intent(expires_in_seconds=60))
     wait_until(lambda: file.exists() and file.read_text(), 10, message="the point is reached")
-    assert house.ledger().client.hlen("unacked") == 1
+    assert house.ledger().client.hlen("transfer:unacked") == 1
     sick.send_signal(signal.SIGKILL)
     killed_at = time.monotonic()
     house.start_worker(app="support.sweepless_worker")

@@ -817,21 +817,21 @@ def test_a_lost_message_is_found_behind_younger_ones(bench, waiting):
 
 def test_a_fetched_message_is_left_alone_until_a_worker_is_lost(bench, waiting):
     bench.client.rpop(bench.queue)
-    bench.client.hset("unacked", waiting, "[]")
-    bench.client.zadd("unacked_index", {waiting: 1})
+    bench.client.hset("transfer:unacked", waiting, "[]")
+    bench.client.zadd("transfer:unacked_index", {waiting: 1})
     bench.beat("w1")
     time.sleep(0.005)
     assert bench.recover(lease_ms=1) == NOTHING
     bench.bury("w1")
     assert bench.recover() == Recovered(requeued=1, given_up=0, expired=0, gone_workers=1)
     assert bench.queued() == [waiting]
-    assert not bench.client.exists("unacked", "unacked_index")
+    assert not bench.client.exists("transfer:unacked", "transfer:unacked_index")
     assert bench.audit(waiting)[-1]["why"] == "its_worker_has_gone"
 
 
 def test_a_worker_that_stops_in_good_order_leaves_its_fetched_messages_to_others_at_once(bench, waiting):
     bench.client.rpop(bench.queue)
-    bench.client.hset("unacked", waiting, "[]")
+    bench.client.hset("transfer:unacked", waiting, "[]")
     bench.beat("w1")
     bench.run(bench.commands.retire(worker="w1"))
     assert bench.recover().requeued == 1

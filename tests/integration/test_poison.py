@@ -122,7 +122,7 @@ def assert_survived(house: House, worker: SpawnedProcess, poison: bytes) -> None
     assert kept[0]["why"]
     assert client.ttl("transfer:quarantine") > 0
     assert client.llen(QUEUE) == 0
-    wait_until(lambda: client.hlen("unacked") == 0, message="the good message is acknowledged")
+    wait_until(lambda: client.hlen("transfer:unacked") == 0, message="the good message is acknowledged")
 
 
 def test_a_broken_bell_of_a_good_transfer_is_rung_anew(house: House, publisher: TransferPublisher) -> None:

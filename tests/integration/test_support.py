@@ -19,8 +19,8 @@ def test_a_key_without_a_ttl_is_found(redis_client):
 def test_the_queue_needs_no_ttl(redis_client):
     redis_client.lpush("transfers", "message")
     redis_client.sadd("_kombu.binding.transfers", "x")
-    redis_client.hset("unacked", "tag", "message")
-    redis_client.zadd("unacked_index", {"tag": 1})
+    redis_client.hset("transfer:unacked", "tag", "message")
+    redis_client.zadd("transfer:unacked_index", {"tag": 1})
     assert keys_without_ttl(redis_client) == []
 
 

@@ -340,7 +340,7 @@ def test_the_same_message_twice_moves_the_call_once(running):
     transfer_ids = {running.send_task(asked_for, task_id=intent.transfer_id) for _ in range(5)}
     assert transfer_ids == {intent.transfer_id}
     assert running.wait_for_record(intent.transfer_id).state is State.SUBMITTED
-    wait_until(lambda: running.house.ledger().client.hlen("unacked") == 0, 5)
+    wait_until(lambda: running.house.ledger().client.hlen("transfer:unacked") == 0, 5)
     assert running.sandbox.post_count(intent.call_id) == 1
 
 
@@ -488,7 +488,7 @@ def everything(running: Running, asked: dict[str, TransferHandle]) -> Running:
     with ledger.client as client:
         for what, remaining in (
             ("queue", lambda: client.llen("transfers")),
-            ("fetched", lambda: client.hlen("unacked")),
+            ("fetched", lambda: client.hlen("transfer:unacked")),
             ("waiting", lambda: client.zcard(ledger.keys.waiting)),
             ("in flight", lambda: client.zcard(ledger.keys.in_flight)),
         ):

@@ -14,9 +14,9 @@ KEYS_OF_THE_QUEUE = (
     "_kombu.binding.*",
     "_kombu.binding_deadlines",
     "_kombu.binding_permanent.*",
-    "unacked",
-    "unacked_index",
-    "unacked_mutex",
+    "transfer:unacked",
+    "transfer:unacked_index",
+    "transfer:unacked_mutex",
 )
 
 

@@ -13,7 +13,7 @@ NAMESPACE: Final = "transfer"
 class Keys:
     """Every key of one namespace.
 
-    All have a TTL; the queue list is Celery's and has none.
+    All have a TTL, but for the queue list and what kombu keeps beside it.
     """
 
     namespace: str = NAMESPACE
@@ -37,6 +37,25 @@ class Keys:
     def reply(self, publisher: str) -> str:
         """Pub/sub channel on which one publisher process hears outcomes."""
         return f"{self.namespace}:reply:{publisher}"
+
+    @property
+    def unacked(self) -> str:
+        """Hash, kombu's by our name: what a worker has fetched and not acknowledged, by delivery tag.
+
+        By its default name, ``unacked``, all applications on a Redis database share it, and whoever has the
+        shortest visibility timeout gives the others' messages back to be run again (kombu 5.7.0).
+        """
+        return f"{self.namespace}:unacked"
+
+    @property
+    def unacked_index(self) -> str:
+        """Sorted set: when each was fetched."""
+        return f"{self.namespace}:unacked_index"
+
+    @property
+    def unacked_mutex(self) -> str:
+        """Lock of whoever looks for those that were fetched too long ago."""
+        return f"{self.namespace}:unacked_mutex"
 
     @property
     def waiting(self) -> str:

@@ -24,6 +24,7 @@ from kombu.utils.json import loads
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from transfer_tasks.ledger.keys import NAMESPACE
 from transfer_worker.queue.address import bracket
 from transfer_worker.queue.poison import Poison, read_element
 from transfer_worker.queue.qos import Element, GatheringQoS, QueueMessage
@@ -31,7 +32,13 @@ from transfer_worker.queue.qos import Element, GatheringQoS, QueueMessage
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_REPLIES: Final = b".reply.celery.pidbox"
+CONTROL_EXCHANGE: Final = f"{NAMESPACE}.control"
+"""Where `celery inspect` and Flower ask our workers; by default all applications are asked at one address."""
+
+EVENT_EXCHANGE: Final = f"{NAMESPACE}.events"
+"""Where our workers tell Flower what happens."""
+
+_REPLIES: Final = f".reply.{CONTROL_EXCHANGE}.pidbox".encode()
 
 
 class _GuardedClient(redis.Redis):

@@ -13,6 +13,7 @@ from celery import Celery, signals
 from celery.exceptions import Ignore, Reject
 
 from transfer_tasks.errors import LedgerUnavailable, SettingsError
+from transfer_tasks.ledger.keys import Keys
 from transfer_tasks.outcome import State, TransferOutcome
 from transfer_tasks.publisher.message import INTENT_HEADER, TASK_NAME
 from transfer_tasks.settings import PublisherSettings
@@ -30,6 +31,7 @@ from transfer_worker.errors import (
 )
 from transfer_worker.exit_codes import Exit
 from transfer_worker.queue.address import ANSWER_WITHIN_SECONDS, BrokerAddress
+from transfer_worker.queue.transport import CONTROL_EXCHANGE, EVENT_EXCHANGE
 from transfer_worker.runtime.preflight import Verdict, check_worker
 from transfer_worker.runtime.process import WorkerProcess
 from transfer_worker.settings import VISIBILITY_TIMEOUT_SECONDS, WorkerSettings
@@ -47,6 +49,9 @@ _ENDINGS: Final[dict[State, type[TransferEnded]]] = {
     State.CANCELLED: TransferCancelled,
     State.UNKNOWN: TransferUnknown,
 }
+
+
+KEYS: Final = Keys()
 
 
 def _configuration(settings: PublisherSettings) -> dict[str, Any]:
@@ -72,6 +77,9 @@ def _configuration(settings: PublisherSettings) -> dict[str, Any]:
         # No more messages are fetched than there are threads, so none waits behind a slow one while another
         # worker is idle.
         "worker_prefetch_multiplier": 1,
+        # Names of our own: another application's `control shutdown` is not ours to obey.
+        "control_exchange": CONTROL_EXCHANGE,
+        "event_exchange": EVENT_EXCHANGE,
         # Flower lives on these.
         "worker_send_task_events": True,
         # Sends them in batches: each by itself costs more than the rest of a message's way through Celery.
@@ -85,6 +93,11 @@ def _configuration(settings: PublisherSettings) -> dict[str, Any]:
         "broker_transport_options": {
             # The outer net: a message whose worker died comes back after this, whatever else fails.
             "visibility_timeout": VISIBILITY_TIMEOUT_SECONDS,
+            # Names of our own: by the default ones, all applications on this Redis database would share them,
+            # and after our visibility timeout we would give their messages back to be run again.
+            "unacked_key": KEYS.unacked,
+            "unacked_index_key": KEYS.unacked_index,
+            "unacked_mutex_key": KEYS.unacked_mutex,
             # By default it is looked for every 10 s and every tenth time only: 101 s measured instead of 10.
             "unacked_restore_interval": 1,
             "unacked_restore_throttle": 1,

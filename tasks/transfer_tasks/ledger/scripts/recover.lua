@@ -24,6 +24,7 @@ attempt_bound_ms, grace_ms = tonumber(attempt_bound_ms), tonumber(grace_ms)
 local requeued, given_up, expired, gone_workers = 0, 0, 0, 0
 
 local SWEEP = NS .. 'sweep'
+local UNACKED, UNACKED_INDEX = NS .. 'unacked', NS .. 'unacked_index'
 local past = redis.call('HMGET', SWEEP, 'last_ms', 'resumed_ms')
 local last, resumed = tonumber(past[1]) or 0, tonumber(past[2]) or NOW
 if NOW >= last and NOW - last < interval_ms then return { 0, 0, 0, 0 } end
@@ -51,13 +52,13 @@ local function requeue(id, why, worker)
   table.insert(bells, { id = id, why = why, worker = worker, accepted = tonumber(get(id, 'accepted_ms')[1]) })
 end
 
--- kombu keeps a fetched message in `unacked` under its delivery tag, which is the transfer's id: what lies
+-- kombu keeps a fetched message in UNACKED under its delivery tag, which is the transfer's id: what lies
 -- there now is ours to give to another worker.
 local function ring(bell)
   local message = get(bell.id, 'message')[1]
   if not message or message == '' then return end
-  redis.call('HDEL', 'unacked', bell.id)
-  redis.call('ZREM', 'unacked_index', bell.id)
+  redis.call('HDEL', UNACKED, bell.id)
+  redis.call('ZREM', UNACKED_INDEX, bell.id)
   redis.call('RPUSH', queue, message)
   redis.call('HSET', record_key(bell.id), 'requeued_ms', int(NOW))
   audit(bell.id, 'transfer.requeued', cjson.encode({ why = bell.why, worker = bell.worker }))
@@ -102,7 +103,7 @@ for _, worker in ipairs(redis.call('ZRANGEBYSCORE', NS .. 'workers', '-inf', int
   end
 end
 
--- Waiting transfers whose message is gone. It is in the queue, or fetched by a worker (`unacked`), or lost.
+-- Waiting transfers whose message is gone. It is in the queue, or fetched by a worker (UNACKED), or lost.
 -- The queue is in the order of acceptance, so its oldest element tells what is still in it.
 local function oldest_queued_at()
   local tail = redis.call('LINDEX', queue, -1)
@@ -122,7 +123,7 @@ for _, id in ipairs(redis.call('ZRANGE', WAITING, 0, limit - 1)) do
   else
     local accepted = tonumber(r[1])
     local rang_at = tonumber(r[3]) or accepted
-    local is_fetched = redis.call('HEXISTS', 'unacked', id) == 1
+    local is_fetched = redis.call('HEXISTS', UNACKED, id) == 1
     if is_fetched then
       if gone_workers > 0 then requeue(id, 'its_worker_has_gone') end
     elseif queued_since and accepted < queued_since and NOW - rang_at > lease_ms then

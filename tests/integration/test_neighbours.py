@@ -1,0 +1,96 @@
+"""Another Celery application on the same Redis database: neither reads, restores or stops the other's."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from celery import Celery
+
+from support import ProcessSpawner, SpawnedProcess, wait_until
+from support.house import House, make_intent
+from transfer_tasks.ledger.keys import Keys
+from transfer_tasks.outcome import State
+
+if TYPE_CHECKING:
+    from transfer_tasks.publisher import TransferPublisher
+
+LONGER_THAN_OUR_VISIBILITY_TIMEOUT = 16.0
+
+
+def start_neighbour(house: House, spawn: ProcessSpawner, *, visibility_seconds: int = 3600) -> SpawnedProcess:
+    worker = spawn(
+        [sys.executable, "-m", "celery", "-A", "support.neighbour_app", "worker", "-c", "4",
+         "-P", "threads", "-l", "INFO", "-n", "neighbour@test"],
+        env=neighbour_environment(house) | {"NEIGHBOUR_VISIBILITY_SECONDS": str(visibility_seconds)},
+        name="neighbour",
+    )  # fmt: skip
+    worker.wait_for_output(r"ready\.", deadline_seconds=20)
+    return worker
+
+
+def neighbour_environment(house: House) -> dict[str, str]:
+    return {"TRANSFER_REDIS_URL": house.redis_url, "PYTHONPATH": str(Path(__file__).parents[1])}
+
+
+def run_celery(house: House, spawn: ProcessSpawner, app: str, *words: str) -> str:
+    environment = house.worker_environment() if app == "transfer_worker" else neighbour_environment(house)
+    command = spawn([sys.executable, "-m", "celery", "-A", app, *words], env=environment, name="control")
+    command.wait(20)
+    return command.output()
+
+
+@pytest.mark.slow
+def test_long_and_delayed_tasks_of_a_neighbour_run_once_beside_our_worker(
+    house: House, publisher: TransferPublisher, spawn: ProcessSpawner
+) -> None:
+    house.start_worker()
+    start_neighbour(house, spawn)
+    client = house.ledger().client
+    with Celery("producer", broker=house.redis_url) as producer:
+        producer.send_task("neighbour.hold", ("long", LONGER_THAN_OUR_VISIBILITY_TIMEOUT))
+        producer.send_task("neighbour.hold", ("delayed", 0), countdown=LONGER_THAN_OUR_VISIBILITY_TIMEOUT)
+
+    # Both have ended, and nothing of theirs is left to be run again.
+    wait_until(
+        lambda: client.get("neighbour:starts:delayed") and not client.exists("unacked"),
+        2 * LONGER_THAN_OUR_VISIBILITY_TIMEOUT,
+        message="the neighbour's tasks have ended",
+    )
+    assert (client.get("neighbour:starts:long"), client.get("neighbour:starts:delayed")) == ("1", "1")
+    assert publisher.submit(make_intent()).outcome(timeout=10).state is State.SUBMITTED
+
+
+@pytest.mark.slow
+def test_a_neighbour_with_a_short_visibility_timeout_leaves_our_messages_alone(
+    house: House, publisher: TransferPublisher, spawn: ProcessSpawner
+) -> None:
+    house.start_worker()
+    start_neighbour(house, spawn, visibility_seconds=1)
+    intent = make_intent()
+    house.sandbox.desk.script(intent.call_id, ["slow:4"])
+    handle = publisher.submit(intent)
+    client = house.ledger().client
+    wait_until(lambda: client.hexists(Keys().unacked, handle.transfer_id), message="our message is entered")
+
+    assert handle.outcome(timeout=10).state is State.SUBMITTED
+    assert house.sandbox.post_count(intent.call_id) == 1
+    assert house.audit_events(handle.transfer_id).count("transfer.claimed") == 1
+
+
+def test_neither_obeys_nor_sees_the_others_remote_control(
+    house: House, publisher: TransferPublisher, spawn: ProcessSpawner
+) -> None:
+    house.start_worker()
+    start_neighbour(house, spawn)
+
+    assert "neighbour@test" in run_celery(house, spawn, "support.neighbour_app", "inspect", "ping")
+    assert "w1@test" not in run_celery(house, spawn, "support.neighbour_app", "inspect", "ping")
+    seen_by_us = run_celery(house, spawn, "transfer_worker", "inspect", "ping")
+    assert "w1@test" in seen_by_us
+    assert "neighbour@test" not in seen_by_us
+
+    run_celery(house, spawn, "support.neighbour_app", "control", "cancel_consumer", "transfers")
+    assert publisher.submit(make_intent()).outcome(timeout=10).state is State.SUBMITTED

@@ -123,9 +123,9 @@ def open_desk(house, directory):
         },
         name="flower",
     )  # fmt: skip
-    wait_until(lambda: is_up(port), 20, message="Flower listens")
+    wait_until(lambda: is_up(port), message="Flower listens")
     house.start_worker()
-    wait_until(lambda: "w1@test" in desk.fetch("/workers?json=1"), 10, message="Flower sees the worker")
+    wait_until(lambda: "w1@test" in desk.fetch("/workers?json=1"), message="Flower sees the worker")
     with house.publisher() as publisher:
         for name, destination in {
             "named": "support",
@@ -149,7 +149,6 @@ def open_desk(house, directory):
             desk.tasks().get(transfer_id, {}).get("state") in {"SUCCESS", "FAILURE"}
             for transfer_id, _ in desk.transfers.values()
         ),
-        10,
         message=lambda: f"Flower has seen every ending: {desk.tasks()}",
     )
     return desk

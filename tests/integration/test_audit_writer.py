@@ -52,7 +52,7 @@ def test_workers_that_share_a_file_write_every_line_once_and_whole(
     add_lines(redis_client, 1000, text="y" * 500)
 
     writers = [start_writer(redis_url, f"w{number}", file=file) for number in range(3)]
-    wait_until(lambda: sum(len(log.lines) for _, log in writers) == 1000, 20, message="all lines are logged")
+    wait_until(lambda: sum(len(log.lines) for _, log in writers) == 1000, message="all lines are logged")
     for writer, _ in writers:
         writer.stop(within_seconds=5)
 
@@ -72,12 +72,12 @@ def test_lines_that_a_dead_reader_held_are_adopted_and_the_reader_is_forgotten(
     redis_client.xreadgroup(GROUP, "dead", {KEYS.audit: ">"})
 
     writer, log = start_writer(redis_url, "alive")
-    wait_until(lambda: len(log.lines) == 5, 10, message="the lines are adopted")
+    wait_until(lambda: len(log.lines) == 5, message="the lines are adopted")
 
     def names() -> set[bytes]:
         return {consumer["name"] for consumer in redis_client.xinfo_consumers(KEYS.audit, GROUP)}
 
-    wait_until(lambda: b"dead" not in names(), 10, message="the dead reader is forgotten")
+    wait_until(lambda: b"dead" not in names(), message="the dead reader is forgotten")
     writer.stop(within_seconds=5)
 
 
@@ -91,6 +91,6 @@ def test_who_follows_takes_nothing_from_the_writers(redis_url: str, redis_client
             stop.set()
 
     writer, log = start_writer(redis_url, "w")
-    wait_until(lambda: len(log.lines) == 3, 10, message="the writer has them all")
+    wait_until(lambda: len(log.lines) == 3, message="the writer has them all")
     writer.stop(within_seconds=5)
     assert log.lines == seen

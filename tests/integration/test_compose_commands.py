@@ -35,7 +35,7 @@ def containers(spawn: ProcessSpawner, tmp_path: Path) -> Containers:
     )
     containers.start("redis", "--port", containers.ports["6379"], "--dir", str(tmp_path))
     with redis.Redis(port=int(containers.ports["6379"])) as client:
-        wait_until(lambda: answers(client), 10, message="Redis answers")
+        wait_until(lambda: answers(client), message="Redis answers")
     return containers
 
 
@@ -66,8 +66,8 @@ def test_a_transfer_goes_through_worker_and_sandbox_and_is_in_the_audit_file(con
     sandbox = containers.start("sandbox")
     worker = containers.start("worker")
     health = f"http://127.0.0.1:{containers.ports['8900']}/_sandbox/health"
-    wait_until(lambda: fetch(health), 20, message="the sandbox answers")
-    worker.wait_for_output(r"ready\.", deadline_seconds=30)
+    wait_until(lambda: fetch(health), message="the sandbox answers")
+    worker.wait_for_output(r"ready\.")
 
     sent = containers.run(
         "worker",
@@ -78,7 +78,7 @@ def test_a_transfer_goes_through_worker_and_sandbox_and_is_in_the_audit_file(con
     assert sent.wait(30) == 0, sent.output()
 
     audit = containers.volume("audit-data") / "audit.jsonl"
-    wait_until(lambda: "transfer.finished" in audit.read_text(), 10, message="the audit file has the outcome")
+    wait_until(lambda: "transfer.finished" in audit.read_text(), message="the audit file has the outcome")
     assert "preflight.warning" not in worker.output()
     assert containers.stop(worker) == 0, worker.output()
     assert sandbox.is_running()
@@ -88,7 +88,7 @@ def test_a_transfer_goes_through_worker_and_sandbox_and_is_in_the_audit_file(con
 def test_flower_starts_with_a_login_and_not_without(containers: Containers, name: str) -> None:
     flower = containers.start(name, FLOWER_PORT=containers.ports["5555"])
     health = f"http://127.0.0.1:{containers.ports['5555']}/healthcheck"
-    wait_until(lambda: fetch(health), 30, message="Flower answers")
+    wait_until(lambda: fetch(health), message="Flower answers")
     assert flower.is_running()
 
     assert containers.start(name, FLOWER_BASIC_AUTH="", FLOWER_PORT="0").wait(30) != 0
@@ -100,7 +100,7 @@ def test_flowers_health_check_passes_while_it_runs_and_not_before(containers: Co
     assert containers.run("flower", *check).wait(20) != 0
     containers.start("flower", FLOWER_PORT=containers.ports["5555"])
 
-    wait_until(lambda: containers.run("flower", *check).wait(20) == 0, 30, message="the check passes")
+    wait_until(lambda: containers.run("flower", *check).wait(20) == 0, message="the check passes")
 
 
 def test_compose_refuses_flower_without_a_login(containers: Containers) -> None:
@@ -122,7 +122,7 @@ def test_metrics_answer(containers: Containers) -> None:
     containers.start("metrics")
 
     url = f"http://127.0.0.1:{containers.ports['9808']}/metrics"
-    assert "transfer_" in wait_until(lambda: fetch(url), 20, message="metrics answer")
+    assert "transfer_" in wait_until(lambda: fetch(url), message="metrics answer")
 
 
 @in_the_image

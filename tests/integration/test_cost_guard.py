@@ -90,14 +90,14 @@ def test_a_transfer_costs_three_steps_and_one_of_them_lies_between_the_bell_and_
     house: House, publisher: TransferPublisher, monitor: Monitor, redis_client: redis.Redis
 ) -> None:
     house.start_worker()
-    publisher.submit(make_intent()).outcome(timeout=10)  # loads the scripts
+    publisher.submit(make_intent()).outcome()  # loads the scripts
     before = len(_steps(monitor.commands(redis_client)))
     unheard = len(monitor.commands(redis_client))
 
     for _ in range(TRANSFERS):
         # Its own session does not listen: waiting for an outcome looks at the record, too.
         handle = publisher.submit(make_intent())
-        wait_until(lambda of=handle: house.audit_events(of.transfer_id)[-1:] == ["transfer.finished"], 10)
+        wait_until(lambda of=handle: house.audit_events(of.transfer_id)[-1:] == ["transfer.finished"])
 
     commands = monitor.commands(redis_client)
     steps = _steps(commands)[before:]
@@ -115,7 +115,7 @@ def test_the_record_of_a_transfer_stays_small(
 ) -> None:
     house.start_worker()
     handle = publisher.submit(make_intent(reason="x" * 500))
-    handle.outcome(timeout=10)
+    handle.outcome()
 
     keys: Any = redis_client.scan_iter(match=f"transfer:*{handle.transfer_id}*")
     sizes = {key: redis_client.memory_usage(key, samples=0) for key in keys}  # all of it, no estimate

@@ -102,7 +102,7 @@ def test_the_worker_is_dead(house, on_call, call_for):
     os.killpg(worker.pid, signal.SIGKILL)
     ledger = house.ledger()
     with ledger.client as client:
-        wait_until(lambda: not client.exists(*client.keys("transfer:worker:*"), "none"), 5)
+        wait_until(lambda: not client.exists(*client.keys("transfer:worker:*"), "none"))
     (last,) = call_for("support")
 
     concern, command = top_concern(on_call("status"))

@@ -160,8 +160,8 @@ def test_the_server_ends_when_its_parent_is_gone(spawn, death):
     assert not has_ended(pid)
     parent.send_signal(death)
     assert parent.wait() == -death
-    wait_until(lambda: has_ended(pid), 3, message="the server outlived its parent")
-    wait_until(lambda: not data_dir.exists(), 3, message="the temporary directory stayed")
+    wait_until(lambda: has_ended(pid), message="the server outlived its parent")
+    wait_until(lambda: not data_dir.exists(), message="the temporary directory stayed")
 
 
 def test_ctrl_c_in_the_terminal_does_not_reach_the_server(spawn):

@@ -31,7 +31,7 @@ class PausedTransfer:
             app="support.pausing_worker", PAUSE_AT=point, PAUSE_FILE=str(self.file)
         )
         self.handle: TransferHandle = publisher.submit(make_intent(expires_in_seconds=60))
-        wait_until(lambda: self.file.exists() and self.file.read_text(), 10, message="the point is reached")
+        wait_until(lambda: self.file.exists() and self.file.read_text(), message="the point is reached")
         self.well: SpawnedProcess = house.start_worker()
 
     def kill(self) -> float:
@@ -51,7 +51,7 @@ def test_a_transfer_that_was_not_sent_is_sent_by_another_worker_within_seconds(
     paused = PausedTransfer(house, tmp_path, publisher, point)
     killed_at = paused.kill()
 
-    outcome = paused.handle.outcome(timeout=10)
+    outcome = paused.handle.outcome()
 
     assert outcome.state is State.SUBMITTED
     assert time.monotonic() - killed_at < RECOVERY_SECONDS
@@ -65,12 +65,12 @@ def test_a_transfer_that_may_have_been_sent_ends_unknown_and_is_never_sent_again
     paused = PausedTransfer(house, tmp_path, publisher, point)
     paused.kill()
 
-    outcome = paused.handle.outcome(timeout=10)
+    outcome = paused.handle.outcome()
 
     assert (outcome.state, outcome.reason, outcome.source) == (State.UNKNOWN, Reason.WORKER_DIED, "recovery")
     # The outer net gives the message to the well worker, too: wait until it has looked at it and let go.
     wait_until(
-        lambda: house.ledger().client.hlen("transfer:unacked") == 0, 20, message="the old message is served"
+        lambda: house.ledger().client.hlen("transfer:unacked") == 0, message="the old message is served"
     )
     assert paused.post_count() == posts
 
@@ -81,9 +81,9 @@ def test_a_worker_that_dies_after_settling_leaves_a_finished_transfer(
     paused = PausedTransfer(house, tmp_path, publisher, "after_settle")
     paused.kill()
 
-    assert paused.handle.outcome(timeout=10).state is State.SUBMITTED
+    assert paused.handle.outcome().state is State.SUBMITTED
     wait_until(
-        lambda: house.ledger().client.hlen("transfer:unacked") == 0, 20, message="the old message is served"
+        lambda: house.ledger().client.hlen("transfer:unacked") == 0, message="the old message is served"
     )
     assert paused.post_count() == 1
     assert house.audit_events(paused.handle.transfer_id).count("transfer.finished") == 1
@@ -95,10 +95,10 @@ def test_a_paused_worker_that_wakes_up_finds_its_transfer_done_by_another(
 ) -> None:
     paused = PausedTransfer(house, tmp_path, publisher, point)
 
-    assert paused.handle.outcome(timeout=10).state is State.SUBMITTED
+    assert paused.handle.outcome().state is State.SUBMITTED
     paused.sick.send_signal(signal.SIGCONT)
     paused.sick.send_signal(signal.SIGTERM)
-    assert paused.sick.wait(20) == 0
+    assert paused.sick.wait() == 0
 
     assert paused.post_count() == 1
 
@@ -107,7 +107,7 @@ def test_a_worker_paused_before_the_request_does_not_send_it_when_it_wakes_up(
     house: House, publisher: TransferPublisher, tmp_path: Path
 ) -> None:
     paused = PausedTransfer(house, tmp_path, publisher, "after_begin")
-    assert paused.handle.outcome(timeout=10).state is State.UNKNOWN
+    assert paused.handle.outcome().state is State.UNKNOWN
 
     paused.sick.send_signal(signal.SIGCONT)
 
@@ -117,7 +117,6 @@ def test_a_worker_paused_before_the_request_does_not_send_it_when_it_wakes_up(
             and found.state is not State.UNKNOWN
             and found
         ),
-        10,
         message="the late truth is on record",
     )
     assert (record.state, record.reason) == (State.FAILED, Reason.NOT_SENT)
@@ -130,13 +129,12 @@ def test_an_answer_that_comes_late_turns_unknown_into_what_really_happened(
     house: House, publisher: TransferPublisher, tmp_path: Path
 ) -> None:
     paused = PausedTransfer(house, tmp_path, publisher, "after_post")
-    assert paused.handle.outcome(timeout=10).state is State.UNKNOWN
+    assert paused.handle.outcome().state is State.UNKNOWN
 
     paused.sick.send_signal(signal.SIGCONT)
 
     wait_until(
         lambda: house.ledger().read(paused.handle.transfer_id).state is State.SUBMITTED,
-        10,
         message="the late answer is on record",
     )
     assert paused.post_count() == 1
@@ -150,14 +148,14 @@ def test_a_lone_worker_recovers_what_its_predecessor_had_not_sent(
     file = tmp_path / "reached"
     sick = house.start_worker(app="support.pausing_worker", PAUSE_AT="after_claim", PAUSE_FILE=str(file))
     handle = publisher.submit(make_intent(expires_in_seconds=60))
-    wait_until(lambda: file.exists() and file.read_text(), 10, message="the point is reached")
+    wait_until(lambda: file.exists() and file.read_text(), message="the point is reached")
     sick.send_signal(signal.SIGKILL)
     sick.wait()
 
     house.start_worker()
     back_at = time.monotonic()
 
-    assert handle.outcome(timeout=10).state is State.SUBMITTED
+    assert handle.outcome().state is State.SUBMITTED
     assert time.monotonic() - back_at < RECOVERY_SECONDS
 
 
@@ -169,12 +167,12 @@ def test_the_outer_net_alone_gives_a_dead_workers_message_to_another_within_15_s
     pause = {"PAUSE_AT": "before_claim", "PAUSE_DELAY_SECONDS": "1.0", "PAUSE_FILE": str(file)}
     sick = house.start_worker(app="support.pausing_worker", **pause)
     handle = publisher.submit(make_intent(expires_in_seconds=60))
-    wait_until(lambda: file.exists() and file.read_text(), 10, message="the point is reached")
+    wait_until(lambda: file.exists() and file.read_text(), message="the point is reached")
     assert house.ledger().client.hlen("transfer:unacked") == 1
     sick.send_signal(signal.SIGKILL)
     killed_at = time.monotonic()
     house.start_worker(app="support.sweepless_worker")
 
-    assert handle.outcome(timeout=20).state is State.SUBMITTED
+    assert handle.outcome().state is State.SUBMITTED
     assert 5.0 < time.monotonic() - killed_at < 15.0
     assert "transfer.requeued" not in house.audit_events(handle.transfer_id)

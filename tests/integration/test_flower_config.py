@@ -64,14 +64,14 @@ def start_flower(spawn, redis_url, tmp_path):
 @pytest.fixture
 def flower_port(start_flower):
     flower, port = start_flower()
-    wait_until(lambda: ask(port, "/healthcheck") == 200, 15, message=flower.output)
+    wait_until(lambda: ask(port, "/healthcheck") == 200, message=flower.output)
     return port
 
 
 @pytest.mark.parametrize("login", ["", "on-call", "on-call:", ":secret", "on-call:a,b", "on-call:pässwort"])
 def test_without_a_proper_login_it_does_not_start(start_flower, login):
     flower, _ = start_flower(login=login)
-    assert flower.wait(15) == 1
+    assert flower.wait() == 1
     assert flower.output().rstrip().endswith("Set FLOWER_BASIC_AUTH=user:password (ASCII, no comma).")
     assert "Traceback" not in flower.output()
 
@@ -90,7 +90,7 @@ def test_nothing_can_be_changed_unless_an_operator_says_so(flower_port):
 
 def test_an_operator_can_turn_control_on(start_flower):
     flower, port = start_flower(FLOWER_READ_ONLY="false")
-    wait_until(lambda: ask(port, "/healthcheck") == 200, 15, message=flower.output)
+    wait_until(lambda: ask(port, "/healthcheck") == 200, message=flower.output)
     assert ask(port, "/api/task/revoke/x", login=LOGIN, method="POST") == 200
 
 
@@ -108,7 +108,7 @@ def test_the_environment_goes_before_the_file(start_flower):
 
 def test_what_it_saw_is_on_disk_when_it_ends(start_flower, tmp_path):
     flower, port = start_flower()
-    wait_until(lambda: ask(port, "/healthcheck") == 200, 15, message=flower.output)
+    wait_until(lambda: ask(port, "/healthcheck") == 200, message=flower.output)
     flower.process.terminate()
     flower.wait()
     assert list(tmp_path.glob("flower.db*")) != []

@@ -610,7 +610,7 @@ def test_an_open_record_is_not_refused(bench, claim):
 def test_a_beat_lives_as_long_as_its_lease_and_retiring_ends_it(bench):
     bench.beat("w1", lease_ms=30)
     assert 0 < bench.client.pttl(bench.keys.worker("w1")) <= 30
-    wait_until(lambda: not bench.client.exists(bench.keys.worker("w1")), 1)
+    wait_until(lambda: not bench.client.exists(bench.keys.worker("w1")))
     bench.beat("w2")
     bench.run(bench.commands.retire(worker="w2"))
     assert bench.client.zscore(bench.keys.workers, "w2") == 0  # the next sweep sees to what it had fetched

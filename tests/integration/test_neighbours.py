@@ -27,7 +27,7 @@ def start_neighbour(house: House, spawn: ProcessSpawner, *, visibility_seconds: 
         env=neighbour_environment(house) | {"NEIGHBOUR_VISIBILITY_SECONDS": str(visibility_seconds)},
         name="neighbour",
     )  # fmt: skip
-    worker.wait_for_output(r"ready\.", deadline_seconds=20)
+    worker.wait_for_output(r"ready\.")
     return worker
 
 
@@ -60,7 +60,7 @@ def test_long_and_delayed_tasks_of_a_neighbour_run_once_beside_our_worker(
         message="the neighbour's tasks have ended",
     )
     assert (client.get("neighbour:starts:long"), client.get("neighbour:starts:delayed")) == ("1", "1")
-    assert publisher.submit(make_intent()).outcome(timeout=10).state is State.SUBMITTED
+    assert publisher.submit(make_intent()).outcome().state is State.SUBMITTED
 
 
 @pytest.mark.slow
@@ -75,7 +75,7 @@ def test_a_neighbour_with_a_short_visibility_timeout_leaves_our_messages_alone(
     client = house.ledger().client
     wait_until(lambda: client.hexists(Keys().unacked, handle.transfer_id), message="our message is entered")
 
-    assert handle.outcome(timeout=10).state is State.SUBMITTED
+    assert handle.outcome().state is State.SUBMITTED
     assert house.sandbox.post_count(intent.call_id) == 1
     assert house.audit_events(handle.transfer_id).count("transfer.claimed") == 1
 
@@ -93,4 +93,4 @@ def test_neither_obeys_nor_sees_the_others_remote_control(
     assert "neighbour@test" not in seen_by_us
 
     run_celery(house, spawn, "support.neighbour_app", "control", "cancel_consumer", "transfers")
-    assert publisher.submit(make_intent()).outcome(timeout=10).state is State.SUBMITTED
+    assert publisher.submit(make_intent()).outcome().state is State.SUBMITTED

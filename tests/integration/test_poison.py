@@ -113,7 +113,7 @@ def assert_survived(house: House, worker: SpawnedProcess, poison: bytes) -> None
     client.lpush(QUEUE, poison)
 
     with house.publisher() as publisher:
-        outcome = publisher.submit(make_intent()).outcome(timeout=5)
+        outcome = publisher.submit(make_intent()).outcome()
 
     assert outcome.state is State.SUBMITTED
     assert worker.is_running()
@@ -133,7 +133,7 @@ def test_a_broken_bell_of_a_good_transfer_is_rung_anew(house: House, publisher: 
 
     house.start_worker()
 
-    assert handle.outcome(timeout=10).state is State.SUBMITTED
+    assert handle.outcome().state is State.SUBMITTED
     assert "transfer.requeued" in house.audit_events(handle.transfer_id)
 
 
@@ -155,25 +155,25 @@ def test_an_intent_that_this_version_cannot_read_is_rejected(
     client = house.ledger().client
     client.lpush(QUEUE, json.dumps(message(TASK_ID, body=encode([[], {"intent": intent}, {}]))))
 
-    record = wait_until(lambda: house.ledger().read(TASK_ID), 5, message="an outcome")
+    record = wait_until(lambda: house.ledger().read(TASK_ID), message="an outcome")
 
     assert (record.state, record.reason) == (State.REJECTED, reason)
 
 
 def test_flushed_scripts_are_loaded_again(house: House, publisher: TransferPublisher) -> None:
     house.start_worker()
-    assert publisher.submit(make_intent()).outcome(timeout=5).state is State.SUBMITTED
+    assert publisher.submit(make_intent()).outcome().state is State.SUBMITTED
 
     house.ledger().client.script_flush()
 
-    assert publisher.submit(make_intent()).outcome(timeout=5).state is State.SUBMITTED
+    assert publisher.submit(make_intent()).outcome().state is State.SUBMITTED
 
 
 def test_a_message_for_a_record_that_redis_lost_ends_unknown(house: House) -> None:
     house.start_worker()
     house.ledger().client.lpush(QUEUE, json.dumps(message(TASK_ID)))
 
-    record = wait_until(lambda: house.ledger().read(TASK_ID), 5, message="an outcome")
+    record = wait_until(lambda: house.ledger().read(TASK_ID), message="an outcome")
 
     assert (record.state, record.reason) == (State.UNKNOWN, Reason.RECORD_MISSING)
     assert house.sandbox.requests() == []

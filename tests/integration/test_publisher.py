@@ -624,7 +624,7 @@ def test_after_a_fork_both_processes_go_on_with_connections_of_their_own(sync_pu
             said = {
                 "new": new.transfer_id,
                 "cancelled": new.cancel(),
-                "old": before.outcome(timeout=5).state,
+                "old": before.outcome().state,
             }
         except BaseException as error:  # noqa: BLE001 - the parent shall see it
             said = {"error": repr(error)}

@@ -62,7 +62,7 @@ def test_after_a_restart_of_redis_the_worker_is_back_within_two_seconds(
         assert submit_until_accepted(house) < BACK_SECONDS
 
         if busy:
-            outcome = publisher.handle(intent.transfer_id).outcome(timeout=15)
+            outcome = publisher.handle(intent.transfer_id).outcome()
             assert outcome.state in {State.SUBMITTED, State.UNKNOWN}
             assert house.sandbox.post_count(intent.call_id) == 1
     assert worker.is_running()
@@ -72,7 +72,7 @@ def test_without_a_ledger_nothing_is_sent(house: House, private_redis: EmbeddedR
     house.start_supervised()
     with house.publisher() as publisher:
         handle = publisher.submit(make_intent(SLOW_NUMBER, expires_in_seconds=60))
-        assert handle.outcome(timeout=10).state is State.SUBMITTED
+        assert handle.outcome().state is State.SUBMITTED
         posts = len(house.sandbox.requests())
         private_redis.pause()
         time.sleep(3)  # longer than every timeout of the worker's Redis clients
@@ -108,7 +108,7 @@ def test_a_broken_line_between_worker_and_redis_heals(
             time.sleep(4)  # the fault lasts longer than the lease
             proxy.heal()
 
-            outcome = handle.outcome(timeout=20)
+            outcome = handle.outcome()
 
         assert outcome.state in {State.SUBMITTED, State.UNKNOWN}
         assert house.sandbox.post_count(intent.call_id) <= 1
@@ -139,7 +139,7 @@ def test_a_redis_that_refuses_writes_stops_everything_and_then_it_goes_on(
         else:
             client.replicaof("NO", "ONE")
 
-        assert handle.outcome(timeout=10).state in {State.SUBMITTED, State.UNKNOWN}
+        assert handle.outcome().state in {State.SUBMITTED, State.UNKNOWN}
         assert house.sandbox.post_count(held.call_id) == 1
         assert submit_until_accepted(house) < BACK_SECONDS
     assert worker.is_running()
@@ -155,7 +155,6 @@ def test_after_the_promotion_of_a_replica_the_worker_goes_on_there(
         replica.replicaof("127.0.0.1", private_redis.port)
         wait_until(
             lambda: replica.info("replication")["master_link_status"] == "up",
-            10,
             message="the replica follows",
         )
         replica.config_set("requirepass", password)
@@ -169,8 +168,8 @@ def test_after_the_promotion_of_a_replica_the_worker_goes_on_there(
             proxy.retarget(("127.0.0.1", other.port))
             proxy.cut()
 
-            assert publisher.submit(make_intent()).outcome(timeout=5).state is State.SUBMITTED
-            assert handle.outcome(timeout=10).state in {State.SUBMITTED, State.UNKNOWN}
+            assert publisher.submit(make_intent()).outcome().state is State.SUBMITTED
+            assert handle.outcome().state in {State.SUBMITTED, State.UNKNOWN}
             assert house.sandbox.post_count(held.call_id) == 1
 
 
@@ -188,7 +187,7 @@ def test_a_redis_that_forgot_everything_is_told_truthfully(
         private_redis.restart()
 
         with pytest.raises(TransferNotFound):
-            handle.outcome(timeout=10)
+            handle.outcome()
         assert submit_until_accepted(house) < BACK_SECONDS
         assert house.sandbox.post_count(held.call_id) == 1
     assert worker.is_running()

@@ -92,7 +92,7 @@ class Load:
                 await asyncio.sleep(0.3)
         self.accepted_at[intent.transfer_id] = time.monotonic()
         with suppress(OutcomeTimeout):  # judged by the record
-            self.told[intent.transfer_id] = await handle.outcome(timeout=30)
+            self.told[intent.transfer_id] = await handle.outcome()
 
     def count_accepted_since(self, moment: float) -> int:
         return sum(at > moment for at in self.accepted_at.values())
@@ -129,11 +129,11 @@ async def test_a_failover_under_load_loses_nothing_and_doubles_nothing(
     # The guard against poison still stands before the new primary's queue.
     with house.ledger().client as client:
         client.lpush("transfers", "poison")
-        wait_until(lambda: client.llen("transfer:quarantine") == 1, 5, message="the poison is put aside")
+        wait_until(lambda: client.llen("transfer:quarantine") == 1, message="the poison is put aside")
 
 
 def _fail_over(group: RedisGroup, fault: str, load: Load) -> None:
-    wait_until(lambda: len(load.told) >= 2 * PER_SECOND, 15, message="the load runs")
+    wait_until(lambda: len(load.told) >= 2 * PER_SECOND, message="the load runs")
     old = group.primary()
     if fault == "killed":
         group.kill(old)
@@ -143,7 +143,7 @@ def _fail_over(group: RedisGroup, fault: str, load: Load) -> None:
     if fault == "killed" and group.replicas == 1:
         group.bring_back(old)  # until then no replica is there, and no step counts
     back_at = time.monotonic()
-    wait_until(lambda: load.count_accepted_since(back_at) >= 3 * PER_SECOND, 30, message="it goes on")
+    wait_until(lambda: load.count_accepted_since(back_at) >= 3 * PER_SECOND, message="it goes on")
 
 
 def _judge(house: House, load: Load) -> None:
@@ -154,7 +154,6 @@ def _judge(house: House, load: Load) -> None:
             assert posts <= 1, f"{intent.transfer_id} was sent {posts} times"
             wait_until(
                 lambda of=intent: ledger.read(of.transfer_id).outcome is not None,
-                10,
                 message=lambda of=intent: f"an outcome: {ledger.read(of.transfer_id)}",
             )
             record = ledger.read(intent.transfer_id)
@@ -192,7 +191,7 @@ def test_what_only_the_primary_has_is_lost_with_it_unless_replicas_are_waited_fo
         group.wait_for_another_primary(old)
 
         with house.publisher(redis_url=group.url(replicas=0)) as other, pytest.raises(TransferNotFound):
-            other.handle(intent.transfer_id).outcome(timeout=5)
+            other.handle(intent.transfer_id).outcome()
         if replicas:  # it was told that it may be lost, and asks again
             group.bring_back(old)
             group.wait_for_replicas(replica.port, 1)
@@ -250,7 +249,7 @@ async def test_the_command_line_and_flower_ask_the_sentinels_too(
         handle = publisher.submit(make_intent(expires_in_seconds=EXPIRES_IN_SECONDS))
         assert await read_queue_length(house.redis_url) == 1
         worker = house.start_worker()
-        assert handle.outcome(timeout=10).state is State.SUBMITTED
+        assert handle.outcome().state is State.SUBMITTED
 
     assert handle.transfer_id in ask("show", handle.transfer_id).stdout
     assert '"submitted"' in ask("status", "--json").stdout
@@ -266,7 +265,6 @@ def test_preflight_says_what_stands_in_the_way_of_a_failover(group: RedisGroup) 
     with connect(group.url(), timeout_seconds=1) as client:
         wait_until(
             lambda: [found.verdict for found in examine(group.url()).values()] == [Verdict.OK] * 2,
-            10,
             message=lambda: f"all is well: {examine(group.url())}",
         )
         elsewhere = examine(group.url().replace(MASTER_NAME, "elsewhere"))["sentinels"]

@@ -21,7 +21,7 @@ SLOW_NUMBER = "+1 202 555 0101"
 def submit_slow(house: House, publisher: TransferPublisher, count: int) -> list[TransferHandle]:
     """Submit transfers and wait until the POST of each is out."""
     handles = [publisher.submit(make_intent(SLOW_NUMBER, expires_in_seconds=60)) for _ in range(count)]
-    wait_until(lambda: len(house.sandbox.requests()) == count, 10, message="all POSTs are out")
+    wait_until(lambda: len(house.sandbox.requests()) == count, message="all POSTs are out")
     return handles
 
 
@@ -31,8 +31,8 @@ def test_sigterm_lets_transfers_in_flight_finish(house: House, publisher: Transf
 
     worker.send_signal(signal.SIGTERM)
 
-    assert worker.wait(10) == 0
-    assert [handle.outcome(timeout=1).state for handle in handles] == [State.SUBMITTED] * 4
+    assert worker.wait() == 0
+    assert [handle.outcome().state for handle in handles] == [State.SUBMITTED] * 4
     assert len(house.sandbox.requests()) == 4
 
 
@@ -46,11 +46,11 @@ def test_a_second_sigterm_ends_at_once_and_nothing_is_sent_again(
     time.sleep(0.2)  # the first one has arrived; the requests take two seconds
     second_at = time.monotonic()
     worker.send_signal(signal.SIGTERM)
-    worker.wait(10)
+    worker.wait()
     assert time.monotonic() - second_at < 1.0
 
     house.start_supervised("successor")
-    assert [handle.outcome(timeout=10).state for handle in handles] == [State.UNKNOWN] * 2
+    assert [handle.outcome().state for handle in handles] == [State.UNKNOWN] * 2
     assert len(house.sandbox.requests()) == 2
 
 
@@ -63,8 +63,8 @@ def test_what_waits_behind_a_stopping_worker_goes_to_another_at_once(
     house.start_supervised("second")
     worker.send_signal(signal.SIGTERM)
 
-    assert {handle.outcome(timeout=5).state for handle in waiting} == {State.SUBMITTED}
-    assert worker.wait(10) == 0
+    assert {handle.outcome().state for handle in waiting} == {State.SUBMITTED}
+    assert worker.wait() == 0
     assert len(house.sandbox.requests()) == 12
 
 
@@ -86,10 +86,10 @@ def test_a_rolling_restart_under_load_loses_doubles_and_delays_nothing(house: Ho
         for number, worker in enumerate(workers):
             house.start_supervised(f"new{number}")
             worker.send_signal(signal.SIGTERM)
-            assert worker.wait(10) == 0
+            assert worker.wait() == 0
         stop.set()
         thread.join()
-        assert {handle.outcome(timeout=5).state for handle in handles} == {State.SUBMITTED}
+        assert {handle.outcome().state for handle in handles} == {State.SUBMITTED}
 
     posts = house.sandbox.requests()
     assert len(posts) == len(handles) > 20

@@ -64,7 +64,7 @@ async def test_publisher_worker_command_line_and_flower_speak_tls(
         handle = publisher.submit(make_intent(expires_in_seconds=30))
         assert await read_queue_length(house.redis_url) == 1
         house.start_worker()
-        assert handle.outcome(timeout=10).state is State.SUBMITTED
+        assert handle.outcome().state is State.SUBMITTED
 
     assert handle.transfer_id in ask("show", handle.transfer_id).stdout
     assert front.plain_count == 0
@@ -94,10 +94,10 @@ def test_sentinels_are_spoken_to_by_tls_and_so_is_the_redis_that_they_name(
             )
             house = House(redis_url=url, sandbox=sandbox, spawn=spawn)
             # One for commands, one to subscribe.
-            wait_until(lambda: redis_front.plain_count == 2, 10, message="the Sentinel watches it")
+            wait_until(lambda: redis_front.plain_count == 2, message="the Sentinel watches it")
             house.start_worker()
             with house.publisher() as publisher:
-                assert publisher.submit(make_intent()).outcome(timeout=10).state is State.SUBMITTED
+                assert publisher.submit(make_intent()).outcome().state is State.SUBMITTED
             assert front.plain_count == 0
             assert redis_front.plain_count == 2, "but for the Sentinel's own, all spoke TLS"
     _collect_what_tls_left()

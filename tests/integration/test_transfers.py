@@ -91,7 +91,7 @@ class Running:
             lines[:] = [line for line in self.audit_file() if line["transfer_id"] == transfer_id]
             return any(line["event"] == "transfer.finished" for line in lines)
 
-        wait_until(is_finished, 5, message=f"the ending of {transfer_id} in the audit file")
+        wait_until(is_finished, message=f"the ending of {transfer_id} in the audit file")
         return lines
 
     def celery(self) -> Celery:
@@ -113,7 +113,6 @@ class Running:
         """Return the record once it has ended."""
         return wait_until(
             lambda: (record := self.record(transfer_id)) and record.outcome and record,
-            10,
             message=f"the ending of {transfer_id}",
         )
 
@@ -340,7 +339,7 @@ def test_the_same_message_twice_moves_the_call_once(running):
     transfer_ids = {running.send_task(asked_for, task_id=intent.transfer_id) for _ in range(5)}
     assert transfer_ids == {intent.transfer_id}
     assert running.wait_for_record(intent.transfer_id).state is State.SUBMITTED
-    wait_until(lambda: running.house.ledger().client.hlen("transfer:unacked") == 0, 5)
+    wait_until(lambda: running.house.ledger().client.hlen("transfer:unacked") == 0)
     assert running.sandbox.post_count(intent.call_id) == 1
 
 
@@ -492,11 +491,10 @@ def everything(running: Running, asked: dict[str, TransferHandle]) -> Running:
             ("waiting", lambda: client.zcard(ledger.keys.waiting)),
             ("in flight", lambda: client.zcard(ledger.keys.in_flight)),
         ):
-            wait_until(lambda look=remaining: look() == 0, 15, message=what)
+            wait_until(lambda look=remaining: look() == 0, message=what)
         last: Any = client.xrevrange(ledger.keys.audit, count=1)
     wait_until(
         lambda: last[0][0] in running.audit_path.read_text("utf-8"),
-        10,
         message=lambda: f"{last} in the audit file",
     )
     return running

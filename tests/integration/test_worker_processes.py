@@ -48,7 +48,7 @@ def submit_slow(house: House, publisher: TransferPublisher) -> list[TransferHand
     for intent in intents:
         house.sandbox.desk.script(intent.call_id, ["slow:2"])
     handles = [publisher.submit(intent) for intent in intents]
-    wait_until(lambda: len(house.sandbox.requests()) == before + FULL, 5, message="all POSTs are out")
+    wait_until(lambda: len(house.sandbox.requests()) == before + FULL, message="all POSTs are out")
     ledger = house.ledger()
     with ledger.client:
         records = [ledger.read(handle.transfer_id) for handle in handles]
@@ -70,16 +70,16 @@ def test_both_processes_carry_transfers_out_once_each_and_one_that_is_killed_com
 
     handles = submit_slow(house, publisher)
     handles += [publisher.submit(make_intent(expires_in_seconds=60)) for _ in range(40)]
-    assert {handle.outcome(timeout=10).state for handle in handles} == {State.SUBMITTED}
+    assert {handle.outcome().state for handle in handles} == {State.SUBMITTED}
     # Both wrote to the file: each line stands there whole, and once.
-    wait_until(lambda: audit.read_text().count('"transfer.finished"') == len(handles), 5)
+    wait_until(lambda: audit.read_text().count('"transfer.finished"') == len(handles))
     lines = [json.loads(line) for line in audit.read_text().splitlines()]
     assert len({line["event_id"] for line in lines}) == len(lines)
     claimed_by = Counter(line["worker"].partition("@")[0] for line in lines if "worker" in line)
     assert set(claimed_by) == {first, second}
 
     os.kill(before[first], signal.SIGKILL)
-    worker.wait_for_output(rf"(?s){first}@\S+ ready\..*{first}@\S+ ready\.", deadline_seconds=10)
+    worker.wait_for_output(rf"(?s){first}@\S+ ready\..*{first}@\S+ ready\.")
     handles += submit_slow(house, publisher)
     restarted = [(line["worker"], line["exit_code"]) for line in log_lines(worker, "worker.restarted")]
     assert restarted == [(first, -signal.SIGKILL)]
@@ -88,8 +88,8 @@ def test_both_processes_carry_transfers_out_once_each_and_one_that_is_killed_com
     assert after[second] == before[second]
 
     worker.send_signal(signal.SIGTERM)
-    assert worker.wait(10) == 0
-    assert {handle.outcome(timeout=1).state for handle in handles} == {State.SUBMITTED}
+    assert worker.wait() == 0
+    assert {handle.outcome().state for handle in handles} == {State.SUBMITTED}
     posts = Counter(request["call_id"] for request in house.sandbox.requests())
     assert (len(posts), set(posts.values())) == (len(handles), {1})
 
@@ -101,7 +101,7 @@ def test_a_supervisor_that_is_killed_takes_all_processes_with_it(house: House) -
 
     worker.send_signal(signal.SIGKILL)
 
-    wait_until(lambda: not still_running(family), 2)
+    wait_until(lambda: not still_running(family))
 
 
 def test_wrong_settings_end_all_processes_with_exit_code_2(house: House, tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_wrong_settings_end_all_processes_with_exit_code_2(house: House, tmp_pat
         [sys.executable, "-m", "transfer_worker", "worker"], env=house.worker_environment() | wrong
     )
 
-    assert worker.wait(10) == 2
+    assert worker.wait() == 2
     assert "[support] description" in worker.output()
     assert "worker.restarted" not in worker.output()
     assert "Traceback" not in worker.output()

@@ -53,7 +53,7 @@ class House:
             env=self.worker_environment(redis_url=redis_url) | environment,
             name=name,
         )  # fmt: skip
-        worker.wait_for_output(r"ready\.", deadline_seconds=20)
+        worker.wait_for_output(r"ready\.")
         return worker
 
     def start_supervised(
@@ -66,7 +66,7 @@ class House:
             name=name,
         )
         for name_of_process in [""] if processes == 1 else [f"-{n}" for n in range(1, processes + 1)]:
-            worker.wait_for_output(rf"transfer-\d+{name_of_process}@\S+ ready\.", deadline_seconds=20)
+            worker.wait_for_output(rf"transfer-\d+{name_of_process}@\S+ ready\.")
         return worker
 
     def worker_environment(self, *, redis_url: str = "") -> dict[str, str]:

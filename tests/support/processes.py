@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from support.waiting import wait_until
+from support.waiting import DEADLINE_SECONDS, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -50,7 +50,7 @@ class SpawnedProcess:
         """Signal the child alone."""
         self.process.send_signal(number)
 
-    def wait(self, deadline_seconds: float = 10.0) -> int:
+    def wait(self, deadline_seconds: float = DEADLINE_SECONDS) -> int:
         """Return its exit code; negative is the signal that ended it."""
         try:
             return self.process.wait(timeout=deadline_seconds)
@@ -59,7 +59,7 @@ class SpawnedProcess:
                 f"{self.name} has not ended within {deadline_seconds:g} s:\n{self.output()}"
             ) from None
 
-    def wait_for_output(self, pattern: str, deadline_seconds: float = 10.0) -> re.Match[str]:
+    def wait_for_output(self, pattern: str, deadline_seconds: float = DEADLINE_SECONDS) -> re.Match[str]:
         """Return the first match of the regular expression in its output; fail if it ends without one."""
 
         def look() -> re.Match[str] | None:

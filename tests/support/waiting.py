@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING, TypeVar
 
@@ -10,11 +11,17 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+DEADLINE_SECONDS = 60.0
+"""How long anything may take before a test gives it up: it tells a hang, and judges no speed."""
+
 _POLL_SECONDS = 0.01
 
 
 def wait_until(
-    condition: Callable[[], T], deadline_seconds: float = 5.0, *, message: str | Callable[[], str] = ""
+    condition: Callable[[], T],
+    deadline_seconds: float = DEADLINE_SECONDS,
+    *,
+    message: str | Callable[[], str] = "",
 ) -> T:
     """Return the first truthy value of `condition`, asked every 10 ms.
 
@@ -35,3 +42,11 @@ def wait_until(
             said = message() if callable(message) else message
             raise AssertionError(f"not within {deadline_seconds:g} s: {said or condition}")
         time.sleep(_POLL_SECONDS)
+
+
+async def wait_until_async(condition: Callable[[], T]) -> T:
+    """`wait_until` for tests whose own event loop has to bring it about."""
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while not (value := condition()):  # noqa: ASYNC110 - it happens in other processes
+            await asyncio.sleep(_POLL_SECONDS)
+    return value

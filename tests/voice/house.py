@@ -96,7 +96,7 @@ class House:
         worker = self._spawn(
             [self.python, *arguments], env=self.worker_environment() | environment, name=name
         )
-        worker.wait_for_output(r"ready\.", deadline_seconds=30)
+        worker.wait_for_output(r"ready\.")
         return worker
 
     def worker_environment(self) -> dict[str, str]:

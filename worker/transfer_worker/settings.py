@@ -48,6 +48,33 @@ def _check_api_url(text: str) -> str:
     return text
 
 
+def _check_proxy_url(secret: SecretStr, info: ValidationInfo) -> SecretStr:
+    text = secret.get_secret_value()
+    try:
+        url = urlsplit(text)
+        is_usable = (
+            url.scheme in {"http", "https"}
+            and bool(url.hostname)
+            and url.port not in {0, None}
+            and url.path in {"", "/"}
+        )
+    except ValueError:
+        is_usable = False
+    if not is_usable or any(character in text for character in "?# \t\r\n"):
+        raise PydanticCustomError(
+            "proxy_url",
+            "write it like http://proxy.example:3128, or http://login:password@proxy.example:3128",
+        )
+    api_url = info.data.get("piopiy_api_url")  # absent where it is wrong itself
+    if api_url and urlsplit(api_url).scheme != "https":
+        raise PydanticCustomError(
+            "proxy_url",
+            "a proxy carries an https:// PIOPIY_API_URL only (else its own answers can't be told from the "
+            "platform's); leave it empty for a sandbox",
+        )
+    return secret
+
+
 def is_this_machine(host: str) -> bool:
     """Whether a host name or address is this machine's own."""
     try:
@@ -66,6 +93,7 @@ class WorkerSettings(PublisherSettings):
     Attributes:
         piopiy_token: The REST token. Only the worker has it.
         piopiy_api_url: The API's root; the default is the SDK's own (piopiy 1.2.2).
+        piopiy_proxy_url: The proxy through which alone the API is reached, by CONNECT; may hold a password.
         piopiy_number: Caller id where neither the intent nor the registry names one.
         concurrency: How many transfers a worker carries out at a time.
         processes: How many processes of `call-transfer worker` share them, if not as many as `places` says.
@@ -79,6 +107,9 @@ class WorkerSettings(PublisherSettings):
     piopiy_token: Token = Field(validation_alias="PIOPIY_TOKEN")
     piopiy_api_url: Annotated[str, AfterValidator(_check_api_url)] = Field(
         "https://rest.piopiy.com/v3", validation_alias="PIOPIY_API_URL"
+    )
+    piopiy_proxy_url: Annotated[SecretStr, AfterValidator(_check_proxy_url)] | None = Field(
+        None, validation_alias="PIOPIY_PROXY_URL"
     )
     piopiy_number: CallerNumber | None = Field(None, validation_alias="PIOPIY_NUMBER")
     concurrency: int = Field(8, ge=1, le=256)
@@ -121,4 +152,5 @@ class WorkerSettings(PublisherSettings):
     @property
     def secrets(self) -> tuple[str, ...]:
         """Texts that no line may show."""
-        return (self.piopiy_token.get_secret_value(), self.redis_url.get_secret_value())
+        named = (self.piopiy_token, self.redis_url, self.piopiy_proxy_url)
+        return tuple(secret.get_secret_value() for secret in named if secret is not None)

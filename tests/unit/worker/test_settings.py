@@ -12,6 +12,7 @@ import pytest
 from transfer_tasks.errors import SettingsError
 from transfer_tasks.settings import PublisherSettings
 from transfer_tasks.voice.settings import VoiceSettings
+from transfer_worker.audit.logs import Redaction
 from transfer_worker.settings import WorkerSettings
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def test_every_problem_is_listed_with_its_variable_and_without_its_value(environ
     wrong = {
         "PIOPIY_TOKEN": "hunter2 hunter2",
         "PIOPIY_API_URL": "ftp://hunter2",
+        "PIOPIY_PROXY_URL": "socks5://hunter2",
         "PIOPIY_NUMBER": "hunter2",
         "TRANSFER_REDIS_URL": "http://hunter2",
         "TRANSFER_ALLOW_UNLISTED": "US, everything",
@@ -106,6 +108,40 @@ def test_an_api_url_that_cannot_be_one_is_refused_at_the_start(environment, url)
 def test_an_api_url_is_kept_as_it_is(environment, url):
     environment.setenv("PIOPIY_API_URL", url)
     assert WorkerSettings.load().piopiy_api_url == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "proxy:3128",
+        "http://",
+        "http://proxy",
+        "http://proxy:0",
+        "http://proxy:3128/path",
+        "http://p:1?x",
+        "http://[:1",
+    ],
+)
+def test_a_proxy_url_that_cannot_be_one_is_refused_at_the_start(environment, url):
+    environment.setenv("PIOPIY_PROXY_URL", url)
+    (told,) = problems()
+    assert told.startswith("PIOPIY_PROXY_URL is wrong: write it like http://proxy.example:3128")
+
+
+def test_a_proxy_is_for_an_api_over_tls_alone(environment):
+    environment.setenv("PIOPIY_PROXY_URL", "http://proxy.example:3128")
+    assert WorkerSettings.load().piopiy_proxy_url is not None
+    environment.setenv("PIOPIY_API_URL", "http://127.0.0.1:8900/v3")
+    (told,) = problems()
+    assert told.startswith("PIOPIY_PROXY_URL is wrong: a proxy carries an https:// PIOPIY_API_URL only")
+
+
+def test_a_proxys_password_is_a_secret(environment):
+    environment.setenv("PIOPIY_PROXY_URL", "http://site:hunter2-s@proxy.example:3128")
+    settings = WorkerSettings.load()
+    assert "hunter2" not in f"{settings!r} {settings}"
+    line = {"event": "went through http://site:hunter2-s@proxy.example:3128", "login": "hunter2-s"}
+    assert "hunter2" not in str(Redaction(settings.secrets)(None, "", line))
 
 
 @pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "10.1"])

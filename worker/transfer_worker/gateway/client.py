@@ -8,7 +8,7 @@ connection (`exchange.Stage`: was anything written?) and the answer itself (`Pre
 what was seen                                what is known                   reason
 ===========================================  ==============================  ====================
 the SDK's validator refused                  refused, nothing was sent       REFUSED_BY_PLATFORM
-no name, no connection, no TLS               not sent                        PLATFORM_UNREACHABLE
+no name, no connection, no tunnel, no TLS    not sent                        PLATFORM_UNREACHABLE
 held up before the first byte                not sent                        NOT_SENT
 written, and not even a status line came     may have been carried out       ANSWER_LOST
 a status line came                           what `rules` says of it          …
@@ -55,13 +55,15 @@ class PiopiyGateway:
 
     Safe for threads: each has a client and a connection of its own. Proxies, netrc files and certificate
     bundles named in the environment are ignored (`trust_env` is off): a netrc entry would replace the
-    token, and a proxy's own 502 or 503 can't be told from the platform's.
+    token, and what stands between is to be chosen on purpose.
 
     Args:
         token: The bearer token. Never logged.
         base_url: The API's root, version included, such as ``https://rest.piopiy.com/v3``.
         timeout_seconds: What one `send` may take as a whole: name lookup, TCP, TLS, request and answer.
         keeps_alive: Whether a connection carries more than one request.
+        proxy_url: A proxy to go through by CONNECT, login included; for an ``https`` API alone, because over
+            plain HTTP the proxy's own answers can't be told from the platform's.
         on_writing: Called when a request is about to be written.
 
     Raises:
@@ -75,6 +77,7 @@ class PiopiyGateway:
         base_url: str,
         timeout_seconds: float,
         keeps_alive: bool = True,
+        proxy_url: str | None = None,
         on_writing: Callable[[], None] = lambda: None,
     ) -> None:
         if problem := find_token_problem(token):
@@ -85,7 +88,10 @@ class PiopiyGateway:
         requests.Request("POST", base_url).prepare()  # InvalidURL is a ValueError
         if not timeout_seconds > 0:
             raise ValueError("timeout_seconds must be greater than 0")
+        if proxy_url and parts.scheme != "https":
+            raise ValueError("proxy_url goes with an https base_url only")
         self._token, self._base_url, self._timeout_seconds = token, base_url, timeout_seconds
+        self._proxy_url = proxy_url
         self._keeps_alive, self._on_writing = keeps_alive, on_writing
         self._of_thread = threading.local()
         self._lock = threading.Lock()
@@ -156,7 +162,11 @@ class PiopiyGateway:
         client: _ThreadClient | None = getattr(self._of_thread, "client", None)
         if client is None:
             client = _ThreadClient(
-                self._token, self._base_url, self._timeout_seconds, keeps_alive=self._keeps_alive
+                self._token,
+                self._base_url,
+                self._timeout_seconds,
+                keeps_alive=self._keeps_alive,
+                proxy_url=self._proxy_url,
             )
             self._of_thread.client = client
             with self._lock:
@@ -167,11 +177,14 @@ class PiopiyGateway:
 class _ThreadClient:
     """One thread's `RestClient`, set up so that one call is one POST and leaves its evidence here."""
 
-    def __init__(self, token: str, base_url: str, timeout_seconds: float, *, keeps_alive: bool) -> None:
+    def __init__(
+        self, token: str, base_url: str, timeout_seconds: float, *, keeps_alive: bool, proxy_url: str | None
+    ) -> None:
         self.rest = RestClient(token, base_url, timeout_seconds, max_retries=0)
         made: Any = self.rest._http._session  # noqa: SLF001 - piopiy 1.2.2 offers no other way in; pinned by tests/contract/test_rest_sdk.py
         # The SDK's own retry setting is kept: `max_retries=0` above is what makes it one POST.
-        self._adapter = NotedAdapter(max_retries=made.get_adapter(base_url).max_retries)
+        max_retries = made.get_adapter(base_url).max_retries
+        self._adapter = NotedAdapter(max_retries=max_retries, proxy_url=proxy_url)
         headers = {**made.headers, "Accept-Encoding": "identity"}
         if not keeps_alive:
             headers["Connection"] = "close"

@@ -34,6 +34,7 @@ class _NotedConnection(HTTPConnection):
     adapter: ClassVar[NotedAdapter]
     _held: list[bytes] | None = None
     _has_carried = False
+    _tunnelling: Exchange | None = None
 
     def connect(self) -> None:
         self._has_carried = False
@@ -66,6 +67,22 @@ class _NotedConnection(HTTPConnection):
                 return sock
         raise failure
 
+    def _tunnel(self) -> None:
+        """Have the proxy connect; its part of the time, and its answer, are not the request's.
+
+        Private to `http.client`, and overridden by urllib3 2.8 as well.
+        """
+        exchange = self.adapter.exchange
+        self._tunnelling = Exchange(timeout_seconds=exchange.seconds_to_connect())
+        try:
+            super()._tunnel()
+            if self._tunnelling.must_close:
+                self.close()
+                raise NewConnectionError(self, "The proxy said more than that it has connected")
+        finally:
+            self._tunnelling = None
+        self.sock.settimeout(max(0.001, exchange.seconds_to_connect()))  # for the TLS handshake
+
     def request(self, *arguments: Any, **options: Any) -> None:
         """Send head and body in one write; urllib3 2.8 makes two, each a packet."""
         self._held = []
@@ -79,6 +96,9 @@ class _NotedConnection(HTTPConnection):
     def send(self, data: bytes) -> None:  # type: ignore[override]
         if self._held is not None:
             self._held.append(data)
+            return
+        if self._tunnelling is not None:
+            super().send(data)
             return
         if self.sock is None:
             self.connect()
@@ -95,7 +115,7 @@ class _NotedConnection(HTTPConnection):
     def response_class(  # type: ignore[override]
         self, sock: socket.socket, debuglevel: int = 0, method: str | None = None
     ) -> HTTPResponse:
-        exchange = self.adapter.exchange
+        exchange = self._tunnelling or self.adapter.exchange
         response = FinalResponse(TimedSocket(sock, exchange), debuglevel, method)  # type: ignore[arg-type]
         response.exchange = exchange
         return response
@@ -110,11 +130,16 @@ class NotedAdapter(HTTPAdapter):
 
     Attributes:
         exchange: The exchange under way; set a new one before each request.
+
+    Args:
+        max_retries: As for any adapter.
+        proxy_url: A proxy to go through by CONNECT.
     """
 
-    def __init__(self, *, max_retries: Retry) -> None:
+    def __init__(self, *, max_retries: Retry, proxy_url: str | None = None) -> None:
         super().__init__(pool_connections=1, pool_maxsize=1, max_retries=max_retries)
         self.exchange = Exchange(timeout_seconds=0)
+        self._proxies = {"https": proxy_url} if proxy_url else None
         self._pool: HTTPConnectionPool | None = None
         self._plain_class = type("NotedConnection", (_NotedConnection,), {"adapter": self})
         self._tls_class = type("NotedTLSConnection", (_NotedTLSConnection,), {"adapter": self})
@@ -129,9 +154,8 @@ class NotedAdapter(HTTPAdapter):
         """Return the pool for the request, told to make connections of ours. Every request has the same."""
         pool = self._pool  # another thread may close the adapter meanwhile
         if pool is None:
-            pool = cast(
-                "HTTPConnectionPool", super().get_connection_with_tls_context(request, verify, proxies, cert)
-            )
+            made = super().get_connection_with_tls_context(request, verify, self._proxies, cert)
+            pool = cast("HTTPConnectionPool", made)
             is_tls = isinstance(pool, HTTPSConnectionPool)
             pool.ConnectionCls = self._tls_class if is_tls else self._plain_class
             self._pool = pool

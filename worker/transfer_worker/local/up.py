@@ -174,6 +174,7 @@ def _write_env_file(path: Path, settings: WorkerSettings, *, is_token_on_disk: b
         else "",
         "TRANSFER_ALLOW_UNLISTED": settings.allow_unlisted,
         "PIOPIY_API_URL": settings.piopiy_api_url,
+        "PIOPIY_PROXY_URL": settings.piopiy_proxy_url.get_secret_value() if settings.piopiy_proxy_url else "",
         "PIOPIY_NUMBER": f"+{settings.piopiy_number}" if settings.piopiy_number else "",
     }
     lines = [f"export {name}={shlex.quote(value)}" for name, value in variables.items() if value]

@@ -19,6 +19,7 @@ from transfer_tasks.registry.destinations import DestinationRegistry
 from transfer_tasks.settings import SETTINGS_CONFIG, load_settings
 from transfer_worker.monitoring.statistics import Status, read_status
 from transfer_worker.operations.lookup import open_desk
+from transfer_worker.operations.proxy import check_proxy
 from transfer_worker.runtime.preflight import Finding, Verdict, check_worker
 from transfer_worker.settings import WorkerSettings, is_this_machine
 
@@ -57,7 +58,7 @@ def examine(settings: WorkerSettings, ledger: Ledger) -> list[Finding]:
     """Return what preflight finds, and what only people want to know."""
     findings = [_check_registry(settings), *check_worker(settings, ledger.client)]
     latency = _check_latency(ledger.client)
-    findings += [latency, _check_flower()]
+    findings += [latency, *check_proxy(settings), _check_flower()]
     try:
         status = read_status(ledger)
         info = ledger.client.info("persistence")

@@ -57,6 +57,7 @@ class WorkerProcess:
             base_url=settings.piopiy_api_url,
             timeout_seconds=settings.attempt_timeout_seconds,
             keeps_alive=settings.keep_alive,
+            proxy_url=settings.piopiy_proxy_url.get_secret_value() if settings.piopiy_proxy_url else None,
             on_writing=HeadStartPool.end_head_start,
         )
         self.recovery = Recovery(

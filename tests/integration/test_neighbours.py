@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import sys
+import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from celery import Celery
 
 from support import ProcessSpawner, SpawnedProcess, wait_until
-from support.house import House, make_intent
+from support.house import OK_NUMBER, House, make_intent
 from transfer_tasks.ledger.keys import Keys
 from transfer_tasks.outcome import State
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from click.testing import Result
+
+    from transfer_tasks.ledger.record import TransferRecord
     from transfer_tasks.publisher import TransferPublisher
 
 LONGER_THAN_OUR_VISIBILITY_TIMEOUT = 16.0
@@ -94,3 +101,58 @@ def test_neither_obeys_nor_sees_the_others_remote_control(
 
     run_celery(house, spawn, "support.neighbour_app", "control", "cancel_consumer", "transfers")
     assert publisher.submit(make_intent()).outcome().state is State.SUBMITTED
+
+
+def test_doctor_names_the_neighbours_and_what_of_ours_lies_among_theirs(
+    house: House, ask: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in house.worker_environment().items():
+        monkeypatch.setenv(name, value)
+    client = house.ledger().client
+    assert find_seen(ask) == ("ok", "none here")
+    client.sadd("_kombu.binding.emails", "emails\x06\x16\x06\x16emails")
+    assert find_seen(ask) == ("ok", "other Celery applications use this database: emails")
+
+    theirs = json.dumps([{"headers": {"task": "emails.send", "id": "1"}}, "", "emails"])
+    client.hset(
+        "unacked", mapping={"a": theirs, "b": "not JSON", "c": json.dumps([ours(house), "", "transfers"])}
+    )
+    verdict, seen = find_seen(ask)
+    assert (verdict, seen.startswith("1 messages of ours")) == ("warning", True)
+
+
+def test_what_lies_among_theirs_is_adopted_once_and_ends_in_one_outcome(
+    house: House, ask: Callable[..., Result]
+) -> None:
+    client = house.ledger().client
+    message = ours(house)
+    client.hset("unacked", mapping={"theirs": "[]", "tag": json.dumps([message, "", "transfers"])})
+    client.zadd("unacked_index", {"theirs": 1, "tag": 1})
+
+    assert json.loads(ask("quarantine", "adopt", "--reason", "moved", "--json").stdout) == {"adopted": 1}
+    assert ask("quarantine", "adopt").stdout == "0 adopted.\n"
+    assert (client.hkeys("unacked"), client.zrange("unacked_index", 0, -1)) == (["theirs"], ["theirs"])
+
+    house.start_worker()
+    transfer_id = message["headers"]["id"]
+    record = wait_until(lambda: is_ended(house.ledger().read(transfer_id)), 10)
+    assert record.state is State.SUBMITTED
+    assert house.sandbox.post_count(record.call_id) == 1
+    assert "quarantine.adopted" in house.audit_events(transfer_id)
+
+
+def find_seen(ask: Callable[..., Result]) -> tuple[str, str]:
+    findings = json.loads(ask("doctor", "--json").stdout)["findings"]
+    return next((found["verdict"], found["seen"]) for found in findings if found["check"] == "neighbours")
+
+
+def ours(house: House) -> Any:
+    """Return a message that a plain Celery producer sent."""
+    with Celery("producer", broker=house.redis_url) as producer:
+        asked = {"call_id": str(uuid.uuid4()), "destination": OK_NUMBER}
+        producer.send_task("transfer_tasks.transfer_call", kwargs={"intent": asked}, queue="transfers")
+    return json.loads(house.ledger().client.rpop("transfers"))
+
+
+def is_ended(record: TransferRecord | None) -> TransferRecord | None:
+    return record if record and not record.state.is_open else None

@@ -26,3 +26,27 @@ class DeskCommands(LedgerCommands):
     def drop_quarantined(self, entry: str, *, operator: str, reason: str) -> Command[bool]:
         """Take one entry out of the quarantine; the reply is whether it was there."""
         return self._build("drop_quarantined", bool, entry=entry, operator=operator, reason=reason)
+
+    def adopt(
+        self,
+        transfer_id: str,
+        *,
+        tag: str,
+        entry: str,
+        message: str,
+        queue: str,
+        operator: str,
+        reason: str,
+    ) -> Command[bool]:
+        """Put a message back into the queue that lies under kombu's default names; whether it was there."""
+        return self._build(
+            "adopt",
+            bool,
+            transfer_id=transfer_id,
+            tag=tag,
+            entry=entry,
+            message=message,
+            queue=queue,
+            operator=operator,
+            reason=reason,
+        )

@@ -50,6 +50,7 @@ class AuditEvent(StrEnum):
     RESOLVED = "transfer.resolved"
     QUARANTINED = "message.quarantined"
     DROPPED = "quarantine.dropped"
+    ADOPTED = "quarantine.adopted"
     PAUSED = "destination.paused"
     RESUMED = "destination.resumed"
 

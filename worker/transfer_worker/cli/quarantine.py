@@ -112,6 +112,48 @@ def drop(
             typer.echo(f"{dropped} dropped.")
 
 
+@app.command()
+def adopt(
+    operator: Operator,
+    reason: Annotated[str, typer.Option("--reason", help="Why, for people to read.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Put messages of ours back into the queue that lie among another application's.
+
+    A worker whose Celery uses kombu's default names leaves them there when it is killed. Stop it first; what
+    has been carried out already is not carried out again.
+
+    Exit codes:
+      0  done, also where there is none
+      2  a wrong option or setting
+      3  Redis can't be used; the same command again is safe
+    """
+    with expected_errors(as_json=as_json):
+        from transfer_tasks.addresses import mask_text
+        from transfer_worker.operations import lookup
+        from transfer_worker.operations.neighbours import find_left_behind
+
+        with lookup.open_desk() as at:
+            adopted = sum(
+                at.ledger.run(
+                    at.commands.adopt(
+                        message.transfer_id,
+                        tag=message.tag,
+                        entry=message.entry,
+                        message=message.message,
+                        queue=at.settings.queue,
+                        operator=operator,
+                        reason=mask_text(reason),
+                    )
+                )
+                for message in find_left_behind(at.ledger)
+            )
+        if as_json:
+            print_json({"adopted": adopted})
+        else:
+            typer.echo(f"{adopted} adopted.")
+
+
 def _find(found: list[Poison], poison_id: str) -> Poison:
     from transfer_tasks.addresses import mask_text
     from transfer_worker.errors import DeskRefused

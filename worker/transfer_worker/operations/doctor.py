@@ -19,6 +19,7 @@ from transfer_tasks.registry.destinations import DestinationRegistry
 from transfer_tasks.settings import SETTINGS_CONFIG, load_settings
 from transfer_worker.monitoring.statistics import Status, read_status
 from transfer_worker.operations.lookup import open_desk
+from transfer_worker.operations.neighbours import find_left_behind, find_neighbours
 from transfer_worker.operations.proxy import check_proxy
 from transfer_worker.runtime.preflight import Finding, Verdict, check_worker
 from transfer_worker.settings import WorkerSettings, is_this_machine
@@ -63,6 +64,7 @@ def examine(settings: WorkerSettings, ledger: Ledger) -> list[Finding]:
         status = read_status(ledger)
         info = ledger.client.info("persistence")
         clock = _check_clocks(ledger.client)
+        neighbours = _check_neighbours(ledger, settings.queue)
     except (LedgerUnavailable, redis.RedisError):
         # Its silence is a finding already.
         return [_check_token(settings, None), *findings]
@@ -70,10 +72,24 @@ def examine(settings: WorkerSettings, ledger: Ledger) -> list[Finding]:
         _check_token(settings, status),
         *findings,
         clock,
+        neighbours,
         _check_memory(status),
         _check_disk(info),
         _check_workers(status),
     ]
+
+
+def _check_neighbours(ledger: Ledger, queue: str) -> Finding:
+    if left_behind := find_left_behind(ledger):
+        return Finding(
+            check="neighbours",
+            verdict=Verdict.WARNING,
+            seen=f"{len(left_behind)} messages of ours lie in `unacked`, kombu's default name",
+            mend="Stop workers of older versions, then: call-transfer quarantine adopt",
+        )
+    others = find_neighbours(ledger, queue=queue)
+    seen = f"other Celery applications use this database: {', '.join(others[:8])}" if others else "none here"
+    return Finding(check="neighbours", verdict=Verdict.OK, seen=seen)
 
 
 def describe_finding(finding: Finding) -> dict[str, str]:

@@ -19,6 +19,8 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from transfer_tasks.settings import DESTINATIONS_FILE
+
 ROOT = Path(__file__).parents[2]
 COMPOSE_TEXT = (ROOT / "docker-compose.yml").read_text()
 COMPOSE = yaml.safe_load(COMPOSE_TEXT)
@@ -114,6 +116,12 @@ def test_only_the_worker_gets_the_token():
     for name, service in SERVICES.items():
         assert ("env_file" in service) == (name == "worker")
         assert "PIOPIY_TOKEN" not in service.get("environment", {})
+
+
+def test_the_worker_is_given_the_registry_that_init_writes():
+    (mount,) = [volume for volume in SERVICES["worker"]["volumes"] if isinstance(volume, dict)]
+    assert mount["source"] == f"${{TRANSFER_DESTINATIONS_FILE:-./{DESTINATIONS_FILE}}}"
+    assert mount["target"] == SERVICES["worker"]["environment"]["TRANSFER_DESTINATIONS_FILE"]
 
 
 def test_redis_writes_everything_down_and_evicts_nothing():

@@ -96,7 +96,7 @@ GUIDE: Final[dict[Reason, Guide]] = {
     Reason.TRANSFER_CONFIRMED: Guide(
         state=State.SUBMITTED,
         meaning="The answer was lost, and later evidence says that the platform carried the transfer out.",
-        next_step="Nothing.",
+        next_step="Nothing. Where a session's end is the evidence, the caller may have hung up instead.",
         say=None,
     ),
     Reason.INVALID_INTENT: Guide(

@@ -28,7 +28,10 @@ if TYPE_CHECKING:
     from transfer_tasks.voice import TransferAnswer, TransferSession
 
 GRACE_SECONDS: Final = 1.0
-ASKS: Final = 4
+REPEAT_WINDOW_SECONDS: Final = 1
+"""Shorter than it rings: the window is not what keeps a session from asking again."""
+
+ASKS: Final = 5
 PATIENCE_ASKS: Final = 8
 """How often a session asks while its outcome is unknown: until evidence is due, and some time longer."""
 
@@ -91,6 +94,7 @@ class VoiceLoad:
             redis_url=SecretStr(self._cluster.redis_url_of(PUBLISHERS[0])),
             session_evidence_grace_seconds=GRACE_SECONDS,
             expires_in_seconds=6,
+            repeat_window_seconds=REPEAT_WINDOW_SECONDS,
         )
         async with TransferClient(choices=map(_choice, NUMBERS), settings=settings) as client:
             loop = asyncio.get_running_loop()
@@ -139,11 +143,11 @@ class VoiceLoad:
                     await asyncio.sleep(chance.uniform(0.5, 2.0))
                     await ask(elsewhere) if chance.random() < 0.3 else None
                     answer = await ask(wanted)
-                if answer.state is State.SUBMITTED:
-                    await asyncio.sleep(RING_TIMEOUT_SECONDS + 1)
-                if not answer.phrase.may_retry:
+                if answer.reason is Reason.CALL_NOT_FOUND:
                     break
-                await asyncio.sleep(chance.uniform(0.0, 1.0))
+                # Nobody has the caller yet: some models ask again, others for somebody else.
+                await asyncio.sleep(chance.uniform(0.2, RING_TIMEOUT_SECONDS + 2))
+                wanted, elsewhere = chance.sample((wanted, elsewhere), 2)
             # The agent hangs up while nobody has the caller: that is no evidence of anything.
             await session.end(is_evidence=False)
 

@@ -20,7 +20,7 @@ from transfer_tasks.errors import (
 )
 from transfer_tasks.outcome import Reason, State, TransferOutcome
 from transfer_tasks.publisher.asynchronous import ENDING_MARGIN_SECONDS
-from transfer_tasks.voice.evidence import evidence_after_seconds, settle_unknown
+from transfer_tasks.voice.evidence import evidence_after_seconds, may_ring_seconds, settle_unknown
 from transfer_tasks.voice.wording import AnyReason, SessionReason, TransferAnswer, Wording
 
 if TYPE_CHECKING:
@@ -114,8 +114,14 @@ class Flight:
         return self._latest
 
     def is_watched(self) -> bool:
-        """Whether the outcome is unknown, and the session waits for evidence."""
+        """Whether the outcome is unknown, and the session looks for the truth."""
         return self._watch is not None and not self._watch.done()
+
+    def may_ring(self) -> bool:
+        """Whether the platform has accepted the request, and the target may be ringing."""
+        if self.ended_at is None or self.answer().state is not State.SUBMITTED:
+            return False
+        return _now() - self.ended_at < may_ring_seconds(self._settings, self._longest_ring_seconds)
 
     def is_settled(self) -> bool:
         """Whether nothing is left to find out."""
@@ -179,10 +185,12 @@ class Flight:
             self._has_asked.set()
             holding.cancel()
         await self._tell(finding)
-        after_seconds = evidence_after_seconds(self._settings, self._longest_ring_seconds)
-        is_unknown = finding.outcome is not None and finding.outcome.state is State.UNKNOWN
-        if self.handle and is_unknown and after_seconds is not None:
-            self._watch = asyncio.create_task(self._watch_unknown(self.handle, after_seconds))
+        if (
+            self.handle
+            and self._wording.phrase(finding.reason).state is State.UNKNOWN
+            and not self.must_withdraw
+        ):
+            self._watch = asyncio.create_task(self._watch_unknown(self.handle))
 
     async def _tell(self, finding: _Finding) -> None:
         answer = self._latest = self._answer(finding.reason, finding.outcome)
@@ -226,7 +234,8 @@ class Flight:
             return _Finding(SessionReason.OUTCOME_NOT_KNOWN)
         return _Finding(outcome.reason, outcome)
 
-    async def _watch_unknown(self, handle: Handle, after_seconds: float) -> None:
+    async def _watch_unknown(self, handle: Handle) -> None:
+        after_seconds = evidence_after_seconds(self._settings, self._longest_ring_seconds)
         outcome = await settle_unknown(handle, after_seconds=after_seconds)
         if outcome is None:
             return

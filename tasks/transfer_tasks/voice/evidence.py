@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from typing import TYPE_CHECKING, Final
 
 from transfer_tasks.errors import LedgerUnavailable, OutcomeTimeout, TransferNotFound
 from transfer_tasks.outcome import State, TransferOutcome
+from transfer_tasks.registry.ring_time import PLATFORM_RING_SECONDS
 
 if TYPE_CHECKING:
     from transfer_tasks.voice.ports import Handle
@@ -33,7 +33,12 @@ def evidence_after_seconds(settings: VoiceSettings, longest_ring_seconds: float 
     return longest_ring_seconds + settings.session_evidence_grace_seconds
 
 
-async def settle_unknown(handle: Handle, *, after_seconds: float) -> TransferOutcome | None:
+def may_ring_seconds(settings: VoiceSettings, longest_ring_seconds: float | None) -> float:
+    """Return for how long after an accepted request no other one may be made: its target may be ringing."""
+    return (longest_ring_seconds or PLATFORM_RING_SECONDS) + settings.session_evidence_grace_seconds
+
+
+async def settle_unknown(handle: Handle, *, after_seconds: float | None) -> TransferOutcome | None:
     """Look for the truth until the session itself is the evidence, then give it. Cancel this when it ends.
 
     ::
@@ -41,16 +46,28 @@ async def settle_unknown(handle: Handle, *, after_seconds: float) -> TransferOut
         unknown ──┬── the truth comes from elsewhere (a late answer, an engineer) ──▶ that
                   └── still in the call `after_seconds` later ──▶ report_not_transferred ──▶ what is on record
 
+    Args:
+        handle: The transfer.
+        after_seconds: See `evidence_after_seconds`; where it is None, this looks for as long as it takes.
+
     Returns:
         What is on record then; None where nothing is.
     """
-    evidence_at = _now() + after_seconds
-    while (left_seconds := evidence_at - _now()) > 0:
-        await asyncio.sleep(min(LOOK_SECONDS, left_seconds))
-        with contextlib.suppress(OutcomeTimeout, LedgerUnavailable, TransferNotFound):
+    due_at: float | None = None
+    while due_at is None or _now() < due_at:
+        try:
             outcome = await handle.outcome(timeout=LOOK_SECONDS)
             if outcome.state is not State.UNKNOWN:
                 return outcome
+            if due_at is None and after_seconds is not None:
+                due_at = _now() + after_seconds
+        except TransferNotFound:
+            due_at = due_at or _now() + (after_seconds or PLATFORM_RING_SECONDS)
+        except (OutcomeTimeout, LedgerUnavailable) as error:
+            log.info("%s", error)
+        await asyncio.sleep(LOOK_SECONDS if due_at is None else max(0.0, min(LOOK_SECONDS, due_at - _now())))
+    if after_seconds is None:
+        return None
     return await _report(handle, f"the session held the call for {after_seconds:g} s after it became unknown")
 
 

@@ -143,6 +143,8 @@ class TransferSession:
             return self._answer(SessionReason.NO_SUCH_DESTINATION)
         flight = self._flight
         is_repeat = flight is not None and self._stands(flight)
+        if flight is not None and not is_repeat and flight.may_ring():
+            return self._answer(Reason.TRANSFER_IN_PROGRESS)
         if flight is None or not is_repeat:
             flight = self._flight = self._take_off(destination, reason=reason, say=say)
         elif flight.destination != destination:

@@ -106,7 +106,8 @@ _NOTES: Final[dict[State, str]] = {
     "later, call the tool again: it tells what is known by then, and sends nothing while this is open.",
 }
 _NOTES_OF_REASONS: Final[dict[Reason, str]] = {
-    Reason.TRANSFER_IN_PROGRESS: "Another transfer of this call is on its way. Wait for it; don't ask again.",
+    Reason.TRANSFER_IN_PROGRESS: "Another transfer of this call is on its way; it may be ringing for up "
+    "to two minutes. Wait for it, and don't ask again meanwhile. If the caller wonders, say just that.",
     Reason.CALL_NOT_FOUND: "The platform says that the call has ended. If somebody still answers you, "
     "apologise and help them yourself.",
 }

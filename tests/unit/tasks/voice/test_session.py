@@ -222,13 +222,28 @@ async def test_another_destination_meanwhile_or_just_after_is_told_that_one_is_i
         assert caller.texts == [GUIDE[OK].say]
 
 
-@on_fake_time
-async def test_a_call_that_is_still_here_after_the_repeat_window_can_be_transferred_again():
-    async with client_of() as (client, publisher), client.session(new_call_id()) as session:
-        await session.transfer("support")
-        await asyncio.sleep(31)
-        assert (await session.transfer("billing")).state is State.SUBMITTED
-        assert len(publisher.intents) == 2
+@pytest.mark.parametrize(("first", "rings_seconds"), [("support", 20), ("billing", 120), ("sales", 120)])
+@pytest.mark.parametrize("then", ["support", "billing"])
+def test_a_call_that_is_still_here_is_not_transferred_again_while_its_target_may_be_ringing(
+    first, rings_seconds, then
+):
+    async def check():
+        async with (
+            client_of(repeat_window_seconds=10) as (client, publisher),
+            client.session(new_call_id()) as session,
+        ):
+            await session.transfer(first)
+            await asyncio.sleep(rings_seconds + 6 - 0.1)
+            answer = await session.transfer(then)
+            assert answer.reason is Reason.TRANSFER_IN_PROGRESS
+            assert "ringing" in answer.for_model()["note"]
+            assert not answer.ends_conversation, "somebody has to speak"
+            assert len(publisher.intents) == 1
+            await asyncio.sleep(0.2)
+            assert (await session.transfer(then)).state is State.SUBMITTED
+            assert len(publisher.intents) == 2
+
+    run_fast(check())
 
 
 @on_fake_time
@@ -342,21 +357,62 @@ async def test_a_hang_up_withdraws_what_redis_may_have_got_also_after_it_was_ask
 
 
 @pytest.mark.parametrize("destination", ["support", "billing"])
+@pytest.mark.parametrize(
+    "script",
+    [
+        ending(Reason.ANSWER_LOST),
+        ending(OK, after_seconds=600),
+        ending(OK, after_seconds=9, loses_answer=True),
+    ],
+    ids=["unknown", "no outcome yet", "no answer from Redis"],
+)
 def test_with_redis_away_nobody_hears_that_nothing_was_asked_for_while_an_earlier_transfer_is_open(
-    destination,
+    destination, script
 ):
     async def check():
-        client = client_of(ending(Reason.ANSWER_LOST), session_evidence=False)
+        client = client_of(script, session_evidence=False)
         async with client as (client, publisher), client.session(new_call_id()) as session:
             caller = Caller()
             await session.transfer("support", say=caller.say)
             publisher.is_reachable = False
             for _ in range(2):
                 again = await session.transfer(destination, say=caller.say)
-                assert again.reason is SessionReason.OUTCOME_NOT_KNOWN
+                assert again.state is State.UNKNOWN or again.reason is Reason.TRANSFER_IN_PROGRESS
             assert not any("couldn't transfer" in text for text in caller.texts)
 
     run_fast(check())
+
+
+@on_fake_time
+async def test_a_truth_that_comes_late_is_told_also_where_presence_is_no_evidence():
+    async with (
+        client_of(ending(Reason.ANSWER_LOST), session_evidence=False) as (client, publisher),
+        client.session(new_call_id()) as session,
+    ):
+        caller = Caller()
+        await session.transfer("support", say=caller.say)
+        await asyncio.sleep(100)
+        publisher.handles[0].settle(OK)
+        await asyncio.sleep(11)
+        assert caller.texts[-1] == GUIDE[OK].say
+        assert len(publisher.intents) == 1
+
+
+@on_fake_time
+async def test_an_outcome_that_is_late_is_waited_for_and_nothing_is_asked_for_meanwhile():
+    async with (
+        client_of(ending(OK, after_seconds=60)) as (client, publisher),
+        client.session(new_call_id()) as session,
+    ):
+        caller = Caller()
+        answer = await session.transfer("support", say=caller.say)
+        assert answer.reason is SessionReason.OUTCOME_NOT_KNOWN
+        again = await session.transfer("support", say=caller.say)
+        assert again.reason is SessionReason.OUTCOME_NOT_KNOWN
+        await asyncio.sleep(50)
+        assert caller.texts[-1] == GUIDE[OK].say
+        assert publisher.handles[0].reports == []
+        assert len(publisher.intents) == 1
 
 
 @on_fake_time

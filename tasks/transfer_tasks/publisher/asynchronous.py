@@ -231,7 +231,7 @@ class AsyncTransferHandle:
         return cancelled
 
     async def report_transferred(self, *, detail: str = "") -> TransferOutcome | None:
-        """Settle an `unknown` transfer: the call has left the session. Moved, or hung up: either way it is over.
+        """Settle an `unknown` transfer: the call has left the session. Moved, or hung up: it is over.
 
         Args:
             detail: What was seen, for the record; no numbers.

@@ -21,6 +21,7 @@ from transfer_worker.monitoring.statistics import Status, read_status
 from transfer_worker.operations.lookup import open_desk
 from transfer_worker.operations.neighbours import find_left_behind, find_neighbours
 from transfer_worker.operations.proxy import check_proxy
+from transfer_worker.operations.programs import check_programs
 from transfer_worker.runtime.preflight import Finding, Verdict, check_worker
 from transfer_worker.settings import WorkerSettings, is_this_machine
 
@@ -57,7 +58,7 @@ def run_doctor() -> list[Finding]:
 
 def examine(settings: WorkerSettings, ledger: Ledger) -> list[Finding]:
     """Return what preflight finds, and what only people want to know."""
-    findings = [_check_registry(settings), *check_worker(settings, ledger.client)]
+    findings = [*check_programs(), _check_registry(settings), *check_worker(settings, ledger.client)]
     latency = _check_latency(ledger.client)
     findings += [latency, *check_proxy(settings), _check_flower()]
     try:

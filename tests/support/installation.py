@@ -66,6 +66,15 @@ class Installation:
             "--constraint", CONSTRAINTS, wanted, cwd=directory)  # fmt: skip
         return made
 
+    @classmethod
+    def make_by_lines(cls, lines: list[str], directory: Path, *extras: str, wheel: Path) -> Installation:
+        """Run a document's lines, which make an environment `venv` and install from `dist/` into it."""
+        (directory / "dist").symlink_to(wheel.parent)
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        run("/bin/sh", "-ec", "\n".join(lines), cwd=directory,
+            env=os.environ | {"PATH": path, "PIP_CONSTRAINT": str(CONSTRAINTS)})  # fmt: skip
+        return cls(directory / "venv", extras)
+
     @property
     def bin(self) -> Path:
         """Where its programs are."""

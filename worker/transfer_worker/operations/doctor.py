@@ -20,8 +20,8 @@ from transfer_tasks.settings import SETTINGS_CONFIG, load_settings
 from transfer_worker.monitoring.statistics import Status, read_status
 from transfer_worker.operations.lookup import open_desk
 from transfer_worker.operations.neighbours import find_left_behind, find_neighbours
-from transfer_worker.operations.proxy import check_proxy
 from transfer_worker.operations.programs import check_programs
+from transfer_worker.operations.proxy import check_proxy
 from transfer_worker.runtime.preflight import Finding, Verdict, check_worker
 from transfer_worker.settings import WorkerSettings, is_this_machine
 

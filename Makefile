@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo init test test-voice test-machines test-servers bench-voice bench lint docs dist up chaos constraints clean
+.PHONY: help demo init test test-fast test-busy test-elsewhere test-voice test-machines test-servers bench-voice bench lint docs dist up chaos constraints clean
 
 VENV := .venv
 STAMP := $(VENV)/.installed
@@ -19,13 +19,22 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
 help: ## say what there is to make
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(STAMP) ## move sandbox calls through the whole house and show every step
 	@$(VENV)/bin/call-transfer demo
 
-test: $(STAMP) ## run everything that must hold: lint, unit, contract, integration, bare publisher
-	@$(VENV)/bin/python .ci/stages.py
+test: $(STAMP) ## run everything that must hold; STAGES="unit contract" for some of it
+	@$(VENV)/bin/python .ci/stages.py $(STAGES)
+
+test-fast: $(STAMP) ## run what judges in less than a minute: lint, unit, contract
+	@$(VENV)/bin/python .ci/stages.py lint unit contract
+
+test-busy: $(STAMP) ## run make test on two cores that two endless loops use as well
+	@$(VENV)/bin/python .ci/busy.py $(VENV)/bin/python .ci/stages.py $(STAGES)
+
+test-elsewhere: $(STAMP) ## run make test by a user without a home, under nohup, behind a proxy, in another locale
+	@$(VENV)/bin/python .ci/elsewhere.py $(STAGES)
 
 lint: $(STAMP) ## run ruff, mypy, the import contracts and yamllint
 	@$(VENV)/bin/python .ci/stages.py lint

@@ -245,9 +245,7 @@ def log_lines(worker, event):
     return [line for line in lines if line["event"] == event]
 
 
-def test_a_worker_that_is_killed_is_replaced_within_two_seconds_and_under_the_same_name(
-    house, ask, start_worker, call_id
-):
+def test_a_worker_that_is_killed_is_replaced_and_under_the_same_name(house, ask, start_worker, call_id):
     worker, celery_pid = start_worker()
     await_ready(worker)
     first = celery_pid()

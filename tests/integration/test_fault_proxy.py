@@ -12,6 +12,7 @@ import pytest
 import redis
 
 from support import TO_CLIENT, TO_SERVER, FaultProxy, wait_until
+from support.metronome import within
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -187,8 +188,9 @@ def test_a_delay_counts_once_for_each_direction(proxy, dial):
     ask(connection)
     proxy.delay(0.1)
     started = time.monotonic()
-    assert ask(connection) == b"hello"
-    assert 0.2 <= time.monotonic() - started < 0.4
+    with within(0.35):
+        assert ask(connection) == b"hello"
+    assert time.monotonic() - started >= 0.2
 
 
 def test_a_cut_at_the_next_answer_comes_after_the_server_has_acted(proxy, echo, dial):

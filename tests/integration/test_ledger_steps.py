@@ -12,6 +12,7 @@ import pytest
 from support import TO_CLIENT, FaultProxy, wait_until
 from support.house import make_intent
 from support.ledger_bench import LedgerBench
+from support.metronome import within
 from transfer_tasks.errors import LedgerUnavailable
 from transfer_tasks.ledger.ledger import Ledger
 from transfer_tasks.ledger.verdicts import Begun, Claim, Ended
@@ -113,10 +114,8 @@ def test_an_answer_that_does_not_come_is_said_to_be_that(proxy, redis_url):
         ledger = Ledger(client, namespace="transfer", retention_seconds=100)
         ledger.run(ledger.commands.retire(worker="w1"))
         proxy.drop(TO_CLIENT)
-        began = time.monotonic()
-        with pytest.raises(LedgerUnavailable, match=r"no answer within 0\.1 s"):
+        with within(1.0), pytest.raises(LedgerUnavailable, match=r"no answer within 0\.1 s"):
             ledger.run(ledger.commands.retire(worker="w1"))
-        assert 0.09 < time.monotonic() - began < 1.0
         proxy.heal()
         ledger.run(ledger.commands.retire(worker="w1"))
 
@@ -125,9 +124,9 @@ def test_patience_ends(steps, proxy, monkeypatch):
     monkeypatch.setattr("transfer_worker.ledger.steps.CLAIM_PATIENCE_SECONDS", 0.3)
     proxy.refuse()
     started = time.monotonic()
-    with pytest.raises(LedgerUnavailable):
+    with within(1.0), pytest.raises(LedgerUnavailable):
         steps.claim(str(uuid.uuid4()))
-    assert 0.3 <= time.monotonic() - started < 1
+    assert time.monotonic() - started >= 0.3
 
 
 def test_no_attempt_begins_when_the_line_is_back_after_the_deadline(steps, bench, proxy):

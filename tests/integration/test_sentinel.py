@@ -15,6 +15,7 @@ import pytest
 from support import wait_until
 from support.flower import read_queue_length
 from support.house import House, make_intent
+from support.metronome import within
 from support.sentinels import MASTER_NAME, RedisGroup
 from transfer_tasks.errors import (
     LedgerUnavailable,
@@ -180,10 +181,11 @@ def test_what_only_the_primary_has_is_lost_with_it_unless_replicas_are_waited_fo
             client.client_kill_filter(_type="replica")
         intent = make_intent(expires_in_seconds=EXPIRES_IN_SECONDS)
         if replicas:
-            started = time.monotonic()
-            with pytest.raises(PublishOutcomeUnknown, match="0 of 1 replicas"):
+            with (
+                within(BUDGET_SECONDS + SLACK_SECONDS),
+                pytest.raises(PublishOutcomeUnknown, match="0 of 1 replicas"),
+            ):
                 publisher.submit(intent)
-            assert time.monotonic() - started < BUDGET_SECONDS + SLACK_SECONDS
         else:
             publisher.submit(intent)
         group.kill(old)
@@ -229,10 +231,8 @@ def test_without_sentinels_a_publisher_is_told_so_in_time_and_a_connected_one_go
             sentinel.process.send_signal(signal.SIGSTOP if fault == "silent" else signal.SIGKILL)
 
         connected.submit(make_intent())
-        started = time.monotonic()
-        with pytest.raises(PublishUnavailable, match="Sentinels"):
+        with within(BUDGET_SECONDS + SLACK_SECONDS), pytest.raises(PublishUnavailable, match="Sentinels"):
             late.submit(make_intent())
-        assert time.monotonic() - started < BUDGET_SECONDS + SLACK_SECONDS
 
 
 def test_one_sentinel_that_answers_is_enough(house: House, group: RedisGroup) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-import time
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from support import wait_until
@@ -43,11 +43,13 @@ def test_a_second_sigterm_ends_at_once_and_nothing_is_sent_again(
     handles = submit_slow(house, publisher, 2)
 
     worker.send_signal(signal.SIGTERM)
-    time.sleep(0.2)  # the first one has arrived; the requests take two seconds
-    second_at = time.monotonic()
+    worker.wait_for_output("Warm shutdown")
     worker.send_signal(signal.SIGTERM)
     worker.wait()
-    assert time.monotonic() - second_at < 1.0
+    ledger = house.ledger()
+    with ledger.client:  # it did not wait for the answers
+        records = [ledger.read(handle.transfer_id) for handle in handles]
+    assert [record and record.state for record in records] == [State.SENDING] * 2
 
     house.start_supervised("successor")
     assert [handle.outcome().state for handle in handles] == [State.UNKNOWN] * 2
@@ -68,17 +70,16 @@ def test_what_waits_behind_a_stopping_worker_goes_to_another_at_once(
     assert len(house.sandbox.requests()) == 12
 
 
-def test_a_rolling_restart_under_load_loses_doubles_and_delays_nothing(house: House) -> None:
+def test_a_rolling_restart_under_load_loses_doubles_and_leaves_nothing(
+    house: House,
+) -> None:
     workers = [house.start_supervised(f"old{number}") for number in range(2)]
-    submitted_at: dict[str, float] = {}
     handles: list[TransferHandle] = []
     stop = threading.Event()
 
     def load(publisher: TransferPublisher) -> None:
         while not stop.wait(0.05):
-            intent = make_intent(expires_in_seconds=30)
-            submitted_at[intent.call_id] = time.time()
-            handles.append(publisher.submit(intent))
+            handles.append(publisher.submit(make_intent(expires_in_seconds=30)))
 
     with house.publisher() as publisher:
         thread = threading.Thread(target=load, args=(publisher,))
@@ -91,7 +92,7 @@ def test_a_rolling_restart_under_load_loses_doubles_and_delays_nothing(house: Ho
         thread.join()
         assert {handle.outcome().state for handle in handles} == {State.SUBMITTED}
 
-    posts = house.sandbox.requests()
-    assert len(posts) == len(handles) > 20
-    delays = [post["received_at_ms"] / 1000 - submitted_at[post["call_id"]] for post in posts]
-    assert max(delays) < 1.0
+    assert len(house.sandbox.requests()) == len(handles) > 20
+    # What the old ones had fetched ahead they gave back: nothing had to wait for a sweep.
+    events = Counter(event for handle in handles for event in house.audit_events(handle.transfer_id))
+    assert events["transfer.requeued"] == 0

@@ -11,7 +11,7 @@ import os
 from typing import Any, Final
 
 from transfer_tasks.ledger import commands
-from transfer_tasks.ledger.commands import Script
+from transfer_tasks.ledger.script import Script
 from transfer_tasks.outcome import Reason
 from transfer_worker.errors import AttemptError, NotCarriedOut
 from transfer_worker.gateway import client

@@ -13,7 +13,7 @@ import pytest
 
 from support import wait_until
 from support.house import make_intent
-from transfer_tasks.ledger.commands import load_script
+from transfer_tasks.ledger.script import load_script
 from transfer_tasks.publisher import AsyncTransferPublisher
 from transfer_tasks.settings import PublisherSettings
 

@@ -13,8 +13,8 @@ import pytest
 from support import FaultProxy, keys_without_ttl, wait_until
 from support.ledger_bench import LONG_MS, LedgerBench
 from transfer_tasks.errors import LedgerUnavailable
-from transfer_tasks.ledger.commands import load_script
 from transfer_tasks.ledger.ledger import Ledger
+from transfer_tasks.ledger.script import load_script
 from transfer_tasks.ledger.verdicts import (
     Begun,
     Claim,

@@ -14,8 +14,8 @@ from transfer_worker.audit.outbox import read_line
 if TYPE_CHECKING:
     import redis
 
-    from transfer_tasks.ledger.commands import Command
     from transfer_tasks.ledger.record import TransferRecord
+    from transfer_tasks.ledger.script import Command
     from transfer_tasks.ledger.verdicts import (
         Accepted,
         Begun,

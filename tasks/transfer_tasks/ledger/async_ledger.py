@@ -9,13 +9,15 @@ from hiredis import pack_command
 from redis.exceptions import BusyLoadingError, NoScriptError, RedisError, ResponseError
 
 from transfer_tasks.errors import LedgerUnavailable
-from transfer_tasks.ledger.commands import Command, LedgerCommands
+from transfer_tasks.ledger.commands import LedgerCommands
 from transfer_tasks.ledger.keys import NAMESPACE, Keys
 from transfer_tasks.redis.async_connection import NotWritten
 from transfer_tasks.redis.replication import confirm, replication_of
 
 if TYPE_CHECKING:
     import redis.asyncio
+
+    from transfer_tasks.ledger.script import Command
 
 T = TypeVar("T")
 

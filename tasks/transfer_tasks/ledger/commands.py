@@ -5,14 +5,10 @@ A `Command` knows no connection, so the asyncio publisher and the threaded worke
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
-from functools import cache, cached_property
-from hashlib import sha1
-from importlib.resources import files
-from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from transfer_tasks.ledger.keys import NAMESPACE
+from transfer_tasks.ledger.script import Command, load_script
 from transfer_tasks.ledger.verdicts import (
     Accepted,
     Begun,
@@ -30,57 +26,9 @@ from transfer_tasks.ledger.verdicts import (
 from transfer_tasks.outcome import Reason, State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 T = TypeVar("T")
-
-
-_FIRST_STATEMENT: Final = re.compile(r"^local ([\w,\s]+) = unpack\(ARGV, 3\)$", re.MULTILINE)
-
-
-@dataclass(frozen=True)
-class Script:
-    """One Lua script with the prelude in front."""
-
-    name: str
-    source: str
-
-    @cached_property
-    def sha(self) -> str:
-        """The digest by which Redis knows it."""
-        return sha1(self.source.encode(), usedforsecurity=False).hexdigest()
-
-    @cached_property
-    def arguments(self) -> tuple[str, ...]:
-        """The names of what it takes, in their order: those of its first statement."""
-        first = _FIRST_STATEMENT.search(self.source)
-        return tuple(first[1].replace(",", " ").split()) if first else ()
-
-    def order(self, arguments: dict[str, str | int]) -> Iterator[str | int]:
-        """Return what is given by name in the order of the script.
-
-        Raises:
-            TypeError: One is missing, or one too many.
-        """
-        if arguments.keys() != set(self.arguments):
-            wrong = sorted(arguments.keys() ^ set(self.arguments))
-            raise TypeError(f"{self.name}.lua takes {', '.join(self.arguments)}; wrong: {', '.join(wrong)}")
-        return (arguments[name] for name in self.arguments)
-
-
-@cache
-def load_script(name: str) -> Script:
-    """Return the script `scripts/<name>.lua`."""
-    folder = files("transfer_tasks.ledger") / "scripts"
-    return Script(name, "".join((folder / f"{part}.lua").read_text("utf-8") for part in ("prelude", name)))
-
-
-class Command(NamedTuple, Generic[T]):
-    """One step: run `script` with `arguments`, then `parse` its reply."""
-
-    script: Script
-    arguments: tuple[str | int, ...]
-    parse: Callable[[Any], T]
 
 
 class LedgerCommands:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from transfer_tasks.ledger.commands import LedgerCommands
 
 if TYPE_CHECKING:
-    from transfer_tasks.ledger.commands import Command
+    from transfer_tasks.ledger.script import Command
 
 
 class DeskCommands(LedgerCommands):

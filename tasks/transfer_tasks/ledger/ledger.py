@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import redis
 
 from transfer_tasks.errors import LedgerUnavailable
-from transfer_tasks.ledger.commands import Command, LedgerCommands
+from transfer_tasks.ledger.commands import LedgerCommands
 from transfer_tasks.ledger.keys import NAMESPACE, Keys
 from transfer_tasks.ledger.record import TransferRecord
+
+if TYPE_CHECKING:
+    from transfer_tasks.ledger.script import Command
 
 T = TypeVar("T")
 

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from transfer_tasks.intent import TransferIntent
-    from transfer_tasks.ledger.commands import Command, LedgerCommands
+    from transfer_tasks.ledger.commands import LedgerCommands
+    from transfer_tasks.ledger.script import Command
     from transfer_tasks.ledger.verdicts import Accepted
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from transfer_tasks.intent import TransferIntent
-    from transfer_tasks.ledger.commands import Command
+    from transfer_tasks.ledger.script import Command
 
 T = TypeVar("T")
 

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Protocol
 from transfer_tasks.errors import LedgerUnavailable
 
 if TYPE_CHECKING:
-    from transfer_tasks.ledger.commands import Command
     from transfer_tasks.ledger.ledger import Ledger
+    from transfer_tasks.ledger.script import Command
     from transfer_tasks.ledger.verdicts import Recovered
 
 BEAT_SECONDS = 0.5

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from transfer_tasks.intent import TransferIntent
-    from transfer_tasks.ledger.commands import Command
     from transfer_tasks.ledger.ledger import Ledger
+    from transfer_tasks.ledger.script import Command
     from transfer_tasks.ledger.verdicts import Accepted, Begun, Claim, Ended, Lost, Missing, Open, TryAgain
     from transfer_tasks.outcome import TransferOutcome
     from transfer_worker.delivery.ports import AttemptNote

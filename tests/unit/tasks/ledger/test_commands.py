@@ -7,7 +7,8 @@ from importlib.resources import files
 
 import pytest
 
-from transfer_tasks.ledger.commands import LedgerCommands, load_script
+from transfer_tasks.ledger.commands import LedgerCommands
+from transfer_tasks.ledger.script import load_script
 
 SCRIPTS = files("transfer_tasks.ledger") / "scripts"
 NAMES = sorted(path.name.removesuffix(".lua") for path in SCRIPTS.iterdir() if path.name != "prelude.lua")

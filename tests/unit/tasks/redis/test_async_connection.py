@@ -10,7 +10,7 @@ import pytest
 
 from transfer_tasks.errors import LedgerUnavailable
 from transfer_tasks.ledger.async_ledger import AsyncLedger
-from transfer_tasks.ledger.commands import Command, Script
+from transfer_tasks.ledger.script import Command, Script
 from transfer_tasks.publisher.replies import ReplyListener
 from transfer_tasks.redis.async_connection import CheckedConnection, NotWritten
 from transfer_tasks.redis.connection import connect_async

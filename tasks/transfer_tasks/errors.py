@@ -106,7 +106,7 @@ class LedgerUnavailable(TransferTasksError):
 
     def __init__(self, cause: str, *, may_have_happened: bool = True) -> None:
         self.cause, self.may_have_happened = cause, may_have_happened
-        super().__init__(f"The ledger can't be reached: {cause}")
+        super().__init__(f"The ledger can't be used: {cause}")
 
 
 class OutcomeTimeout(TransferTasksError, TimeoutError):

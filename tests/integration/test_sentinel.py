@@ -29,7 +29,8 @@ from transfer_tasks.publisher import AsyncTransferPublisher
 from transfer_tasks.redis.connection import connect
 from transfer_tasks.redis.sentinel_url import SentinelUrl
 from transfer_tasks.settings import PublisherSettings
-from transfer_worker.runtime.preflight import Finding, Verdict, check_sentinels
+from transfer_worker.runtime.findings import Finding, Verdict
+from transfer_worker.runtime.preflight import check_sentinels
 from transfer_worker.sandbox import SandboxServer
 
 if TYPE_CHECKING:

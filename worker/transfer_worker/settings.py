@@ -101,6 +101,7 @@ class WorkerSettings(PublisherSettings):
         keep_alive: Whether a connection to the platform carries more than one request.
         max_attempts: How many HTTP requests one transfer may cost, all proven not carried out but the last.
         audit_file: Audit lines are also appended here.
+        redis_never_evicts: The operator's word for a Redis that does not say its memory policy.
         log_level: The lowest level that is logged.
     """
 
@@ -118,6 +119,7 @@ class WorkerSettings(PublisherSettings):
     keep_alive: bool = True
     max_attempts: int = Field(5, ge=1, le=20)
     audit_file: Path | None = None
+    redis_never_evicts: bool = False
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @field_validator("processes")

@@ -12,6 +12,7 @@ from transfer_tasks.errors import LedgerUnavailable
 from transfer_tasks.ledger.commands import LedgerCommands
 from transfer_tasks.ledger.keys import NAMESPACE, Keys
 from transfer_tasks.redis.async_connection import NotWritten
+from transfer_tasks.redis.diagnosis import diagnose
 from transfer_tasks.redis.replication import confirm, replication_of
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class AsyncLedger:
         self._replication = replication_of(client)
         self._connections: list[Any] = []
         self._idle: list[Any] = []
+        self._is_one_node = False
         self.keys = Keys(namespace)
         self.commands = LedgerCommands(namespace=namespace, retention_seconds=retention_seconds)
 
@@ -64,12 +66,14 @@ class AsyncLedger:
             try:
                 return await self._try_once(command, trial, limit)
             except BusyLoadingError as error:
-                trial.cause, trial.is_sent = f"Redis is loading its data: {error}", False
+                trial.cause, trial.is_sent = str(diagnose(error)), False
             except ResponseError as error:
                 # Redis itself refused (read-only, out of memory, no permission): this try changed nothing.
-                raise LedgerUnavailable(str(error), may_have_happened=trial.lost_answers > 0) from error
+                raise LedgerUnavailable(
+                    str(diagnose(error)), may_have_happened=trial.lost_answers > 0
+                ) from error
             except (RedisError, OSError) as error:
-                trial.cause = f"{type(error).__name__}: {error}"
+                trial.cause = str(diagnose(error))
             trial.lost_answers += trial.is_sent
             trial.is_sent = False
             await asyncio.sleep(PAUSE_SECONDS)
@@ -88,6 +92,8 @@ class AsyncLedger:
             if limit.expired():
                 # The one cancellation was lost on the way here; nothing else would end our reading.
                 raise TimeoutError
+            if not self._is_one_node:
+                await self._refuse_cluster_mode(connection)
             trial.is_sent = True
             try:
                 reply = await _evaluate(connection, command)
@@ -99,6 +105,15 @@ class AsyncLedger:
         finally:
             self._idle.append(connection)
         return reply
+
+    async def _refuse_cluster_mode(self, connection: Any) -> None:
+        """Name keys of two slots: an error in cluster mode, where a step would be taken and none carried out.
+
+        Once for each ledger; everybody who may run a step may ask this.
+        """
+        await connection.send_command("EXISTS", self.keys.waiting, self.keys.in_flight)
+        await connection.read_response()
+        self._is_one_node = True
 
     async def close(self) -> None:
         """Close every connection."""

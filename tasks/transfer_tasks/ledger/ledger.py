@@ -10,6 +10,7 @@ from transfer_tasks.errors import LedgerUnavailable
 from transfer_tasks.ledger.commands import LedgerCommands
 from transfer_tasks.ledger.keys import NAMESPACE, Keys
 from transfer_tasks.ledger.record import TransferRecord
+from transfer_tasks.redis.diagnosis import diagnose
 
 if TYPE_CHECKING:
     from transfer_tasks.ledger.script import Command
@@ -41,7 +42,7 @@ class Ledger:
         try:
             return command.parse(self._evaluate(command))
         except redis.RedisError as error:
-            raise LedgerUnavailable(f"{command.script.name}: {type(error).__name__}: {error}") from error
+            raise LedgerUnavailable(f"{command.script.name}: {diagnose(error)}") from error
 
     def _evaluate(self, command: Command[Any]) -> Any:
         script = command.script
@@ -59,7 +60,7 @@ class Ledger:
         try:
             fields = cast("dict[str, str]", self.client.hgetall(self.keys.record(transfer_id)))
         except redis.RedisError as error:
-            raise LedgerUnavailable(f"read: {type(error).__name__}: {error}") from error
+            raise LedgerUnavailable(f"read: {diagnose(error)}") from error
         return TransferRecord.from_hash(transfer_id, fields) if fields else None
 
     def read_call(self, call_id: str) -> list[TransferRecord]:
@@ -71,5 +72,5 @@ class Ledger:
         try:
             ids = cast("list[str]", self.client.lrange(self.keys.call(call_id), 0, -1))
         except redis.RedisError as error:
-            raise LedgerUnavailable(f"read_call: {type(error).__name__}: {error}") from error
+            raise LedgerUnavailable(f"read_call: {diagnose(error)}") from error
         return [record for transfer_id in ids if (record := self.read(transfer_id))]

@@ -156,7 +156,7 @@ def doctor(as_json: AsJson = False) -> None:
     with expected_errors(as_json=as_json):
         from transfer_worker.cli import tables
         from transfer_worker.operations import doctor
-        from transfer_worker.runtime.preflight import Verdict
+        from transfer_worker.runtime.findings import Verdict
 
         findings = doctor.run_doctor()
         has_problem = any(finding.verdict is Verdict.PROBLEM for finding in findings)

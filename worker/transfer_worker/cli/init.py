@@ -34,7 +34,7 @@ from transfer_worker.settings import CallerNumber, Token
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from transfer_worker.runtime.preflight import Finding
+    from transfer_worker.runtime.findings import Finding
 
 _ASK_TOKEN: Final = "The REST token of your Piopiy account (not shown; empty for the sandbox): "  # noqa: S105
 _ASK_NUMBER: Final = "The number that transferred calls show, like +1 202-555-0100: "
@@ -265,7 +265,7 @@ def _close(
 def _next_steps(
     findings: list[Finding], *, is_sandbox: bool, is_for_compose: bool, is_new_registry: bool
 ) -> list[str]:
-    from transfer_worker.runtime.preflight import Verdict
+    from transfer_worker.runtime.findings import Verdict
 
     steps = [] if is_sandbox or not is_new_registry else [f"Put your own numbers into {DESTINATIONS_FILE}."]
     if is_for_compose:

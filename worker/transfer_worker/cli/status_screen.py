@@ -67,10 +67,16 @@ def _draw_worker(worker: dict[str, Any]) -> Text:
 
 
 def _tell_redis(facts: dict[str, Any]) -> str:
-    used, most = facts["used_memory_bytes"] / 2**20, facts["max_memory_bytes"] / 2**20
-    memory = f"{used:.1f} MiB of {most:.1f} MiB" if most else f"{used:.1f} MiB"
-    durable = "durable" if facts["is_durable"] else "NOT DURABLE"
-    return f"{facts['version']}, {memory}, {facts['maxmemory_policy']}, {durable}"
+    used, most = facts["used_memory_bytes"], facts["max_memory_bytes"]
+    parts = [facts["version"]]
+    if used is not None:
+        parts.append(
+            f"{used / 2**20:.1f} MiB of {most / 2**20:.1f} MiB" if most else f"{used / 2**20:.1f} MiB"
+        )
+    parts.append(facts["maxmemory_policy"] or "maxmemory-policy not told")
+    if facts["is_durable"] is not None:
+        parts.append("durable" if facts["is_durable"] else "NOT DURABLE")
+    return ", ".join(filter(None, parts))
 
 
 def _draw_windows(windows: list[dict[str, Any]]) -> Table:

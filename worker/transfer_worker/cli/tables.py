@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from transfer_worker.audit.console import STATE_STYLES
-from transfer_worker.runtime.preflight import Finding, Verdict
+from transfer_worker.runtime.findings import Finding, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

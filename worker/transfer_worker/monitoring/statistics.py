@@ -11,11 +11,12 @@ import redis
 
 from transfer_tasks.errors import LedgerUnavailable
 from transfer_tasks.outcome import Reason, State
+from transfer_tasks.redis.diagnosis import diagnose
 from transfer_worker.ledger.recovery import LEASE_SECONDS
 from transfer_worker.monitoring.counts import Counts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from transfer_tasks.ledger.keys import Keys
     from transfer_tasks.ledger.ledger import Ledger
@@ -70,14 +71,31 @@ class WorkerStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RedisStatus:
-    """What Redis says of itself."""
+    """What Redis says of itself; None, or empty, where it does not (no INFO, no such field)."""
 
     version: str
-    used_memory_bytes: int
-    max_memory_bytes: int
+    used_memory_bytes: int | None
+    max_memory_bytes: int | None
     maxmemory_policy: str
-    is_durable: bool
-    uptime_seconds: int
+    is_durable: bool | None
+    uptime_seconds: int | None
+
+    @classmethod
+    def of(cls, info: Mapping[str, Any]) -> RedisStatus:
+        """Read the answer to INFO."""
+
+        def number(name: str) -> int | None:
+            return int(info[name]) if name in info else None
+
+        aof = number("aof_enabled")
+        return cls(
+            version=str(info.get("redis_version", "")),
+            used_memory_bytes=number("used_memory"),
+            max_memory_bytes=number("maxmemory"),
+            maxmemory_policy=str(info.get("maxmemory_policy", "")),
+            is_durable=None if aof is None else bool(aof),
+            uptime_seconds=number("uptime_in_seconds"),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +148,7 @@ def read_present(ledger: Ledger) -> Present:
             replies = pipe.execute()
         return _build_present(ledger, _name_replies(replies))
     except redis.RedisError as error:
-        raise LedgerUnavailable(f"status: {type(error).__name__}: {error}") from error
+        raise LedgerUnavailable(f"status: {diagnose(error)}") from error
 
 
 def read_status(ledger: Ledger) -> Status:
@@ -148,11 +166,14 @@ def read_status(ledger: Ledger) -> Status:
             pipe.info()
             for number in range(newest, newest - count, -1):
                 pipe.hgetall(ledger.keys.statistics_slice(number))
-            replies = pipe.execute()
+            replies = pipe.execute(raise_on_error=False)
+        info = replies.pop(len(_QUESTIONS))  # the one thing that may be refused: not every user may ask it
+        if refused := next((reply for reply in replies if isinstance(reply, redis.RedisError)), None):
+            raise refused
         present = _build_present(ledger, _name_replies(replies))
     except redis.RedisError as error:
-        raise LedgerUnavailable(f"status: {type(error).__name__}: {error}") from error
-    info, *slices = replies[len(_QUESTIONS) :]
+        raise LedgerUnavailable(f"status: {diagnose(error)}") from error
+    slices = replies[len(_QUESTIONS) :]
     shares = _platform_shares(_slices_of(slices, 1))
     requests = sum(shares.values())
     return Status(
@@ -160,14 +181,7 @@ def read_status(ledger: Ledger) -> Status:
         windows=tuple(_build_window(minutes, _slices_of(slices, minutes)) for minutes in WINDOW_MINUTES),
         platform_requests=requests,
         platform_shares={answer: ended / requests for answer, ended in shares.most_common()},
-        redis=RedisStatus(
-            version=str(info["redis_version"]),
-            used_memory_bytes=int(info["used_memory"]),
-            max_memory_bytes=int(info["maxmemory"]),
-            maxmemory_policy=str(info["maxmemory_policy"]),
-            is_durable=bool(int(info["aof_enabled"])),
-            uptime_seconds=int(info["uptime_in_seconds"]),
-        ),
+        redis=RedisStatus.of({} if isinstance(info, redis.RedisError) else info),
     )
 
 

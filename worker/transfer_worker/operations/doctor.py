@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from importlib.metadata import version
 from statistics import median
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 import redis
@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings
 
 from transfer_tasks.errors import LedgerUnavailable, SettingsError
 from transfer_tasks.outcome import Reason, State
+from transfer_tasks.redis.diagnosis import diagnose
 from transfer_tasks.registry.destinations import DestinationRegistry
 from transfer_tasks.settings import SETTINGS_CONFIG, load_settings
 from transfer_worker.monitoring.statistics import Status, read_status
@@ -22,7 +23,9 @@ from transfer_worker.operations.lookup import open_desk
 from transfer_worker.operations.neighbours import find_left_behind, find_neighbours
 from transfer_worker.operations.programs import check_programs
 from transfer_worker.operations.proxy import check_proxy
-from transfer_worker.runtime.preflight import Finding, Verdict, check_worker
+from transfer_worker.runtime.findings import Finding, Verdict
+from transfer_worker.runtime.preflight import check_worker
+from transfer_worker.runtime.redis_checks import LOOK_IT_UP
 from transfer_worker.settings import WorkerSettings, is_this_machine
 
 if TYPE_CHECKING:
@@ -63,7 +66,6 @@ def examine(settings: WorkerSettings, ledger: Ledger) -> list[Finding]:
     findings += [latency, *check_proxy(settings), _check_flower()]
     try:
         status = read_status(ledger)
-        info = ledger.client.info("persistence")
         clock = _check_clocks(ledger.client)
         neighbours = _check_neighbours(ledger, settings.queue)
     except (LedgerUnavailable, redis.RedisError):
@@ -75,20 +77,23 @@ def examine(settings: WorkerSettings, ledger: Ledger) -> list[Finding]:
         clock,
         neighbours,
         _check_memory(status),
-        _check_disk(info),
+        _check_disk(ledger.client),
         _check_workers(status),
     ]
 
 
 def _check_neighbours(ledger: Ledger, queue: str) -> Finding:
-    if left_behind := find_left_behind(ledger):
+    try:
+        left_behind, others = find_left_behind(ledger), find_neighbours(ledger, queue=queue)
+    except LedgerUnavailable as error:  # a user who may touch nothing but our keys, say
+        return Finding(check="neighbours", verdict=Verdict.NOT_CHECKED, seen=error.cause)
+    if left_behind:
         return Finding(
             check="neighbours",
             verdict=Verdict.WARNING,
             seen=f"{len(left_behind)} messages of ours lie in `unacked`, kombu's default name",
             mend="Stop workers of older versions, then: call-transfer quarantine adopt",
         )
-    others = find_neighbours(ledger, queue=queue)
     seen = f"other Celery applications use this database: {', '.join(others[:8])}" if others else "none here"
     return Finding(check="neighbours", verdict=Verdict.OK, seen=seen)
 
@@ -201,8 +206,8 @@ def _check_latency(client: redis.Redis) -> Finding:
         return Finding(
             check="latency",
             verdict=Verdict.PROBLEM,
-            seen=f"Redis does not answer: {type(error).__name__}",
-            mend="Start Redis, or correct TRANSFER_REDIS_URL. Until then no request is accepted or sent.",
+            seen=diagnose(error).seen,
+            mend="Until it is fixed, no request is accepted or sent.",
         )
     typical_ms = median(times_ms)
     if typical_ms > SLOW_REDIS_MS:
@@ -234,25 +239,31 @@ def _check_clocks(client: redis.Redis) -> Finding:
 
 def _check_memory(status: Status) -> Finding:
     used, most = status.redis.used_memory_bytes, status.redis.max_memory_bytes
+    if used is None:
+        return Finding(check="memory", verdict=Verdict.NOT_CHECKED, seen="Redis does not say what it uses")
     seen = f"Redis uses {used / 2**20:.1f} MiB of {f'{most / 2**20:.1f} MiB' if most else 'the machine'}"
     if most and used >= most:
         return Finding(
             check="memory",
             verdict=Verdict.PROBLEM,
             seen=f"{seen}: it is full, and takes no request",
-            mend="CONFIG SET maxmemory to more, or delete what is not ours; then all goes on by itself.",
+            mend=f"Raise maxmemory{LOOK_IT_UP}, or delete what is not ours; then all goes on by itself.",
         )
     if most and used >= FULL_SHARE * most:
         return Finding(
             check="memory",
             verdict=Verdict.WARNING,
             seen=seen,
-            mend="CONFIG SET maxmemory to more before it is full: then no request is taken.",
+            mend=f"Raise maxmemory{LOOK_IT_UP} before it is full: then no request is taken.",
         )
     return Finding(check="memory", verdict=Verdict.OK, seen=seen)
 
 
-def _check_disk(info: dict[str, Any]) -> Finding:
+def _check_disk(client: redis.Redis) -> Finding:
+    try:
+        info = client.info("persistence")
+    except redis.RedisError as error:
+        return Finding(check="disk", verdict=Verdict.NOT_CHECKED, seen=diagnose(error).seen)
     wrong = [
         name
         for name in ("aof_last_write_status", "rdb_last_bgsave_status")

@@ -16,6 +16,7 @@ import redis
 from transfer_tasks.errors import LedgerUnavailable
 from transfer_tasks.ledger.record import TransferRecord
 from transfer_tasks.outcome import OPEN_STATES, Reason, State
+from transfer_tasks.redis.diagnosis import diagnose
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -83,7 +84,7 @@ def list_transfers(
                 if record and (record.state, record.ended_at_ms) == (ending.state, ending.ended_ms)
             ]
     except redis.RedisError as error:
-        raise LedgerUnavailable(f"list: {type(error).__name__}: {error}") from error
+        raise LedgerUnavailable(f"list: {diagnose(error)}") from error
     return found
 
 

@@ -14,6 +14,7 @@ from transfer_tasks.errors import LedgerUnavailable, TransferNotFound
 from transfer_tasks.ledger.desk_commands import DeskCommands
 from transfer_tasks.ledger.ledger import Ledger
 from transfer_tasks.redis.connection import connect
+from transfer_tasks.redis.diagnosis import diagnose
 from transfer_tasks.settings import PublisherSettings
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def read_clock_ms(ledger: Ledger) -> int:
     try:
         seconds, microseconds = ledger.client.time()
     except redis.RedisError as error:
-        raise LedgerUnavailable(f"time: {type(error).__name__}: {error}") from error
+        raise LedgerUnavailable(f"time: {diagnose(error)}") from error
     return int(seconds * 1000 + microseconds // 1000)
 
 

@@ -10,6 +10,7 @@ import redis
 
 from transfer_tasks.errors import LedgerUnavailable
 from transfer_tasks.publisher.message import TASK_NAME
+from transfer_tasks.redis.diagnosis import diagnose
 from transfer_worker.queue.transport import CONTROL_EXCHANGE, EVENT_EXCHANGE
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def find_neighbours(ledger: Ledger, *, queue: str) -> list[str]:
     try:
         names = [str(key) for key in ledger.client.scan_iter(match=f"{_BINDINGS}*", count=_SCAN_COUNT)]
     except redis.RedisError as error:
-        raise LedgerUnavailable(f"neighbours: {type(error).__name__}: {error}") from error
+        raise LedgerUnavailable(f"neighbours: {diagnose(error)}") from error
     return sorted({name.removeprefix(_BINDINGS) for name in names} - ours)
 
 
@@ -61,7 +62,7 @@ def find_left_behind(ledger: Ledger) -> list[LeftBehind]:
     try:
         return list(_read_left_behind(ledger))
     except redis.RedisError as error:
-        raise LedgerUnavailable(f"neighbours: {type(error).__name__}: {error}") from error
+        raise LedgerUnavailable(f"neighbours: {diagnose(error)}") from error
 
 
 def _read_left_behind(ledger: Ledger) -> Iterator[LeftBehind]:

@@ -10,6 +10,7 @@ import redis
 
 from transfer_tasks.errors import LedgerUnavailable
 from transfer_tasks.intent.fields import is_destination_name
+from transfer_tasks.redis.diagnosis import diagnose
 from transfer_worker.errors import DeskMisused
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def read_pauses(ledger: Ledger) -> tuple[Pause, ...]:
     try:
         fields = cast("dict[str, str]", ledger.client.hgetall(ledger.keys.paused))
     except redis.RedisError as error:
-        raise LedgerUnavailable(f"pauses: {type(error).__name__}: {error}") from error
+        raise LedgerUnavailable(f"pauses: {diagnose(error)}") from error
     pauses = []
     for destination, text in fields.items():
         said = json.loads(text)

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import requests
 
-from transfer_worker.runtime.preflight import Finding, Verdict
+from transfer_worker.runtime.findings import Finding, Verdict
 from transfer_worker.settings import is_this_machine
 
 if TYPE_CHECKING:

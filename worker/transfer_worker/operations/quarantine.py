@@ -11,6 +11,7 @@ import redis
 
 from transfer_tasks.addresses import mask_text
 from transfer_tasks.errors import LedgerUnavailable
+from transfer_tasks.redis.diagnosis import diagnose
 from transfer_worker.operations.describe import as_time
 
 if TYPE_CHECKING:
@@ -56,5 +57,5 @@ def read_quarantine(ledger: Ledger) -> list[Poison]:
     try:
         entries = cast("list[str]", ledger.client.lrange(ledger.keys.quarantine, 0, -1))
     except redis.RedisError as error:
-        raise LedgerUnavailable(f"quarantine: {type(error).__name__}: {error}") from error
+        raise LedgerUnavailable(f"quarantine: {diagnose(error)}") from error
     return [Poison(entry) for entry in entries]

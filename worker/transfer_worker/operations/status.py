@@ -127,14 +127,14 @@ def find_concerns(status: Status, pauses: tuple[Pause, ...]) -> Iterator[Concern
 
 def _concerns_of_redis(status: Status) -> Iterator[Concern]:
     facts = status.redis
-    if facts.max_memory_bytes and facts.used_memory_bytes >= facts.max_memory_bytes:
+    if facts.max_memory_bytes and (facts.used_memory_bytes or 0) >= facts.max_memory_bytes:
         yield Concern(text="Redis is full: no request is accepted or sent", command="call-transfer doctor")
-    if facts.maxmemory_policy != "noeviction":
+    if facts.maxmemory_policy not in {"noeviction", ""}:
         yield Concern(
             text=f"Redis may evict records ({facts.maxmemory_policy}): calls may be moved twice",
             command="call-transfer doctor",
         )
-    if not facts.is_durable:
+    if facts.is_durable is False:
         yield Concern(
             text="Redis is not durable: a restart forgets what was accepted", command="call-transfer doctor"
         )

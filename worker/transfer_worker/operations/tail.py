@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import redis
 
 from transfer_tasks.errors import LedgerUnavailable
+from transfer_tasks.redis.diagnosis import diagnose
 from transfer_worker.audit.console import RECONNECT_SECONDS
 from transfer_worker.audit.outbox import BATCH_LINES, follow, read_line
 from transfer_worker.operations.describe import mask_value
@@ -45,7 +46,7 @@ def read_last_lines(
                 break
             before = f"({page[-1][0]}"
     except redis.RedisError as error:
-        raise LedgerUnavailable(f"tail: {type(error).__name__}: {error}") from error
+        raise LedgerUnavailable(f"tail: {diagnose(error)}") from error
     return [mask_line(line) for line in reversed(found[:count])], newest
 
 

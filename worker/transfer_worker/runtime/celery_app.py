@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
+import time
 from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
@@ -32,12 +33,17 @@ from transfer_worker.errors import (
 from transfer_worker.exit_codes import Exit
 from transfer_worker.queue.address import ANSWER_WITHIN_SECONDS, BrokerAddress
 from transfer_worker.queue.transport import CONTROL_EXCHANGE, EVENT_EXCHANGE
-from transfer_worker.runtime.preflight import Verdict, check_worker
+from transfer_worker.runtime.findings import Verdict
+from transfer_worker.runtime.preflight import check_worker
 from transfer_worker.runtime.process import WorkerProcess
 from transfer_worker.settings import VISIBILITY_TIMEOUT_SECONDS, WorkerSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from transfer_worker.runtime.findings import Finding
+
+_LOOK_EVERY_SECONDS: Final = 0.5
 
 
 S = TypeVar("S", bound=PublisherSettings)
@@ -168,10 +174,10 @@ def _start_process(sender: Any, **_: Any) -> None:
     except SettingsError as error:
         _refuse_to_start(str(error))
     problems = []
-    for finding in check_worker(settings, _process.ledger.client):
+    for finding in _wait_for_findings(settings, _process, log):
         if finding.verdict is Verdict.PROBLEM:
             problems.append(f"{finding.check}: {finding.seen}. {finding.mend}")
-        elif finding.verdict is Verdict.WARNING:
+        elif finding.verdict is not Verdict.OK:
             log.warning("preflight.warning", check=finding.check, seen=finding.seen, mend=finding.mend)
     if problems:
         _refuse_to_start(str(PreflightFailed(problems)))
@@ -182,6 +188,20 @@ def _start_process(sender: Any, **_: Any) -> None:
         version=version("call-transfer"),
         destinations_file=str(settings.destinations_file or ""),
     )
+
+
+def _wait_for_findings(settings: WorkerSettings, process: WorkerProcess, log: Any) -> list[Finding]:
+    """Look until Redis can be looked at: a worker that has not seen its memory policy must not begin."""
+    said = ""
+    while True:
+        findings = check_worker(settings, process.ledger.client)
+        waiting = next((finding for finding in findings if finding.must_wait), None)
+        if waiting is None or any(finding.verdict is Verdict.PROBLEM for finding in findings):
+            return findings
+        if waiting.seen != said:
+            said = waiting.seen
+            log.warning("preflight.waiting", check=waiting.check, seen=said, mend=waiting.mend)
+        time.sleep(_LOOK_EVERY_SECONDS)
 
 
 @signals.worker_ready.connect

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Final
 
@@ -11,8 +9,11 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from transfer_tasks.redis.diagnosis import Trouble, diagnose
 from transfer_tasks.redis.sentinel import make_sentinel_options
 from transfer_tasks.redis.sentinel_url import SentinelUrl, is_sentinel_url
+from transfer_worker.runtime.findings import Finding, Verdict
+from transfer_worker.runtime.redis_checks import LOOK_IT_UP, check_redis, read_config
 from transfer_worker.settings import MAX_ATTEMPT_TIMEOUT_SECONDS, VISIBILITY_TIMEOUT_SECONDS
 
 if TYPE_CHECKING:
@@ -20,36 +21,10 @@ if TYPE_CHECKING:
 
     from transfer_worker.settings import WorkerSettings
 
-MIN_REDIS: Final = (6, 2)
 SENTINEL_TIMEOUT_SECONDS: Final = 2.0
 
 _STRANGER: Final = "No such master"
-
-
-class Verdict(StrEnum):
-    """What a check found."""
-
-    OK = "ok"
-    WARNING = "warning"
-    PROBLEM = "problem"
-    NOT_CHECKED = "not checked"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One check's result.
-
-    Attributes:
-        check: What was looked at.
-        verdict: Whether a worker may start.
-        seen: What was found.
-        mend: What to do about it; empty where nothing is to be done.
-    """
-
-    check: str
-    verdict: Verdict
-    seen: str
-    mend: str = ""
+_SILENT: Final = "silent: "
 
 
 def check_packages() -> Finding:
@@ -87,70 +62,11 @@ def check_timing(settings: WorkerSettings) -> Finding:
     )
 
 
-def check_redis(client: redis.Redis) -> Iterator[Finding]:
-    """Whether Redis answers, is new enough, never evicts, and keeps its data."""
-    try:
-        info = client.info()
-    except redis.RedisError as error:
-        yield Finding(
-            check="redis",
-            verdict=Verdict.WARNING,
-            seen=f"no answer: {type(error).__name__}",
-            mend="Start Redis, or correct TRANSFER_REDIS_URL. The worker waits; nothing is sent meanwhile.",
-        )
-        return
-    text = str(info["redis_version"])
-    if tuple(int(part) for part in text.split(".")[:2]) < MIN_REDIS:
-        yield Finding(
-            check="redis",
-            verdict=Verdict.PROBLEM,
-            seen=f"version {text}",
-            mend="Use Redis 6.2 or newer: recovery of audit lines needs XAUTOCLAIM.",
-        )
-    else:
-        yield Finding(check="redis", verdict=Verdict.OK, seen=f"version {text}")
-    policy = str(info.get("maxmemory_policy", "unknown"))
-    if policy != "noeviction":
-        yield Finding(
-            check="eviction",
-            verdict=Verdict.PROBLEM,
-            seen=f"maxmemory-policy {policy}",
-            mend="CONFIG SET maxmemory-policy noeviction: an evicted record is a doubled transfer.",
-        )
-    else:
-        yield Finding(check="eviction", verdict=Verdict.OK, seen="maxmemory-policy noeviction")
-    fsync = _read_fsync(client)
-    if not int(info.get("aof_enabled", 0)):
-        yield Finding(
-            check="persistence",
-            verdict=Verdict.WARNING,
-            seen="append-only file off",
-            mend="CONFIG SET appendonly yes: without it, a restart of Redis forgets what was accepted.",
-        )
-    elif fsync not in {"always", ""}:
-        yield Finding(
-            check="persistence",
-            verdict=Verdict.WARNING,
-            seen=f"append-only file on, appendfsync {fsync}",
-            mend="CONFIG SET appendfsync always: else a crash of Redis can forget the last two seconds.",
-        )
-    else:
-        yield Finding(check="persistence", verdict=Verdict.OK, seen="append-only file on")
-
-
-def _read_fsync(client: redis.Redis) -> str:
-    """Return when Redis puts its file on disk; empty where it does not say (hosted ones hide it)."""
-    try:
-        return str(client.config_get("appendfsync").get("appendfsync", ""))
-    except redis.RedisError:
-        return ""
-
-
 def check_sentinels(url: SentinelUrl, client: redis.Redis) -> Iterator[Finding]:
     """Whether a failover could happen, and whether the replicas are there that each step waits for."""
     answers = [_ask_quorum(url, address) for address in url.sentinels]
-    silent = [f"{host}:{port}" for (host, port), told in zip(url.sentinels, answers, strict=True) if not told]
-    heard = [told for told in answers if told]
+    silent = [told for told in answers if told.startswith(_SILENT)]
+    heard = [told for told in answers if not told.startswith(_SILENT)]
     if heard and all(_STRANGER in told for told in heard):
         yield Finding(
             check="sentinels",
@@ -163,37 +79,51 @@ def check_sentinels(url: SentinelUrl, client: redis.Redis) -> Iterator[Finding]:
         yield Finding(
             check="sentinels",
             verdict=Verdict.WARNING,
-            seen="; ".join([seen, *(f"{address} does not" for address in silent), *sorted(set(heard))]),
-            mend="Start those that are missing: without a majority nobody takes over from a dead primary.",
+            seen="; ".join([seen, *(told.removeprefix(_SILENT) for told in silent), *sorted(set(heard))]),
+            mend="Start those that are missing, or correct sentinel_username and sentinel_password: without "
+            "a majority nobody takes over from a dead primary.",
         )
     else:
         yield Finding(check="sentinels", verdict=Verdict.OK, seen=f"all {len(answers)} answer: {heard[0]}")
-    try:
-        following = int(client.info("replication").get("connected_slaves", 0))
-        fewest = str(client.config_get("min-replicas-to-write").get("min-replicas-to-write", ""))
-    except redis.RedisError:
-        return  # told above, by `check_redis`
-    yield _judge_replicas(url.replicas, following)
-    if fewest == "0":
+    yield _check_replicas(url, client)
+    if read_config(client, "min-replicas-to-write") == "0":
         yield Finding(
             check="split",
             verdict=Verdict.WARNING,
             seen="min-replicas-to-write 0",
-            mend="CONFIG SET min-replicas-to-write 1: else workers read on at a primary that was replaced.",
+            mend=f"Set min-replicas-to-write 1{LOOK_IT_UP}: else workers read on at a replaced primary.",
         )
 
 
+def _check_replicas(url: SentinelUrl, client: redis.Redis) -> Finding:
+    try:
+        following = client.info("replication").get("connected_slaves")
+    except redis.RedisError as error:
+        following, why = None, diagnose(error).seen
+    else:
+        why = "INFO has no connected_slaves"
+    if following is None:
+        return Finding(
+            check="replicas",
+            verdict=Verdict.NOT_CHECKED,
+            seen=f"how many follow is not known: {why}",
+            mend="Permit INFO to this user: ACL SETUSER <user> +info.",
+        )
+    return _judge_replicas(url.replicas, int(following))
+
+
 def _ask_quorum(url: SentinelUrl, address: tuple[str, int]) -> str:
-    """Return what one Sentinel says of its quorum; empty where it says nothing."""
+    """Return what one Sentinel says of its quorum, or, after `_SILENT`, why it says nothing."""
     host, port = address
     options = make_sentinel_options(url, SENTINEL_TIMEOUT_SECONDS)
     with redis.Redis(host, port, decode_responses=True, retry=Retry(NoBackoff(), 0), **options) as sentinel:
         try:
             return str(sentinel.execute_command("SENTINEL", "CKQUORUM", url.master_name))
-        except redis.ResponseError as error:
-            return str(error)
-        except redis.RedisError:
-            return ""
+        except redis.RedisError as error:
+            found = diagnose(error)
+            if found.trouble in {Trouble.REFUSED, Trouble.NO_REPLICAS}:
+                return str(error)
+            return f"{_SILENT}{host}:{port} does not: {found.seen}"
 
 
 def _judge_replicas(waited_for: int, following: int) -> Finding:
@@ -216,7 +146,11 @@ def _judge_replicas(waited_for: int, following: int) -> Finding:
 
 def check_worker(settings: WorkerSettings, client: redis.Redis) -> list[Finding]:
     """Run every check that a worker runs before it starts."""
-    findings = [check_packages(), check_timing(settings), *check_redis(client)]
+    findings = [
+        check_packages(),
+        check_timing(settings),
+        *check_redis(client, queue=settings.queue, is_said_never_to_evict=settings.redis_never_evicts),
+    ]
     address = settings.redis_url.get_secret_value()
     if is_sentinel_url(address):
         findings += check_sentinels(SentinelUrl.parse(address), client)

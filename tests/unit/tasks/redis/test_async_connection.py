@@ -54,6 +54,7 @@ async def far_end() -> AsyncIterator[FarEnd]:
 @asynccontextmanager
 async def ledger_at(url: str) -> AsyncIterator[AsyncLedger]:
     ledger = AsyncLedger(connect_async(url, timeout_seconds=1), namespace="transfer", retention_seconds=60)
+    ledger._is_one_node = True  # has asked before whether Redis is in cluster mode
     try:
         yield ledger
     finally:

@@ -22,7 +22,7 @@ from transfer_worker.local.demo import Report, Result, find_differences
 from transfer_worker.local.demo_steps import STEPS, Step
 from transfer_worker.local.redis_executable import RedisServerNotFound
 from transfer_worker.operations import describe
-from transfer_worker.runtime.preflight import Finding, Verdict
+from transfer_worker.runtime.findings import Finding, Verdict
 
 CALL_ID = "6f1c1f0e-5b0a-4d4e-9a51-0c9d6a3c2b11"
 TRANSFER_ID = "9137de8c-49c4-4180-84bd-ddad37a8246e"

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from transfer_worker.operations import doctor
-from transfer_worker.runtime.preflight import Verdict
+from transfer_worker.runtime.findings import Finding, Verdict
 
 MIB = 2**20
 
@@ -51,6 +51,9 @@ def test_memory_is_judged_before_it_is_full(used, most, verdict, said):
 
 @pytest.mark.parametrize("name", ["aof_last_write_status", "rdb_last_bgsave_status"])
 def test_a_redis_that_cannot_write_is_a_problem(name):
-    assert doctor._check_disk({name: "ok"}).verdict is Verdict.OK
-    found = doctor._check_disk({name: "err"})
+    def look(status: str) -> Finding:
+        return doctor._check_disk(SimpleNamespace(info=lambda _section: {name: status}))
+
+    assert look("ok").verdict is Verdict.OK
+    found = look("err")
     assert (found.verdict, name in found.seen) == (Verdict.PROBLEM, True)

@@ -1,0 +1,103 @@
+"""What errors of Redis's mean, in the words of several versions."""
+
+from __future__ import annotations
+
+import pytest
+import redis
+
+from transfer_tasks.redis.diagnosis import Trouble, diagnose
+from transfer_tasks.redis.replication import NotReplicated
+
+
+@pytest.mark.parametrize(
+    ("error", "trouble", "passes"),
+    [
+        (redis.AuthenticationError("WRONGPASS invalid username-password pair"), Trouble.WRONG_LOGIN, False),
+        (redis.AuthenticationError("invalid password"), Trouble.WRONG_LOGIN, False),  # Redis 5
+        (
+            redis.AuthenticationError("Client sent AUTH, but no password is set"),
+            Trouble.PASSWORD_NOT_ASKED,
+            False,
+        ),
+        (redis.AuthenticationError("Authentication required."), Trouble.NO_LOGIN, False),
+        (redis.AuthenticationError("HELLO must be called with the client already"), Trouble.NO_LOGIN, False),
+        (redis.ResponseError("NOAUTH Authentication required."), Trouble.NO_LOGIN, False),
+        (redis.ResponseError("Protocol error: unauthenticated bulk length"), Trouble.NO_LOGIN, False),
+        (redis.ResponseError("ERR DB index is out of range"), Trouble.NO_DATABASE, False),
+        (redis.ResponseError("ERR invalid DB index"), Trouble.NO_DATABASE, False),
+        (redis.exceptions.NoPermissionError("this user has no permissions"), Trouble.NO_PERMISSION, False),
+        (
+            redis.ResponseError(
+                "The user executing the script can't run this command or subcommand script: 1"
+            ),
+            Trouble.NO_PERMISSION,
+            False,
+        ),
+        (
+            redis.ResponseError("ACL failure in script: No permissions to access a key"),
+            Trouble.NO_PERMISSION,
+            False,
+        ),
+        (redis.ResponseError("DENIED Redis is running in protected mode because"), Trouble.PROTECTED, False),
+        (redis.exceptions.ClusterCrossSlotError("Keys in request"), Trouble.CLUSTER, False),
+        (redis.exceptions.MovedError("3999 127.0.0.1:6381"), Trouble.CLUSTER, False),
+        (redis.exceptions.ClusterDownError("Hash slot not served"), Trouble.CLUSTER, False),
+        (redis.ResponseError("SELECT is not allowed in cluster mode"), Trouble.CLUSTER, False),
+        (redis.exceptions.MasterDownError("Link with MASTER is down"), Trouble.MASTER_DOWN, True),
+        (
+            redis.exceptions.ReadOnlyError("You can't write against a read only replica."),
+            Trouble.READ_ONLY,
+            True,
+        ),
+        (
+            redis.ResponseError("Error running script: -READONLY You can't write"),
+            Trouble.READ_ONLY,
+            True,
+        ),  # 6.2
+        (redis.BusyLoadingError("Redis is loading the dataset in memory"), Trouble.LOADING, True),
+        (redis.ConnectionError("max number of clients reached"), Trouble.MAX_CLIENTS, True),
+        (redis.OutOfMemoryError("command not allowed when used memory > 'maxmemory'."), Trouble.FULL, True),
+        (redis.ResponseError("MISCONF Redis is configured to save RDB snapshots, but"), Trouble.DISK, True),
+        (redis.ResponseError("NOREPLICAS Not enough good replicas to write."), Trouble.NO_REPLICAS, True),
+        (NotReplicated("0 of 1 replicas have it after 500 ms"), Trouble.NO_REPLICAS, True),
+        (redis.ResponseError("BUSY Redis is busy running a script."), Trouble.BUSY, True),
+        (redis.ResponseError("unknown command 'EVALSHA', with args"), Trouble.UNKNOWN_COMMAND, False),
+        (redis.InvalidResponse('Protocol error, got "<" as reply type byte'), Trouble.NO_REDIS, False),
+        (redis.ConnectionError("Connection closed by server."), Trouble.CLOSED, True),
+        (
+            redis.ConnectionError("[SSL: WRONG_VERSION_NUMBER] wrong version number"),
+            Trouble.PLAIN_PORT,
+            False,
+        ),
+        (redis.ConnectionError("[SSL: CERTIFICATE_VERIFY_FAILED] certificate"), Trouble.UNTRUSTED, False),
+        (redis.ConnectionError("[SSL: TLSV13_ALERT_CERTIFICATE_REQUIRED] tlsv13"), Trouble.NO_TLS, False),
+        (redis.TimeoutError("Timeout reading from socket"), Trouble.SILENT, True),
+        (
+            redis.ConnectionError("Error 111 connecting to h:1. Connection refused."),
+            Trouble.UNREACHABLE,
+            True,
+        ),
+        (ConnectionRefusedError(111, "Connection refused"), Trouble.UNREACHABLE, True),
+        (redis.sentinel.MasterNotFoundError("none of 3 Sentinels names a primary"), Trouble.NO_PRIMARY, True),
+        (redis.ResponseError("ERR something new"), Trouble.REFUSED, True),
+    ],
+)
+def test_each_error_is_told_in_words_with_a_fix(error: Exception, trouble: Trouble, passes: bool) -> None:
+    found = diagnose(error)
+
+    assert (found.trouble, found.passes) == (trouble, passes)
+    assert found.fix.endswith((".", "?", "pem"))
+    assert "CONFIG SET" not in str(found)  # managed services forbid it
+    assert not found.seen.endswith(".")
+
+
+def test_a_server_that_answers_is_not_said_to_be_silent() -> None:
+    for answer in ("WRONGPASS x", "NOAUTH x", "ERR DB index is out of range", "NOPERM x", "ERR unheard-of"):
+        assert "no answer" not in diagnose(redis.ResponseError(answer)).seen
+
+
+def test_the_command_that_an_error_is_about_is_not_quoted() -> None:
+    error = redis.ResponseError("Command # 1 (EVALSHA x 0 +12025550143) of pipeline caused error: NOPERM no")
+
+    assert "2025550143" not in str(diagnose(error))
+    assert diagnose(error).trouble is Trouble.NO_PERMISSION

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
-from transfer_worker.runtime.preflight import Finding, Verdict
+from transfer_worker.runtime.findings import Finding, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -19,6 +19,7 @@ from chaos.load import Load
 from chaos.report import summarize
 from chaos.schedule import MIX, plan_faults
 from chaos.voice_load import VoiceLoad
+from chaos.voice_truth import is_moved_twice
 from transfer_tasks.ledger.ledger import Ledger
 from transfer_tasks.publisher.asynchronous import ENDING_MARGIN_SECONDS
 from transfer_tasks.redis.connection import connect
@@ -98,7 +99,8 @@ def _run_in(directory: Path, plan: Plan) -> Result:
         injector.start()
         load.start()
         voice.start()
-        _watch(plan, cluster, injector, load)
+        if _watch(plan, cluster, injector, load, voice):
+            voice.abandon()
         load.stop()
         voice.stop()
         injector.stop()
@@ -114,8 +116,8 @@ def _run_in(directory: Path, plan: Plan) -> Result:
     return Result(history=history, verdict=verdict, summary=summarize(history, verdict))
 
 
-def _watch(plan: Plan, cluster: Cluster, injector: FaultInjector, load: Load) -> None:
-    """Return when the load has ended, or when there is something to condemn and that is enough."""
+def _watch(plan: Plan, cluster: Cluster, injector: FaultInjector, load: Load, voice: VoiceLoad) -> bool:
+    """Return when the load has ended, or when there is something to condemn and that is enough; say which."""
     started = time.monotonic()
     while time.monotonic() - started < plan.seconds:
         time.sleep(PROGRESS_SECONDS)
@@ -128,9 +130,11 @@ def _watch(plan: Plan, cluster: Cluster, injector: FaultInjector, load: Load) ->
         if plan.stop_when_doubled:
             history = History()
             history.read_sandbox_file(cluster.record_path)
-            if any(find_doubled(history.posts)):
-                break
+            if any(find_doubled(history.posts)) or is_moved_twice(history.posts, voice.call_ids):
+                _show_progress("")
+                return True
     _show_progress("")
+    return False
 
 
 def _show_progress(text: str) -> None:

@@ -18,7 +18,7 @@ from pydantic import SecretStr
 from chaos.faults import now_ms
 from chaos.history import Heard
 from chaos.load import NUMBERS
-from chaos.ringing import RING_TIMEOUT_SECONDS, Platform
+from chaos.ringing import LOOK_SECONDS, RING_TIMEOUT_SECONDS, Platform
 from chaos.schedule import PUBLISHERS
 from transfer_tasks.outcome import GUIDE, Reason, State
 from transfer_tasks.voice import Choice, SessionReason, TransferClient, VoiceSettings
@@ -58,7 +58,7 @@ class VoiceLoad:
         self.call_ids: set[str] = set()
         self._cluster, self._seed = cluster, seed
         self._per_second, self._seconds = per_second, seconds
-        self._ending = threading.Event()
+        self._ending, self._is_abandoned = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run_thread, name="voice-load", daemon=True)
         self._error: BaseException | None = None
 
@@ -69,6 +69,10 @@ class VoiceLoad:
     def stop(self) -> None:
         """Begin no more sessions."""
         self._ending.set()
+
+    def abandon(self) -> None:
+        """End all sessions where they stand: nobody wants to know any more."""
+        self._is_abandoned.set()
 
     def join(self, deadline_seconds: float) -> None:
         """Wait for the sessions that have begun."""
@@ -98,15 +102,22 @@ class VoiceLoad:
         )
         async with TransferClient(choices=map(_choice, NUMBERS), settings=settings) as client:
             loop = asyncio.get_running_loop()
-            started, sessions = loop.time(), set()
+            started = loop.time()
+            sessions: set[asyncio.Task[None]] = set()
             for number in itertools.count():
                 at = started + number / self._per_second
                 if self._ending.is_set() or at - started > self._seconds:
                     break
                 await asyncio.sleep(at - loop.time())
                 sessions.add(asyncio.create_task(self._live(client, platform, number)))
-            await asyncio.gather(*sessions)
-            await asyncio.sleep(NOTICE_SECONDS)
+                sessions = {session for session in sessions if not _has_ended(session)}
+            while sessions and not self._is_abandoned.is_set():
+                await asyncio.wait(sessions, timeout=LOOK_SECONDS)
+                sessions = {session for session in sessions if not _has_ended(session)}
+            for session in sessions:
+                session.cancel()
+            await asyncio.gather(*sessions, return_exceptions=True)
+            await asyncio.sleep(0.0 if self._is_abandoned.is_set() else NOTICE_SECONDS)
         following.cancel()
 
     async def _live(self, client: TransferClient, platform: Platform, number: int) -> None:
@@ -116,10 +127,12 @@ class VoiceLoad:
         self.call_ids.add(call_id)
         agent = asyncio.create_task(self._talk(client.session(call_id), call_id, chance))
         leaving = asyncio.create_task(platform.wait_until_moved(call_id))
-        await asyncio.wait({agent, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        leaving.cancel()
-        agent.cancel()
-        await asyncio.gather(agent, leaving, return_exceptions=True)
+        try:
+            await asyncio.wait({agent, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            leaving.cancel()
+            agent.cancel()
+            await asyncio.gather(agent, leaving, return_exceptions=True)
         if not agent.cancelled() and (error := agent.exception()):
             raise error
 
@@ -150,6 +163,13 @@ class VoiceLoad:
                 wanted, elsewhere = chance.sample((wanted, elsewhere), 2)
             # The agent hangs up while nobody has the caller: that is no evidence of anything.
             await session.end(is_evidence=False)
+
+
+def _has_ended(session: asyncio.Task[None]) -> bool:
+    """Whether a session is over; raise what broke it."""
+    if session.done():
+        session.result()
+    return session.done()
 
 
 def _choice(number: str) -> Choice:

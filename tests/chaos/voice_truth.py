@@ -23,6 +23,15 @@ def find_moved_twice(posts: list[Post]) -> Iterator[str]:
             yield f"carried out again {later.begun_ms - earlier.begun_ms:.0f} ms after one that {how}"
 
 
+def is_moved_twice(posts: list[Post], call_ids: set[str]) -> bool:
+    """Say whether any of these calls was."""
+    of_calls: dict[str, list[Post]] = {call_id: [] for call_id in call_ids.copy()}
+    for post in posts:
+        if post.call_id in of_calls:
+            of_calls[post.call_id].append(post)
+    return any(any(find_moved_twice(found)) for found in of_calls.values())
+
+
 def find_untruth(heard: Heard, posts: list[Post]) -> str | None:
     """Return what is wrong with something that was heard in a call; None if it was true at that moment."""
     rings = [ring for ring in map(ring_of, posts) if ring and ring.begun_ms <= heard.at_ms]

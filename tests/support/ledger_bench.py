@@ -7,8 +7,8 @@ import uuid
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from transfer_tasks.ledger.ledger import Ledger
-from transfer_tasks.ledger.verdicts import Claim
-from transfer_tasks.outcome import Reason, State
+from transfer_tasks.ledger.verdicts import Claim, Ended
+from transfer_tasks.outcome import Reason, State, TransferOutcome
 from transfer_worker.audit.outbox import read_line
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from transfer_tasks.ledger.verdicts import (
         Accepted,
         Begun,
-        Ended,
         Lost,
         Missing,
         Open,
@@ -229,3 +228,30 @@ class LedgerBench:
         """Return the members of the index `waiting`, `in_flight` or `unknown`."""
         members: Any = self.client.zrange(getattr(self.keys, name), 0, -1)
         return set(members)
+
+
+def start(bench: LedgerBench, **asked: Any) -> Claim:
+    """Bring a transfer to its first request."""
+    claim = bench.claim(bench.accept(**asked).transfer_id)
+    assert isinstance(claim, Claim)
+    bench.begin(claim)
+    return claim
+
+
+def finish(
+    bench: LedgerBench,
+    *,
+    state: State = State.SUBMITTED,
+    reason: Reason = Reason.ACCEPTED_BY_PLATFORM,
+    **asked: Any,
+) -> str:
+    """Bring a transfer to its end and return its id."""
+    claim = start(bench, **asked)
+    bench.end(claim, state, reason)
+    return claim.transfer_id
+
+
+def outcome_of(reply: Ended | object) -> TransferOutcome:
+    """Return the outcome that a step's reply carries; fail if it carries none."""
+    assert isinstance(reply, Ended)
+    return reply.outcome

@@ -14,7 +14,7 @@ from transfer_tasks.ledger.verdicts import Claim, Ended
 from transfer_tasks.outcome import Reason, State
 from transfer_tasks.redis.connection import connect
 
-PAGE = Path(__file__).parents[2] / "docs" / "outcomes.md"
+PAGE = Path(__file__).parents[3] / "docs" / "outcomes.md"
 ANSWER = '{"error": "transfer_in_progress", "request_id": "r-7"}'
 
 

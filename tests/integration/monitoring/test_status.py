@@ -1,0 +1,94 @@
+"""How things stand: ages, workers, windows, shares."""
+
+from __future__ import annotations
+
+import pytest
+
+from support.ledger_bench import finish, start
+from transfer_tasks.outcome import Reason, State
+from transfer_worker.monitoring.counts import Counts
+from transfer_worker.monitoring.statistics import SLICE_MS, read_present, read_status
+
+pytestmark = pytest.mark.usefixtures("no_key_leaks")
+
+
+def test_what_waits_flies_and_is_unknown_is_told_with_its_age(bench):
+    waiting, unknown = bench.accept(), start(bench)
+    bench.accept()
+    start(bench)
+    bench.lose_answer(unknown)
+    for index, transfer_id in (("waiting", waiting.transfer_id), ("unknown", unknown.transfer_id)):
+        bench.client.zincrby(getattr(bench.keys, index), -7000, transfer_id)
+
+    present = read_present(bench.ledger)
+
+    assert (present.waiting, present.in_flight, present.unknown) == (2, 1, 1)
+    assert 7 <= present.oldest_waiting_seconds < 8
+    assert 7 <= present.oldest_unknown_seconds < 8
+
+
+def test_an_empty_ledger_has_no_ages_and_never_had_a_worker(bench):
+    present = read_present(bench.ledger)
+
+    assert (present.waiting, present.oldest_waiting_seconds, present.oldest_unknown_seconds) == (0, 0, 0)
+    assert present.workers == ()
+    assert present.beat_age_seconds is None
+
+
+def test_workers_are_told_apart_by_whether_their_lease_runs(bench):
+    bench.beat("well")
+    bench.beat("dead", lease_ms=1)
+    bench.client.zincrby(bench.keys.workers, -5000, "dead")
+    bench.beat("retired")
+    bench.run(bench.commands.retire(worker="retired"))
+
+    present = read_present(bench.ledger)
+
+    assert {worker.worker: worker.is_alive for worker in present.workers} == {"well": True, "dead": False}
+    assert present.beat_age_seconds < 1
+
+
+def test_windows_hold_the_last_minutes_and_no_more(bench):
+    finish(bench)
+    now_slice = bench.client.time()[0] * 1000 // SLICE_MS
+    for minutes_ago, reason in ((3, "rate_limited"), (30, "not_sent"), (90, "unauthorized")):
+        key = bench.keys.statistics_slice(now_slice - minutes_ago * 6)
+        bench.client.hincrby(key, f"ended|failed|{reason}|support", 2)
+        bench.client.hincrby(key, "post_ms|50", 100)
+        bench.client.expire(key, 100)
+
+    one, five, sixty = read_status(bench.ledger).windows
+
+    assert (one.outcomes[State.SUBMITTED], one.outcomes[State.FAILED], one.reasons) == (1, 0, {})
+    assert (five.outcomes[State.FAILED], five.reasons) == (2, {"rate_limited": 2})
+    assert sixty.reasons == {"rate_limited": 2, "not_sent": 2}
+    assert sixty.destinations == {"support": 4}
+    assert 30 < five.post_p50_ms <= 50
+    assert 30 < five.post_p99_ms <= 50
+
+
+def test_whether_the_platform_answers_is_told_in_shares(bench):
+    for state, reason in (
+        (State.SUBMITTED, Reason.ACCEPTED_BY_PLATFORM),
+        (State.UNKNOWN, Reason.ANSWER_LOST),
+        (State.FAILED, Reason.RATE_LIMITED),
+        (State.UNKNOWN, Reason.SERVER_ERROR),
+        (State.FAILED, Reason.PLATFORM_UNAVAILABLE),
+        (State.FAILED, Reason.NOT_SENT),  # says nothing of the platform
+    ):
+        finish(bench, state=state, reason=reason)
+
+    status = read_status(bench.ledger)
+
+    assert status.platform_requests == 5
+    assert status.platform_shares == {"5xx": 0.4, "ok": 0.2, "silent": 0.2, "429": 0.2}
+    assert status.redis.maxmemory_policy == "noeviction"
+
+
+def test_quantiles_lie_within_their_bucket():
+    counts = Counts({"post_ms|5": 98, "post_ms|700": 1, "post_ms|inf": 1})
+
+    assert 3 < counts.quantile_ms("post_ms", 0.5) < 5
+    assert counts.quantile_ms("post_ms", 0.99) == 700
+    assert counts.quantile_ms("post_ms", 1) == 300_000
+    assert Counts().quantile_ms("post_ms", 0.5) is None

@@ -1,0 +1,200 @@
+"""Resolve, cancel, pause and resume, quarantine: what an operator does is on record with a name."""
+
+from __future__ import annotations
+
+import json
+import uuid
+
+import pytest
+
+from support import wait_until
+from support.house import make_intent
+from support.operating import as_json, send
+from transfer_tasks.ledger.desk_commands import DeskCommands
+from transfer_tasks.outcome import Reason, State
+
+pytestmark = pytest.mark.usefixtures("no_key_leaks")
+
+
+def audit_line(bench, event):
+    (line,) = [line for line in bench.audit() if line["event"] == event]
+    return line
+
+
+def test_an_unknown_is_settled_by_evidence_and_the_record_says_by_whom(ask, worker, bench):
+    lost, other = send(ask, "silent"), send(ask, "silent")
+
+    as_json(ask("resolve", lost, "--transferred", "--reason", "it is in the call log", "--json"))
+    told = ask("resolve", other, "--not-transferred", "--reason", "the caller is still here", "--as", "bo")
+
+    assert told.exit_code == 0
+    assert told.stdout.startswith("failed (not_transferred")
+    record = bench.record(lost)
+    assert (record.state, record.source, record.detail) == (
+        "submitted",
+        "operator",
+        "ana: it is in the call log",
+    )
+    line = bench.audit(other)[-1]
+    assert (line["event"], line["detail"]) == ("transfer.resolved", "bo: the caller is still here")
+    assert as_json(ask("status", "--json"))["unknown"] == 0
+    # What was proven not to have moved the call may be asked for again.
+    assert ask("replay", other, "--reason", "r", "--for-seconds", "9", "--no-wait").exit_code == 0
+
+
+def test_what_is_not_unknown_cannot_be_settled(ask, bench):
+    transfer_id = bench.accept().transfer_id
+    answer = ask("resolve", transfer_id, "--transferred", "--reason", "r")
+    assert answer.exit_code == 1
+    assert "is waiting, and only an unknown can be settled" in answer.stderr
+    assert ask("resolve", transfer_id, "--reason", "r").exit_code == 2
+
+
+def test_what_has_not_been_sent_is_withdrawn(ask, bench):
+    transfer_id = bench.accept().transfer_id
+    answer = ask("cancel", transfer_id, "--reason", "the caller hung up")
+    assert answer.exit_code == 0
+    assert answer.stdout.startswith("cancelled (cancelled_by_operator")
+    assert bench.audit(transfer_id)[-1]["detail"] == "ana: the caller hung up"
+
+
+def test_what_is_being_sent_or_has_ended_is_too_late_to_cancel(ask, bench):
+    claim = bench.begin_first(str(uuid.uuid4()))
+    answer = ask("cancel", claim.transfer_id, "--reason", "r")
+    assert (answer.exit_code, "is being sent" in answer.stderr) == (1, True)
+    bench.end(claim)
+    answer = ask("cancel", claim.transfer_id, "--reason", "r", "--json")
+    assert answer.exit_code == 1
+    assert "has ended submitted" in json.loads(answer.stdout)["error"]["message"]
+
+
+def test_a_paused_destination_refuses_at_once_and_others_go_on(ask, worker, house, bench, publisher):
+    before = bench.accept(queue="").transfer_id
+    paused = as_json(ask("pause", "support", "--reason", "their line is down", "--json"))
+    assert paused == {"destination": "support", "ended_transfers": 1, "paused": ["support"]}
+
+    handle = publisher.submit(make_intent("support"))
+    outcome = handle.outcome(1)
+
+    assert (outcome.state, outcome.reason) == (State.REJECTED, Reason.DESTINATION_PAUSED)
+    assert (outcome.source, outcome.detail) == ("operator", "paused by ana: their line is down")
+    assert outcome.guide.say
+    assert bench.record(before).reason is Reason.DESTINATION_PAUSED
+    assert bench.events(handle.transfer_id) == ["accepted", "finished"]
+    assert bench.queued() == []
+    assert house.sandbox.post_count() == 0
+    assert bench.record(send(ask, "gone")).reason is Reason.CALL_NOT_FOUND
+
+    text = ask("status").stdout
+    assert "Paused by ana: support: their line is down. See: call-transfer resume support" in text
+    line = audit_line(bench, "destination.paused")
+    assert (line["destination"], line["operator"], line["detail"]) == ("support", "ana", "their line is down")
+    assert "paused" in ask("tail", "--no-follow", "-n", "100").stdout
+
+    assert ask("resume", "support", "--reason", "it is up").stdout == "Resumed: support. Nothing is paused.\n"
+    assert audit_line(bench, "destination.resumed")["operator"] == "ana"
+    assert publisher.submit(make_intent("support")).outcome(5).state is State.SUBMITTED
+
+
+def test_all_stops_everything_and_is_taken_back_alone(ask, bench):
+    ask("pause", "sales", "--reason", "holiday")
+    ask("pause", "--all", "--reason", "fire")
+    assert bench.accept(destination="support").state == "rejected"
+    assert bench.accept(destination="endpoints").state == "rejected"
+    assert bench.record(bench.accept(destination="sales").transfer_id).detail == "paused by ana: holiday"
+    answer = ask("resume", "--all")
+    assert answer.stdout == "Resumed: all destinations. Still paused: sales.\n"
+    assert bench.accept(destination="support").state == "waiting"
+    assert bench.accept(destination="sales").state == "rejected"
+
+
+def test_between_two_attempts_a_pause_stops_the_next_one(ask, worker, house, bench):
+    call_id = str(uuid.uuid4())
+    house.sandbox.desk.script(call_id, ["503:30"], then="ok")  # asks for a wait of 30 s
+    transfer_id = send(ask, "support", "--no-wait", "--expires-in", "60", call_id=call_id)
+    wait_until(lambda: "retry_scheduled" in bench.events(transfer_id))
+
+    ask("pause", "support", "--reason", "enough")
+
+    record = bench.record(transfer_id)
+    assert (record.state, record.reason, record.attempts) == ("rejected", Reason.DESTINATION_PAUSED, 1)
+    assert house.sandbox.post_count(call_id) == 1
+
+
+@pytest.mark.parametrize("step", ["claim", "begin", "begin_again"])
+def test_what_the_pause_itself_did_not_reach_ends_at_its_next_step(bench, step):
+    """A pause ends a bounded number of transfers; the steps of all others look for themselves."""
+    transfer_id = bench.accept().transfer_id
+    claim = bench.claim(transfer_id) if step != "claim" else None
+    if step == "begin_again":
+        bench.begin(claim)
+        bench.retry(claim)
+    desk = DeskCommands(namespace="transfer", retention_seconds=1000)
+    assert bench.run(desk.pause("support", operator="ana", reason="r", limit=0)) == 0
+
+    seen = (
+        bench.begin(claim, attempt=2 if step == "begin_again" else 1) if claim else bench.claim(transfer_id)
+    )
+
+    assert seen.outcome.reason is Reason.DESTINATION_PAUSED
+    assert bench.events(transfer_id)[-1] == "finished"
+    assert not bench.index("waiting") | bench.index("in_flight")
+
+
+def test_a_request_that_is_out_is_not_called_back(ask, bench):
+    claim = bench.begin_first(str(uuid.uuid4()))
+    ask("pause", "--all", "--reason", "r")
+    assert bench.record(claim.transfer_id).state == "sending"
+    assert bench.end(claim).outcome.state is State.SUBMITTED
+
+
+def test_no_pause_ends_by_itself_while_a_worker_beats(ask, bench):
+    ask("pause", "support", "--reason", "r")
+    bench.client.expire(bench.keys.paused, 5)
+    bench.beat()
+    assert bench.client.ttl(bench.keys.paused) > 900
+
+
+def test_a_session_that_asks_by_plain_celery_is_refused_as_well(bench):
+    desk = DeskCommands(namespace="transfer", retention_seconds=1000)
+    bench.run(desk.pause("support", operator="ana", reason="r", limit=0))
+    transfer_id = bench.accept(queue="").transfer_id
+    assert bench.claim(transfer_id).outcome.reason is Reason.DESTINATION_PAUSED
+
+
+@pytest.mark.parametrize("arguments", [[], ["support", "--all"], ["+1 202-555-0143"], ["*"]])
+def test_what_to_pause_is_said_in_one_way(ask, arguments):
+    answer = ask("pause", *arguments, "--reason", "r", "--json")
+    assert answer.exit_code == 2
+    assert json.loads(answer.stdout)["error"]["field"] == "DESTINATION"
+
+
+def test_what_was_not_paused_is_not_resumed(ask):
+    answer = ask("resume", "support")
+    assert (answer.exit_code, "support was not paused" in answer.stderr) == (1, True)
+
+
+def test_poison_is_listed_shown_and_dropped_with_the_operators_name(ask, bench):
+    for number in (1, 2):
+        bench.run(
+            bench.commands.quarantine(
+                transfer_id="", why=f"not JSON ({number})", element="call +1 202-555-0143 {", size_bytes=23,
+                max_entries=10,
+            )
+        )  # fmt: skip
+    newest, oldest = as_json(ask("quarantine", "list", "--json"))["quarantine"]
+    assert (newest["why"], oldest["why"]) == ("not JSON (2)", "not JSON (1)")
+    assert oldest["id"] in ask("quarantine", "list").stdout
+    shown = as_json(ask("quarantine", "show", oldest["id"], "--json"))
+    assert shown["element"] == "call +1*******43 {"
+    assert "call +1*******43 {" in ask("quarantine", "show", oldest["id"]).stdout
+
+    assert ask("quarantine", "drop", oldest["id"], "--reason", "a test").stdout == "1 dropped.\n"
+
+    line = audit_line(bench, "quarantine.dropped")
+    assert (line["operator"], line["why"], line["detail"]) == ("ana", "not JSON (1)", "a test")
+    assert [p["id"] for p in as_json(ask("quarantine", "list", "--json"))["quarantine"]] == [newest["id"]]
+    assert ask("quarantine", "show", oldest["id"]).exit_code == 1
+    assert ask("quarantine", "drop").exit_code == 2
+    assert as_json(ask("quarantine", "drop", "--all", "--json")) == {"dropped": 1}
+    assert ask("quarantine", "list").stdout == "None.\n"

@@ -1,0 +1,121 @@
+"""`status` and `list`: how things stand, on one screen and as JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+
+import pytest
+
+from support import wait_until
+from support.operating import COMMAND, as_json, send, stop_with_ctrl_c
+
+pytestmark = pytest.mark.usefixtures("no_key_leaks")
+
+
+def test_status_shows_on_one_screen_how_things_stand(ask, worker, bench):
+    assert "Nothing to look at." in ask("status").stdout
+    send(ask, "support")
+    send(ask, "gone")
+    send(ask, "silent")
+
+    seen = as_json(ask("status", "--json"))
+
+    assert (seen["waiting"], seen["in_flight"], seen["unknown"]) == (0, 0, 1)
+    assert [window["minutes"] for window in seen["windows"]] == [1, 5, 60]
+    for window in seen["windows"]:
+        assert (window["outcomes"]["submitted"], window["outcomes"]["rejected"]) == (1, 1)
+        assert window["reasons"] == {"call_not_found": 1, "answer_lost": 1}
+        assert window["failing_destinations"] == {"gone": 1, "silent": 1}
+        assert 0 < window["post_p50_ms"] <= window["post_p99_ms"]
+    assert seen["platform"]["requests"] == 3
+    assert set(seen["platform"]["shares"]) == {"ok", "denied", "silent"}
+    (process,) = seen["workers"]
+    assert process["is_alive"]
+    assert process["platform"].startswith("127.0.0.1:")
+    assert seen["redis"]["is_durable"]
+
+    text = ask("status").stdout
+    for said in ("1 unknown, the oldest for", "call-transfer list --state unknown", "answer_lost", "p99"):
+        assert said in text
+    assert text.count("\n") < 40
+
+
+def test_status_names_what_somebody_should_look_at(ask, bench):
+    assert [concern["command"] for concern in as_json(ask("status", "--json"))["concerns"]] == [
+        "call-transfer doctor"
+    ]
+    accepted = bench.accept()
+    bench.client.zincrby(bench.keys.waiting, -7000, accepted.transfer_id)
+    bench.client.hincrby(bench.keys.statistics, "double_posts", 2)
+
+    seen = as_json(ask("status", "--json"))
+
+    texts = " ".join(concern["text"] for concern in seen["concerns"])
+    assert "No worker gives a sign of life (there was never one)" in texts
+    assert "1 waiting, the oldest for 7" in texts
+    assert "Calls perhaps moved twice since the beginning: 2" in texts
+    assert seen["possibly_moved_twice"] == 2
+
+
+def test_a_withdrawal_by_the_session_is_no_failure(ask, bench):
+    bench.beat()
+    bench.cancel(bench.accept().transfer_id)
+
+    assert as_json(ask("status", "--json"))["concerns"] == []
+
+
+def test_status_watches_on_through_an_outage_of_redis(spawn, private_redis, tmp_path):
+    watch = spawn(
+        [*COMMAND, "status", "--watch", "--every", "0.1", "--json"],
+        env={"TRANSFER_REDIS_URL": private_redis.url},
+        cwd=tmp_path,
+    )
+    watch.wait_for_output(r'^\{"at"')
+    private_redis.kill()
+    watch.wait_for_output(r'^\{"error"')
+    private_redis.restart()
+    seen = watch.output().count('{"at"')
+    wait_until(lambda: watch.output().count('{"at"') > seen)
+    stop_with_ctrl_c(watch)
+
+
+@pytest.mark.parametrize(("no_color", "is_coloured"), [("", True), ("1", False)])
+def test_the_screen_has_colours_on_terminals_that_want_them(redis_url, tmp_path, no_color, is_coloured):
+    ours, theirs = pty.openpty()
+    env = {"TRANSFER_REDIS_URL": redis_url, "TERM": "xterm-256color", "NO_COLOR": no_color}
+    subprocess.run([*COMMAND, "status"], stdout=theirs, env={**os.environ, **env}, cwd=tmp_path, check=True)
+    os.close(theirs)
+    shown = os.read(ours, 65536).decode()
+    os.close(ours)
+    assert "No worker gives a sign of life" in shown
+    assert ("\x1b[1;31m" in shown) is is_coloured
+
+
+def test_list_finds_transfers_by_state_reason_destination_and_time(ask, worker, bench):
+    taken, gone = send(ask, "support"), send(ask, "gone")
+    waiting = bench.accept(destination="later", queue="").transfer_id
+
+    def listed(*options):
+        found = as_json(ask("list", "--json", *options))["transfers"]
+        return [transfer["transfer_id"] for transfer in found]
+
+    assert listed() == [waiting, gone, taken]
+    assert listed("--state", "submitted") == [taken]
+    assert listed("--state", "submitted", "--state", "waiting") == [waiting, taken]
+    assert listed("--destination", "gone", "--since", "90s") == [gone]
+    assert listed("--reason", "call_not_found") == [gone]
+    assert listed("--limit", "1") == [waiting]
+    text = ask("list").stdout
+    assert "rejected (call_not_found)" in text
+    assert gone in text
+    assert ask("list", "--state", "expired").stdout == "None.\n"
+
+
+def test_a_span_that_cannot_be_read_is_named_with_its_mend(ask):
+    answer = ask("list", "--since", "yesterday", "--json")
+    assert answer.exit_code == 2
+    assert json.loads(answer.stdout)["error"]["field"] == "--since"
+    assert "90s, 5m, 1h or 7d" in answer.stderr

@@ -83,7 +83,7 @@ def test_the_same_strain_leaves_a_whole_worker_without_blame() -> None:
         mean_gap_seconds=2.0,
         weights=PAUSES,
         mix=RETRIES_AND_SLOW_ANSWERS,
-        voice_per_second=1.0,
+        voice_per_second=0.0,
     )
 
     result = run(plan)

@@ -25,9 +25,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from debian import NotHere, unpack
+from stages import BIN, ROOT, STAGES
 from table import update_table
 
-ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = [
     ("bookworm", "redis-server"),
     ("trixie", "redis-server"),
@@ -165,9 +165,10 @@ def run_tests(server: Server, options: list[str], folder: Path) -> tuple[bool, s
     log = folder / f"{label}.log"
     path = os.pathsep.join([str(directory), str(Path(sys.executable).parent), os.environ["PATH"]])
     print(f"{server.name} ({server.origin}) ... {log}", flush=True)
+    [(program, *arguments)] = STAGES["integration"]
     with log.open("w") as output:
         code = subprocess.run(
-            [sys.executable, "-m", "pytest", "tests/integration", *options],
+            [BIN / program, *arguments, *options],
             cwd=ROOT,
             env=os.environ | {"PATH": path},
             stdin=subprocess.DEVNULL,

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from chaos.report import format_findings, format_summary
 from chaos.run import Plan, as_json, run
+from chaos.schedule import MIDDLEMAN
 
 
 def main() -> int:
@@ -30,7 +31,13 @@ def main() -> int:
     if not asked.json:
         print(f"{again}", flush=True)
     result = run(
-        Plan(seed=seed, seconds=asked.minutes * 60, per_second=asked.per_second, directory=asked.keep)
+        Plan(
+            seed=seed,
+            seconds=asked.minutes * 60,
+            per_second=asked.per_second,
+            middleman=MIDDLEMAN,
+            directory=asked.keep,
+        )
     )
     findings = result.verdict.findings
     if asked.json:

@@ -158,6 +158,9 @@ class Auditor:
         which = record.transfer_id
         if state == State.SUBMITTED:
             said = [p for p in moved if p.status == 200 and p.behaviour.partition(":")[0] in {"ok", "slow"}]
+            # Or it said to a later transfer of the call that this one is running.
+            others = self.index.posts_of_calls.get(record.call_id, []) if moved else []
+            said += [post for post in others if post.running == record.idempotency_key]
             knew = any(post.at_ms <= at_ms + SLACK_MS for post in said)
             self._expect("truth", knew, which, f"{who} submitted; the sandbox never said so")
         elif state in NOT_MOVED:

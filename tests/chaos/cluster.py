@@ -1,7 +1,7 @@
 """Redis, the sandbox, three workers, and a fault proxy on every line between them.
 
 publisher p1 ─ proxy ─┐          ┌─ proxy ─ worker w1 ─┐
-publisher p2 ─ proxy ─┼─ Redis ──┼─ proxy ─ worker w2 ─┼─ proxy ─ sandbox
+publisher p2 ─ proxy ─┼─ Redis ──┼─ proxy ─ worker w2 ─┼─ proxy ─ middleman ─ sandbox
 publisher p3 ─ proxy ─┘          └─ proxy ─ worker w3 ─┘
 """
 
@@ -111,6 +111,8 @@ class Cluster:
         directory: Where logs and records go.
         command: Runs one worker; `%(name)s` in it is replaced by the worker's name.
         env: Added to the workers' environment.
+        middleman: What the proxy in front of the sandbox does, and how likely (see `middleman`).
+        seed: Where its chance comes from.
     """
 
     def __init__(
@@ -119,7 +121,11 @@ class Cluster:
         *,
         command: Sequence[str] = WORKER_COMMAND,
         env: Mapping[str, str] | None = None,
+        middleman: Mapping[str, float] | None = None,
+        seed: int = 0,
     ) -> None:
+        self._middleman, self._seed = dict(middleman or {}), seed
+        self.middleman_path = directory / "middleman.jsonl"
         self.directory = directory
         self.audit_path = directory / "audit.jsonl"
         self.record_path = directory / "sandbox.jsonl"
@@ -196,7 +202,10 @@ class Cluster:
 
     def _start_sandbox(self, stack: ExitStack) -> str:
         sandbox = self._spawn(
-            [sys.executable, "-m", "chaos.sandbox", self.record_path],
+            [
+                *(sys.executable, "-m", "chaos.sandbox", self.record_path, self.middleman_path),
+                *(json.dumps(self._middleman), str(self._seed)),
+            ],
             env={"PYTHONPATH": str(TESTS)},
             name="sandbox",
         )

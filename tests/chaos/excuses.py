@@ -13,7 +13,20 @@ if TYPE_CHECKING:
     from chaos.history import Fault, History, Line, Post
 
 OPEN_BEHAVIOURS: Final = frozenset(
-    {"silence", "reset", "close", "drip", "cut", "html", "empty", "truncated", "array", "redirect", "408"}
+    {
+        "proxy",
+        "silence",
+        "reset",
+        "close",
+        "drip",
+        "cut",
+        "html",
+        "empty",
+        "truncated",
+        "array",
+        "redirect",
+        "408",
+    }
 )
 NEAR_MS: Final = 300.0
 """How far apart two observers may put the same moment."""
@@ -53,6 +66,10 @@ def find_excuse(history: History, finished: Line, begun_ms: float, posts: list[P
     if not is_by_recovery:
         if last and is_open_answer(last[-1].behaviour):
             return f"the platform: {last[-1].behaviour}"
+        if last and last[-1].is_disturbed:
+            return "the proxy: bytes that did not belong to the answer"
+        if last and last[-1].status == 409 and reason == Reason.IN_PROGRESS_AFTER_ATTEMPT:
+            return "the platform: 409 after a request that was sent"
         if reason != Reason.ANSWER_LOST:
             return None
     slot = history.slot_of(finished.worker)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -61,7 +61,13 @@ class Heard:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Post:
-    """One request that reached the sandbox."""
+    """One request that reached the sandbox, or the middleman in front of it.
+
+    Attributes:
+        behaviour: What was done about it, and told to the worker: the sandbox's, or the middleman's.
+        is_disturbed: Whether bytes came along with its answer that did not belong to it.
+        running: With a 409, the key of the transfer that was in progress.
+    """
 
     at_ms: float
     call_id: str
@@ -70,6 +76,8 @@ class Post:
     behaviour: str
     status: int | None
     carried_out: bool
+    is_disturbed: bool = False
+    running: str = ""
 
     @classmethod
     def from_entry(cls, entry: dict[str, Any]) -> Post:
@@ -152,6 +160,7 @@ class History:
         stream_ids: Event ids in the ledger's outbox; a line must have been written for each.
         slots: Which of w1, w2, … a worker's Celery node was, by the part of its name before the @.
         task_errors: What a worker raised and should not have.
+        middleman: How often the proxy in front of the sandbox did what.
         broken_lines: Lines of the audit files that are no JSON.
         repeated_lines: How many lines were written more than once.
     """
@@ -166,6 +175,7 @@ class History:
     stream_ids: set[str] = field(default_factory=set)
     slots: dict[str, str] = field(default_factory=dict)
     task_errors: list[str] = field(default_factory=list)
+    middleman: Counter[str] = field(default_factory=Counter)
     broken_lines: int = 0
     repeated_lines: int = 0
 

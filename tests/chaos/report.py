@@ -44,6 +44,7 @@ def summarize(history: History, verdict: Verdict) -> dict[str, Any]:
         "carried_out": sum(post.carried_out for post in history.posts),
         "faults": dict(Counter(fault.kind for fault in history.faults).most_common()),
         "platform_faults": sum(post.behaviour != "ok" for post in history.posts),
+        "proxy_in_front_of_the_platform": dict(history.middleman.most_common()),
         "lost": broken["ended"],
         "doubled": broken["doubled"] + broken["moved_once"],
         "unknown_expected": unknown - unexplained,

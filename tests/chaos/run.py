@@ -16,6 +16,7 @@ from chaos.cluster import WORKER_COMMAND, Cluster
 from chaos.faults import FaultInjector
 from chaos.history import History
 from chaos.load import Load
+from chaos.middleman_record import read_middleman_file
 from chaos.report import summarize
 from chaos.schedule import MIX, plan_faults
 from chaos.voice_load import VoiceLoad
@@ -45,6 +46,7 @@ class Plan:
         voice_per_second: Voice sessions that begin each second.
         weights: How often each kind of fault comes; None for the usual.
         mix: What the sandbox does wrong.
+        middleman: What the proxy in front of it does.
         command: Runs one worker.
         env: Added to the workers' environment.
         directory: Keeps logs and records; none are kept if not given.
@@ -58,6 +60,7 @@ class Plan:
     mean_gap_seconds: float = 1.6
     weights: Mapping[str, float] | None = None
     mix: Mapping[str, float] = field(default_factory=lambda: MIX)
+    middleman: Mapping[str, float] = field(default_factory=dict)
     command: Sequence[str] = WORKER_COMMAND
     env: Mapping[str, str] = field(default_factory=dict)
     directory: Path | None = None
@@ -88,7 +91,9 @@ def _run_in(directory: Path, plan: Plan) -> Result:
         plan.seed, seconds=plan.seconds, mean_gap_seconds=plan.mean_gap_seconds, weights=weights
     )
     with ExitStack() as stack:
-        cluster = stack.enter_context(Cluster(directory, command=plan.command, env=plan.env))
+        cluster = stack.enter_context(
+            Cluster(directory, command=plan.command, env=plan.env, middleman=plan.middleman, seed=plan.seed)
+        )
         cluster.set_mix(plan.mix, plan.seed)
         injector = FaultInjector(cluster, planned)
         load = Load(cluster, seed=plan.seed, per_second=plan.per_second, seconds=plan.seconds)
@@ -166,6 +171,7 @@ def _collect(cluster: Cluster, injector: FaultInjector, load: Load) -> History:
             break
         time.sleep(0.5)
     history.read_sandbox_file(cluster.record_path)
+    read_middleman_file(history, cluster.middleman_path)
     for path in cluster.directory.glob("*.log"):
         history.read_worker_log(path)
     return history

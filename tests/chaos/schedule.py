@@ -59,7 +59,6 @@ MIX = {
     "503": 0.05,
     "503:1": 0.02,
     "404": 0.01,
-    "409": 0.005,
     "500": 0.01,
     "500-not-done": 0.01,
     "silence": 0.006,
@@ -71,7 +70,21 @@ MIX = {
     "html-not-done": 0.005,
     "redirect": 0.005,
 }
-"""What the sandbox does instead of its best, and how likely (see docs/sandbox.md)."""
+"""What the sandbox does instead of its best, and how likely (see docs/sandbox.md).
+
+No 409: that one tells of another transfer of the call, so only who knows of one may say it (the middleman).
+"""
+
+MIDDLEMAN = {
+    "hints": 0.05,
+    "503_before": 0.02,
+    "503_after": 0.02,
+    "left_over": 0.02,
+    "late": 0.02,
+    "unasked": 0.02,
+    "409": 0.3,
+}
+"""What the proxy in front of the platform does, and how likely (see `middleman`); 409 if one is running."""
 
 
 STORM_SECONDS = 15.0

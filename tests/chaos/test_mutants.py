@@ -29,15 +29,17 @@ LOST_ANSWERS = {"silence": 0.1, "reset": 0.2}
 ERRORS = {"500": 0.2, "reset": 0.1}
 
 
-STRAINS: dict[str, tuple[dict[str, float], dict[str, float]]] = {
-    "fencing": (PAUSES, RETRIES_AND_SLOW_ANSWERS),
-    "read_timeouts": ({}, LOST_ANSWERS),
-    "sdk_retries": ({}, ERRORS),
+# Faults of ours, of the platform, and of the proxy in front of it.
+STRAINS: dict[str, tuple[dict[str, float], dict[str, float], dict[str, float]]] = {
+    "fencing": (PAUSES, RETRIES_AND_SLOW_ANSWERS, {}),
+    "read_timeouts": ({}, LOST_ANSWERS, {}),
+    "sdk_retries": ({}, ERRORS, {}),
+    "any_503": ({}, {}, {"503_after": 0.3}),
 }
 
 
 def run_mutant(mutant: str) -> Result:
-    weights, mix = STRAINS[mutant]
+    weights, mix, middleman = STRAINS[mutant]
     return run(
         Plan(
             seed=1,
@@ -46,6 +48,7 @@ def run_mutant(mutant: str) -> Result:
             mean_gap_seconds=2.0,
             weights=weights,
             mix=mix,
+            middleman=middleman,
             command=COMMAND,
             env={"CHAOS_MUTANT": mutant},
             stop_when_doubled=True,

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import struct
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from support.connect_proxy import ConnectProxy
 from support.far_end import FarEnd, make_answer
 from transfer_tasks.outcome import GUIDE, Reason, State
 from transfer_worker.errors import AttemptError, NotCarriedOut, OutcomeUnknown, Refused
-from transfer_worker.gateway import PiopiyGateway
+from transfer_worker.gateway import PiopiyGateway, connection
 from transfer_worker.gateway.rules import RULES, ReceivedAnswer, find_rule
 
 if TYPE_CHECKING:
@@ -142,8 +145,10 @@ def send():
     """Return a function that sends one request, and returns what was raised, or the acceptance."""
     made: list[PiopiyGateway] = []
 
-    def send_one(base_url: str, *, timeout_seconds: float = 5.0, **options):
-        gateway = PiopiyGateway(token="secret", base_url=base_url, timeout_seconds=timeout_seconds)
+    def send_one(base_url: str, *, timeout_seconds: float = 5.0, proxy_url: str | None = None, **options):
+        gateway = PiopiyGateway(
+            token="secret", base_url=base_url, timeout_seconds=timeout_seconds, proxy_url=proxy_url
+        )
         made.append(gateway)
         try:
             return gateway.send(call_id=CALL_ID, pipeline=PIPELINE, idempotency_key="key:1", **options)
@@ -180,7 +185,7 @@ def test_the_page_has_the_rows_of_the_code_in_their_order():
 
 def test_every_row_has_its_examples():
     assert {rule.name for rule in RULES} == {"doubtful", *EXAMPLES}
-    assert set(SILENCE_ROWS) >= set(SILENCES)
+    assert set(SILENCE_ROWS) == {*SILENCES, *NOT_WRITTEN}
 
 
 @pytest.mark.parametrize(
@@ -232,17 +237,61 @@ def test_a_request_without_an_answer_may_have_been_carried_out(send, row, respon
     assert len(far_end.requests) == 1
 
 
-@pytest.mark.parametrize(
-    ("row", "url", "options"),
-    [
-        ("nothing was written: no name, no connection, no TLS", "http://127.0.0.1:1/v3", {}),
-        ("nothing was written: no name, no connection, no TLS", "http://nothing.invalid/v3", {}),
-        ("nothing was written: no name, no connection, no TLS", "https://127.0.0.1:1/v3", {}),
-        ("nothing was written: held up too long", "http://127.0.0.1:1/v3", {"write_within_seconds": 0.0}),
-    ],
-)
-def test_a_request_that_was_not_written_was_not_carried_out(send, row, url, options):
-    error = send(url, **options)
+def no_name(send):
+    return send("http://nothing.invalid/v3")
+
+
+def no_connection(send):
+    return send("http://127.0.0.1:1/v3")
+
+
+def no_tls(send):
+    with FarEnd(say(b"220 mail.example ESMTP\r\n"), reads=False) as far_end:
+        return send(far_end.url.replace("http:", "https:"))
+
+
+def spoken_to(send):
+    spoken = threading.Event()
+
+    def respond(connection: socket.socket, _number: int) -> None:
+        connection.sendall(make_answer(503, NO))
+        spoken.set()
+        assert connection.recv(65536) == b""
+
+    connect = connection.create_connection
+
+    def connect_and_wait(*arguments):
+        connected = connect(*arguments)
+        assert spoken.wait(5)
+        assert select.select([connected], [], [], 5)[0]
+        return connected
+
+    with FarEnd(respond, reads=False) as far_end, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(connection, "create_connection", connect_and_wait)
+        return send(far_end.url)
+
+
+def refused_by_the_proxy(send):
+    with ConnectProxy(refusal=b"HTTP/1.1 503 Service Unavailable\r\n\r\n") as proxy:
+        return send("https://127.0.0.1:1/v3", proxy_url=proxy.url)
+
+
+def held_up(send):
+    with FarEnd(say(b"")) as far_end:
+        return send(far_end.url, write_within_seconds=0.0)
+
+
+NOT_WRITTEN = {
+    "nothing was written: no name, no connection, no TLS": [no_name, no_connection, no_tls],
+    "nothing was written: the far end spoke before it was asked": [spoken_to],
+    "nothing was written: the proxy refused to connect": [refused_by_the_proxy],
+    "nothing was written: held up too long": [held_up],
+}
+
+
+@pytest.mark.parametrize(("row", "ask"), [(row, ask) for row, ways in NOT_WRITTEN.items() for ask in ways])
+def test_a_request_that_was_not_written_was_not_carried_out(send, row, ask):
+    error = ask(send)
     assert [KNOWN[type(error)], f"`{error.reason}`"] == SILENCE_ROWS[row][:2]
 
 

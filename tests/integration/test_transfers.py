@@ -234,6 +234,7 @@ def test_the_key_reaches_the_platform_and_its_whole_answer_is_on_record(running)
 ENDINGS = {
     "12025550100": (State.SUBMITTED, Reason.ACCEPTED_BY_PLATFORM, 1),
     "12025550101": (State.UNKNOWN, Reason.ANSWER_LOST, 1),  # slower than an attempt may take
+    "12025550102": (State.SUBMITTED, Reason.ACCEPTED_BY_PLATFORM, 1),
     "12025550103": (State.REJECTED, Reason.UNAUTHORIZED, 1),
     "12025550104": (State.REJECTED, Reason.CALL_NOT_FOUND, 1),
     "12025550105": (State.REJECTED, Reason.CALL_NOT_FOUND, 1),
@@ -249,6 +250,8 @@ ENDINGS = {
     "12025550154": (State.UNKNOWN, Reason.SERVER_ERROR, 1),
     "12025550155": (State.FAILED, Reason.PLATFORM_UNAVAILABLE, 5),
     "12025550156": (State.SUBMITTED, Reason.ACCEPTED_BY_PLATFORM, 2),
+    "12025550157": (State.UNKNOWN, Reason.SERVER_ERROR, 1),
+    "12025550158": (State.UNKNOWN, Reason.SERVER_ERROR, 1),
     "12025550160": (State.UNKNOWN, Reason.ANSWER_LOST, 1),
     "12025550161": (State.UNKNOWN, Reason.ANSWER_LOST, 1),
     "12025550162": (State.UNKNOWN, Reason.ANSWER_LOST, 1),
@@ -261,6 +264,7 @@ ENDINGS = {
     "12025550172": (State.UNKNOWN, Reason.ANSWER_UNREADABLE, 1),
     "12025550173": (State.UNKNOWN, Reason.ANSWER_UNREADABLE, 1),
     "12025550174": (State.UNKNOWN, Reason.ANSWER_UNREADABLE, 1),
+    "12025550175": (State.UNKNOWN, Reason.ANSWER_UNREADABLE, 1),
 }
 # Three requests a second apart: the fourth would come after the deadline.
 EXPIRES = {"12025550129": 2.8}
@@ -288,6 +292,17 @@ def test_each_answer_of_the_platform_has_its_outcome_and_its_number_of_requests(
     assert carried_out <= 1
     if state is not State.UNKNOWN:
         assert carried_out == (state is State.SUBMITTED)
+
+
+def test_a_409_after_a_request_that_was_sent_is_unknown_with_the_running_request_on_record(running):
+    intent = make_intent()
+    running.sandbox.desk.script(intent.call_id, ["503", "409"])
+    outcome = running.publisher.submit(intent).outcome()
+    assert (outcome.state, outcome.reason) == (State.UNKNOWN, Reason.IN_PROGRESS_AFTER_ATTEMPT)
+    assert (outcome.attempts, outcome.http_status) == (2, 409)
+    last = running.record(outcome.transfer_id).attempt_notes[-1]
+    assert json.loads(last["answer"])["request_id"] == "sandbox-409"
+    assert "sandbox-409" in outcome.detail
 
 
 @pytest.mark.parametrize("number", ["12025550128", "12025550156", "12025550129"])

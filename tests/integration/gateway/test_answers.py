@@ -11,6 +11,7 @@ from support.far_end import FarEnd, make_answer
 from support.far_gateway import CALL_ID, PIPELINE, QUEUED, TOKEN, answer, failure_of, send
 from support.metronome import within
 from transfer_tasks.outcome import Reason
+from transfer_worker.delivery.retry import RetryPolicy, run_attempts
 from transfer_worker.errors import NotCarriedOut, OutcomeUnknown
 from transfer_worker.gateway.classification import MAX_KEPT_ANSWER_CHARS
 
@@ -142,4 +143,19 @@ def test_retry_after_is_read_and_not_slept(make_gateway, status, headers, second
         error = failure_of(make_gateway(far_end.url))
     assert isinstance(error, NotCarriedOut)
     assert error.retry_after_seconds == seconds
+    assert len(far_end.requests) == 1
+
+
+@pytest.mark.parametrize("digits", [9, 10, 400])
+def test_a_wait_beyond_every_deadline_costs_one_post_however_many_digits_it_has(make_gateway, digits):
+    with FarEnd(answer(429, b"", f"Retry-After: {'9' * digits}")) as far_end:
+        gateway = make_gateway(far_end.url)
+        with pytest.raises(NotCarriedOut):
+            run_attempts(
+                lambda _number: send(gateway),
+                policy=RetryPolicy(),
+                remaining_seconds=lambda: 15.0,
+                before_wait=lambda _wait: None,
+                sleep=lambda _seconds: None,
+            )
     assert len(far_end.requests) == 1

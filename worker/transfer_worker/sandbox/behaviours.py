@@ -7,6 +7,7 @@ Whether the simulated platform moved the call is part of it. Where an answer lea
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass, field
 from enum import Enum
@@ -134,7 +135,10 @@ def parse_behaviour(text: str) -> Behaviour:
 
 def _of_status(status: int, retry_after_seconds: float | None) -> dict[str, Any]:
     HTTPStatus(status)  # ValueError for a number that is no status
-    body = f'{{"error": "{_ERRORS.get(status, HTTPStatus(status).phrase)}"}}'.encode()
+    value = {"error": _ERRORS.get(status, HTTPStatus(status).phrase)}
+    if status == HTTPStatus.CONFLICT:
+        value["request_id"] = "sandbox-409"  # of the transfer that is running
+    body = json.dumps(value).encode()
     headers = () if retry_after_seconds is None else (("Retry-After", f"{retry_after_seconds:g}"),)
     return {"status": status, "body": body, "headers": headers}
 

@@ -44,9 +44,13 @@ def make_gateway(authority: trustme.CA, tmp_path: Path) -> Iterator[Callable[...
     made: list[PiopiyGateway] = []
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
 
-    def make(base_url: str, proxy_url: str, timeout_seconds: float = 5.0) -> PiopiyGateway:
+    def make(base_url: str, proxy_url: str, timeout_seconds: float = 5.0, **options: bool) -> PiopiyGateway:
         gateway = PiopiyGateway(
-            token="secret-token", base_url=base_url, timeout_seconds=timeout_seconds, proxy_url=proxy_url
+            token="secret-token",
+            base_url=base_url,
+            timeout_seconds=timeout_seconds,
+            proxy_url=proxy_url,
+            **options,
         )
         gateway._client().session.verify = str(tmp_path / "ca.pem")
         made.append(gateway)
@@ -101,6 +105,14 @@ def test_a_proxy_may_be_reached_over_tls_itself(make_gateway, tls, authority, mo
         assert send(gateway).body == json.loads(QUEUED)
         assert send(gateway).http_status == 200
     assert (far_end.connection_count, proxy.tunnel_count) == (1, 1)
+
+
+def test_without_keep_alive_each_request_has_a_tunnel_of_its_own(make_gateway, tls):
+    with ConnectProxy() as proxy, FarEnd(queue_it, tls=tls) as far_end:
+        gateway = make_gateway(far_end.url, proxy.url, keeps_alive=False)
+        for _ in range(2):
+            assert send(gateway).http_status == 200
+    assert (far_end.connection_count, proxy.tunnel_count) == (2, 2)
 
 
 def test_a_login_is_shown_to_the_proxy(make_gateway, tls):

@@ -29,6 +29,8 @@ PLATFORM_ANSWERS: Final[dict[Reason, str]] = {
     Reason.REFUSED_BY_PLATFORM: "denied",
     Reason.CALL_NOT_FOUND: "denied",
     Reason.UNAUTHORIZED: "denied",
+    Reason.TRANSFER_IN_PROGRESS: "denied",
+    Reason.IN_PROGRESS_AFTER_ATTEMPT: "denied",
     Reason.RATE_LIMITED: "429",
     Reason.PLATFORM_UNAVAILABLE: "5xx",
     Reason.SERVER_ERROR: "5xx",

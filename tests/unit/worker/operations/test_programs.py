@@ -6,7 +6,7 @@ import sys
 
 from transfer_worker.operations import programs
 from transfer_worker.operations.programs import check_programs
-from transfer_worker.runtime.preflight import Verdict
+from transfer_worker.runtime.findings import Verdict
 
 
 def test_a_sound_installation_is_not_worth_a_line():

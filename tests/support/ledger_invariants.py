@@ -1,0 +1,138 @@
+"""What always holds in the ledger, whatever steps were taken: looked at after each of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+)
+
+from transfer_tasks.outcome import GUIDE, Reason, State
+
+if TYPE_CHECKING:
+    import redis
+
+    from support.ledger_bench import LedgerBench
+
+CALLS = ("call-1", "call-2")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What matters of one record at one moment."""
+
+    call_id: str
+    state: State
+    token: int
+    attempt: int
+    hop: int
+    key: str
+    reason: str
+
+
+class LedgerInvariants(RuleBasedStateMachine):
+    """A ledger on a real Redis, and what its last look saw.
+
+    Attributes:
+        before: Every record, by its id.
+    """
+
+    client: redis.Redis
+    bench: LedgerBench
+    before: dict[str, Seen]
+
+    def look(self) -> dict[str, Seen]:
+        names: Any = self.client.keys(self.bench.keys.record("*"))
+        with self.client.pipeline(transaction=False) as pipe:
+            for name in names:
+                pipe.hmget(name, "call_id", "state", "token", "attempt", "hop", "key", "reason")
+            rows = pipe.execute()
+        return {
+            name.rpartition(":")[2]: Seen(
+                row[0], State(row[1]), int(row[2]), int(row[3]), int(row[4]), row[5], row[6] or ""
+            )
+            for name, row in zip(names, rows, strict=True)
+        }
+
+    def now_ms(self) -> int:
+        seconds, microseconds = self.client.time()
+        return seconds * 1000 + microseconds // 1000
+
+    # --- what always holds
+
+    @invariant()
+    def at_most_one_transfer_of_a_call_is_open(self) -> None:
+        for call_id in CALLS:
+            assert sum(s.state.is_open for s in self.records() if s.call_id == call_id) <= 1
+
+    @invariant()
+    def the_indexes_agree_with_the_records(self) -> None:
+        for name, states in (
+            ("waiting", {State.WAITING}),
+            ("in_flight", {State.CLAIMED, State.SENDING}),
+            ("unknown", {State.UNKNOWN}),
+        ):
+            expected = {key for key, seen in self.before.items() if seen.state in states}
+            assert self.bench.index(name) == expected, name
+
+    @invariant()
+    def the_attempts_say_what_is_known_of_each(self) -> None:
+        for key, seen in self.before.items():
+            notes = self.bench.record(key).attempt_notes
+            assert len(notes) == seen.attempt
+            # Only the last attempt may be open: every one before it was proven not carried out.
+            assert {note["reason"] for note in notes[:-1]} <= {Reason.PLATFORM_UNAVAILABLE}
+
+    @invariant()
+    def hops_grow_one_by_one(self) -> None:
+        for call_id in CALLS:
+            ids: Any = self.client.lrange(self.bench.keys.call(call_id), 0, -1)
+            assert [self.before[key].hop for key in ids] == list(range(1, len(ids) + 1))
+            assert {key for key, seen in self.before.items() if seen.call_id == call_id} == set(ids)
+
+    @invariant()
+    def no_key_belongs_to_two_transfers(self) -> None:
+        keys = [seen.key for seen in self.records() if seen.key]
+        assert len(keys) == len(set(keys))
+
+    @invariant()
+    def every_key_has_a_ttl(self) -> None:
+        names: Any = self.client.keys(f"{self.bench.keys.namespace}:*")
+        with self.client.pipeline(transaction=False) as pipe:
+            for name in names:
+                pipe.pttl(name)
+            assert all(ttl > 0 for ttl in pipe.execute())
+
+    @invariant()
+    def every_ending_has_its_line_and_the_line_says_what_the_record_says(self) -> None:
+        finished: dict[str, list[dict[str, Any]]] = {key: [] for key in self.before}
+        resolved: dict[str, list[dict[str, Any]]] = {key: [] for key in self.before}
+        lines = self.bench.audit()
+        for line in lines:
+            if line["event"] == "transfer.finished":
+                assert not resolved[line["transfer_id"]]
+                finished[line["transfer_id"]].append(line)
+            elif line["event"] == "transfer.resolved":
+                assert finished[line["transfer_id"]][0]["state"] == "unknown"
+                resolved[line["transfer_id"]].append(line)
+        for key, seen in self.before.items():
+            assert len(finished[key]) == (0 if seen.state.is_open else 1)
+            if not seen.state.is_open:
+                last = [*finished[key], *resolved[key]][-1]
+                assert (last["state"], last["reason"]) == (seen.state, seen.reason)
+                assert GUIDE[Reason(seen.reason)].state is seen.state
+            begun = [
+                line["attempt"]
+                for line in lines
+                if (line["transfer_id"], line["event"]) == (key, "transfer.attempt_started")
+            ]
+            assert begun == list(range(1, seen.attempt + 1))
+
+    def calls_of(self, call_id: str) -> list[Seen]:
+        return [seen for seen in self.before.values() if seen.call_id == call_id]
+
+    def records(self) -> list[Seen]:
+        return list(self.before.values())

@@ -21,7 +21,9 @@ MODULES_OF_THE_EXTRA: Final = frozenset(
         "rich",
         "structlog",
         "tenacity",
+        "tornado",
         "typer",
+        "urllib3",
     }
 )
 

@@ -17,6 +17,7 @@ from support.flower_desk import LOGIN, SIP_USER, send_plainly
 from support.house import PIOPIY_NUMBER, make_intent
 from transfer_tasks.outcome import State
 from transfer_tasks.publisher.message import build_message
+from transfer_worker.queue.transport import CONTROL_EXCHANGE
 
 SLOW_NUMBER = "+1 202 555 0101"
 
@@ -99,7 +100,9 @@ def test_celery_inspect_shows_no_number_either(desk):
     wait_until(lambda: desk.state_of(transfer_id) is State.SENDING)
 
     with Celery(broker=desk.house.redis_url, set_as_current=False) as plain:
-        active = plain.control.inspect(["w1@test"], timeout=1).active(safe=False)
+        plain.conf.control_exchange = CONTROL_EXCHANGE
+        # It listens as long as that, whatever comes: so it is asked until the worker has answered in time.
+        active = wait_until(lambda: plain.control.inspect(["w1@test"], timeout=1).active(safe=False))
 
     shown = next(task["kwargs"] for task in active["w1@test"] if task["id"] == transfer_id)
     assert "+1*******01" in shown

@@ -18,21 +18,28 @@ from pathlib import Path
 spec = importlib.util.spec_from_file_location("stages", {str(STAGES_PY)!r})
 stages = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(stages)
-stages.BIN = Path("/bin")
+stages.BIN, stages.ROOT = Path("/bin"), Path({{root}})
 stages.STAGES = {{name: [["sh", "-c", line] for line in lines] for name, lines in {{stages}}.items()}}
 stages.QUICK, stages.LANES = ("quick",), (("a",), ("b",))
 sys.exit(stages.main(sys.argv[1:]))
 """
-WAIT = "echo waits; : > {file}; sleep 30; echo too late"
+WAIT = "echo waits; : > waits; sleep 30; echo too late"
 
 
 @pytest.fixture
-def run(spawn):
+def run(spawn, tmp_path):
     """Start the runner with stages of shell lines."""
 
     def run(stages, *names):
         stages = {"quick": ["echo quick"], "a": ["echo a"], "b": ["echo b"], **stages}
-        return spawn([sys.executable, "-c", textwrap.dedent(RUN.replace("{stages}", repr(stages))), *names])
+        return spawn(
+            [
+                sys.executable,
+                "-c",
+                textwrap.dedent(RUN.replace("{stages}", repr(stages)).replace("{root}", repr(str(tmp_path)))),
+                *names,
+            ]
+        )
 
     return run
 
@@ -50,8 +57,8 @@ def test_named_stages_run_in_this_order_and_the_first_failure_is_the_exit_code(r
     assert "\nnever\n" not in runner.output()
 
 
-def test_without_names_the_quick_ones_come_first_and_the_others_side_by_side(run, tmp_path):
-    met = [f": > {tmp_path}/{mine}; until [ -e {tmp_path}/{other} ]; do sleep 0.01; done; echo met"
+def test_without_names_the_quick_ones_come_first_and_the_others_side_by_side(run):
+    met = [f": > {mine}; until [ -e {other} ]; do sleep 0.01; done; echo met"
            for mine, other in ("ab", "ba")]  # fmt: skip
     runner = run({"a": met[:1], "b": met[1:], "c": ["echo c"]})
     assert runner.wait() == 0
@@ -62,16 +69,16 @@ def test_without_names_the_quick_ones_come_first_and_the_others_side_by_side(run
         assert f"\nmet\n=== {name} passed" in runner.output()
 
 
-def test_nothing_begins_after_a_failure_and_what_runs_beside_it_comes_to_its_end(run, tmp_path):
+def test_nothing_begins_after_a_failure_and_what_runs_beside_it_comes_to_its_end(run):
     def until(*names):
-        return f"until [ {' -a '.join(f'-e {tmp_path}/{name}' for name in names)} ]; do sleep 0.01; done"
+        return f"until [ {' -a '.join(f'-e {name}' for name in names)} ]; do sleep 0.01; done"
 
     beside = f"{until('a')}; sleep 0.5; echo to its end"
     runner = run(
         {
-            "a": [f"{until('b', 'c')}; : > {tmp_path}/a; exit 4"],
-            "b": [f": > {tmp_path}/b; {beside}"],
-            "c": [f": > {tmp_path}/c; {beside}"],
+            "a": [f"{until('b', 'c')}; : > a; exit 4"],
+            "b": [f": > b; {beside}"],
+            "c": [f": > c; {beside}"],
             "d": ["echo never"],
         }
     )
@@ -83,9 +90,8 @@ def test_nothing_begins_after_a_failure_and_what_runs_beside_it_comes_to_its_end
 @pytest.mark.parametrize("names", [["a"], []], ids=["alone", "side by side"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_what_runs_and_nothing_else_begins(run, tmp_path, number, names):
-    file = tmp_path / "waits"
-    runner = run({"a": [WAIT.format(file=file), "echo never"]}, *names)
-    wait_until(file.exists)
+    runner = run({"a": [WAIT, "echo never"]}, *names)
+    wait_until((tmp_path / "waits").exists)
     runner.send_signal(number)
     assert runner.wait() == 130
     assert "\nwaits\n" in runner.output()

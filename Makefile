@@ -21,7 +21,7 @@ export PIP_NO_INPUT := 1
 help: ## say what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(STAMP) ## move sandbox calls through the whole house and show every step
+demo: $(STAMP) ## move sandbox calls through the whole system and show every step
 	@$(VENV)/bin/call-transfer demo
 
 test: $(STAMP) ## run everything that must hold; STAGES="unit contract" for some of it

@@ -21,7 +21,7 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
 from support import ProcessSpawner, wait_until  # noqa: E402 - the tests' tools are no package
-from support.house import House, make_intent  # noqa: E402
+from support.cluster import Cluster, make_intent  # noqa: E402
 from transfer_worker.local.embedded_redis import EmbeddedRedis  # noqa: E402
 from transfer_worker.sandbox import SandboxServer  # noqa: E402
 
@@ -32,15 +32,17 @@ if TYPE_CHECKING:
     from transfer_tasks.publisher import TransferPublisher
 
 
-def leave_claimed(house: House, publisher: TransferPublisher, reached: Path) -> tuple[SpawnedProcess, str]:
+def leave_claimed(
+    cluster: Cluster, publisher: TransferPublisher, reached: Path
+) -> tuple[SpawnedProcess, str]:
     """Have a worker claim a transfer and stop dead; return the worker and the call."""
-    sick = house.start_worker(app="support.pausing_worker", PAUSE_AT="after_claim", PAUSE_FILE=str(reached))
+    sick = cluster.start_worker(app="support.pausing_worker", PAUSE_AT="after_claim", PAUSE_FILE=str(reached))
     while True:
         intent = make_intent(expires_in_seconds=60)
         handle = publisher.submit(intent)
-        is_sent = partial(house.sandbox.post_count, intent.call_id)
+        is_sent = partial(cluster.sandbox.post_count, intent.call_id)
         wait_until(partial(_either, reached.exists, is_sent), 10, message="the transfer is claimed")
-        record = house.ledger().read(handle.transfer_id)
+        record = cluster.ledger().read(handle.transfer_id)
         # The well worker may have been quicker: then try again.
         if reached.exists() and record is not None and record.state == "claimed":
             return sick, intent.call_id
@@ -50,37 +52,37 @@ def _either(one: Callable[[], object], other: Callable[[], object]) -> bool:
     return bool(one() or other())
 
 
-def seconds_to_post(house: House, call_id: str, since: float) -> float:
+def seconds_to_post(cluster: Cluster, call_id: str, since: float) -> float:
     """Wait for the call's POST; return how long after `since` it came."""
-    wait_until(lambda: house.sandbox.post_count(call_id) == 1, 20, message="the POST")
-    (post,) = house.sandbox.requests(call_id=call_id)
+    wait_until(lambda: cluster.sandbox.post_count(call_id) == 1, 20, message="the POST")
+    (post,) = cluster.sandbox.requests(call_id=call_id)
     return float(post["received_at_ms"]) / 1000 - since
 
 
 def measure_second_worker(
-    house: House, publisher: TransferPublisher, scratch: Path, rounds: int
+    cluster: Cluster, publisher: TransferPublisher, scratch: Path, rounds: int
 ) -> list[float]:
     """Kill a worker beside a well one."""
-    house.start_worker()
+    cluster.start_worker()
     seconds = []
     for number in range(rounds):
-        sick, call_id = leave_claimed(house, publisher, scratch / f"second-{number}")
+        sick, call_id = leave_claimed(cluster, publisher, scratch / f"second-{number}")
         killed_at = time.time()
         sick.send_signal(signal.SIGKILL)
-        seconds.append(seconds_to_post(house, call_id, killed_at))
+        seconds.append(seconds_to_post(cluster, call_id, killed_at))
     return seconds
 
 
 def measure_lone_worker(
-    house: House, publisher: TransferPublisher, scratch: Path, rounds: int
+    cluster: Cluster, publisher: TransferPublisher, scratch: Path, rounds: int
 ) -> list[float]:
     """Kill the only worker, and start another."""
     seconds = []
     for number in range(rounds):
-        sick, call_id = leave_claimed(house, publisher, scratch / f"lone-{number}")
+        sick, call_id = leave_claimed(cluster, publisher, scratch / f"lone-{number}")
         sick.send_signal(signal.SIGKILL)
-        successor = house.start_worker()
-        seconds.append(seconds_to_post(house, call_id, time.time()))
+        successor = cluster.start_worker()
+        seconds.append(seconds_to_post(cluster, call_id, time.time()))
         successor.send_signal(signal.SIGTERM)
         successor.wait(10)
     return seconds
@@ -92,9 +94,9 @@ def main(rounds: int) -> None:
     for name, measure in {"second worker": measure_second_worker, "lone worker": measure_lone_worker}.items():
         with tempfile.TemporaryDirectory() as folder, EmbeddedRedis() as server, SandboxServer() as sandbox:
             spawn = ProcessSpawner(Path(folder))
-            house = House(redis_url=server.url, sandbox=sandbox, spawn=spawn)
-            with house.publisher() as publisher:
-                seconds = measure(house, publisher, Path(folder), rounds)
+            cluster = Cluster(redis_url=server.url, sandbox=sandbox, spawn=spawn)
+            with cluster.publisher() as publisher:
+                seconds = measure(cluster, publisher, Path(folder), rounds)
             for child in spawn._children:  # noqa: SLF001 - without printing what they said
                 child.kill_group()
             results[name] = {

@@ -50,13 +50,13 @@ def run_two_workers(stage: Stage, *, rounds: int, count: int) -> dict:
 
 
 def run_processes(stage: Stage, *, rounds: int, count: int) -> dict:
-    """32 places at a 50 ms stub: in as many processes as the worker chooses, in one, and at the floor."""
+    """32 slots at a 50 ms stub: in as many processes as the worker chooses, in one, and at the floor."""
     ours, floor = find_systems("call-transfer,floor")
     turns = {
         system.name: {"system": system, "concurrency": 32, "count": 2 * count}
         for system in (ours, IN_ONE_PROCESS, floor)
     }
-    return _take_turns("32 places, spread and in one process", stage, turns, rounds=rounds)
+    return _take_turns("32 slots, spread and in one process", stage, turns, rounds=rounds)
 
 
 def _take_turns(title: str, stage: Stage, turns: dict[str, dict], *, rounds: int) -> dict:

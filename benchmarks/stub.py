@@ -1,4 +1,4 @@
-"""The platform's stand-in: as fast as can be, in a process of its own; notes when each POST was whole.
+"""The platform's stub: as fast as can be, in a process of its own; notes when each POST was whole.
 
 POST …                answered with {"message": "queued"} after the delay
 GET  /delay/<ms>      sets the delay

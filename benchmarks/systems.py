@@ -132,7 +132,7 @@ IN_ONE_PROCESS = replace(
     worker=_command("{bin}/call-transfer worker -c {n} --processes 1"),
     note="as shipped, but not spread over processes",
 )
-"""What tells whether it is worth it to spread places over processes; no column of its own."""
+"""What tells whether it is worth it to spread slots over processes; no column of its own."""
 
 
 def find_systems(names: str) -> list[System]:

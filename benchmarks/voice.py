@@ -26,7 +26,7 @@ from benchmarks.voice_stalls import PLATFORM_MS, Ticker
 from support import ProcessSpawner
 from transfer_tasks.outcome import State
 from transfer_tasks.voice import TransferClient, VoiceSettings
-from voice.house import DESTINATIONS, House
+from voice.cluster import DESTINATIONS, Cluster
 
 ROOT = Path(__file__).resolve().parent.parent
 IN_FLIGHT = 50
@@ -34,10 +34,10 @@ TRANSFER_SECONDS = 2.0  # the sandbox's delay for the destination `slow`
 GOODBYE = "Goodbye"
 
 
-def open_client(house: House) -> TransferClient:
+def open_client(cluster: Cluster) -> TransferClient:
     settings = VoiceSettings(
         _env_file=None,
-        redis_url=SecretStr(house.redis_url),
+        redis_url=SecretStr(cluster.redis_url),
         destinations_file=DESTINATIONS,
         repeat_window_seconds=0,
     )
@@ -54,9 +54,9 @@ async def measure_idle(seconds: float) -> Ticker:
     return ticker
 
 
-async def measure_stalls(house: House, seconds: float) -> Ticker:
+async def measure_stalls(cluster: Cluster, seconds: float) -> Ticker:
     """Keep 50 transfers in flight, each in a session of its own; a new one starts as one ends."""
-    async with open_client(house) as client:
+    async with open_client(cluster) as client:
 
         async def transfer_one(destination: str) -> None:
             async with client.session(str(uuid.uuid4())) as session:
@@ -76,9 +76,9 @@ async def measure_stalls(house: House, seconds: float) -> Ticker:
         return ticker
 
 
-async def measure_burst(house: House) -> Ticker:
+async def measure_burst(cluster: Cluster) -> Ticker:
     """Let 50 sessions ask in the same instant, ten times."""
-    async with open_client(house) as client:
+    async with open_client(cluster) as client:
 
         async def transfer_one() -> None:
             async with client.session(str(uuid.uuid4())) as session:
@@ -92,20 +92,20 @@ async def measure_burst(house: House) -> Ticker:
         return ticker
 
 
-async def measure_latencies(house: House, calls: int) -> dict[str, list[float]]:
+async def measure_latencies(cluster: Cluster, calls: int) -> dict[str, list[float]]:
     """Let callers ask one after the other; return milliseconds from the model's tool call."""
     nltk.download = lambda *_, **__: False  # piopiy.utils.string (0.6.1) downloads a model when imported
     from voice.loopback import Loopback, say, transfer
 
     to_post, to_goodbye, to_answer = [], [], []
-    async with open_client(house) as client, Loopback(client) as voice:
+    async with open_client(cluster) as client, Loopback(client) as voice:
         for _ in range(calls):
             call = await voice.ring(transfer("support"))
             await call.say("A person, please.")
             heard_at = await call.hears(GOODBYE)
             asked_at = call.wits.tool_calls_at[0]
             to_goodbye.append(heard_at - asked_at)
-            to_post.append(house.posts(call.call_id)[0].at - asked_at)
+            to_post.append(cluster.posts(call.call_id)[0].at - asked_at)
             await call.hang_up()
 
             call = await voice.ring(transfer("refusing"), say("Shall I try billing?"))
@@ -121,18 +121,18 @@ async def measure_latencies(house: House, calls: int) -> dict[str, list[float]]:
     return {name: [seconds * 1000 for seconds in times] for name, times in named.items()}
 
 
-def measure_peer(house: House, peer: str) -> Ticker:
+def measure_peer(cluster: Cluster, peer: str) -> Ticker:
     """Measure in the worker's environment, which has the REST SDK and Celery."""
-    house.delay_answers(PLATFORM_MS)
+    cluster.delay_answers(PLATFORM_MS)
     run = subprocess.run(
-        [house.python, "-m", "benchmarks.voice_stalls", peer],
+        [cluster.python, "-m", "benchmarks.voice_stalls", peer],
         cwd=ROOT,
-        env={**os.environ, **house.worker_environment()},
+        env={**os.environ, **cluster.worker_environment()},
         capture_output=True,
         text=True,
         check=True,
     )
-    house.delay_answers(0)
+    cluster.delay_answers(0)
     return Ticker(json.loads(run.stdout))
 
 
@@ -154,19 +154,19 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:
         spawner = ProcessSpawner(Path(directory))
-        with House(spawner) as house:
-            worker = house.start_worker()
+        with Cluster(spawner) as cluster:
+            worker = cluster.start_worker()
             try:
                 stalls = {
                     "nothing beside it": asyncio.run(measure_idle(options.seconds)),
-                    "50 transfers in flight": asyncio.run(measure_stalls(house, options.seconds)),
-                    "50 tool calls in the same instant, ten times": asyncio.run(measure_burst(house)),
+                    "50 transfers in flight": asyncio.run(measure_stalls(cluster, options.seconds)),
+                    "50 tool calls in the same instant, ten times": asyncio.run(measure_burst(cluster)),
                     f"the how-to's inline REST call, 50 times {PLATFORM_MS} ms": measure_peer(
-                        house, "inline"
+                        cluster, "inline"
                     ),
-                    "Celery's `apply_async`, 50 times": measure_peer(house, "celery"),
+                    "Celery's `apply_async`, 50 times": measure_peer(cluster, "celery"),
                 }
-                latencies = asyncio.run(measure_latencies(house, options.calls))
+                latencies = asyncio.run(measure_latencies(cluster, options.calls))
             finally:
                 worker.kill_group()
     print(f"{os.cpu_count()} cores, Python {platform.python_version()}, load {os.getloadavg()[0]:.1f}\n")

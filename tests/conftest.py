@@ -28,8 +28,8 @@ if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, lambda *_: None)
 
 # How long an example takes says nothing on a busy machine; benchmarks measure time.
-settings.register_profile("house", deadline=None)
-settings.load_profile("house")
+settings.register_profile("cluster", deadline=None)
+settings.load_profile("cluster")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -52,18 +52,18 @@ _MASKED: Final = re.compile(
 
 
 class AddressError(ValueError):
-    """A text is no phone number or SIP URI that may be used.
+    """A text is not a phone number or SIP URI that may be used.
 
     Attributes:
         code: Key of the refusal in `transfer_tasks.refusals.REFUSALS`.
         problem: What is wrong.
-        mend: What to write instead.
+        fix: What to write instead.
     """
 
     def __init__(self, code: str) -> None:
         self.code = code
-        self.problem, self.mend = REFUSALS[code]
-        super().__init__(f"{self.problem}. {self.mend}")
+        self.problem, self.fix = REFUSALS[code]
+        super().__init__(f"{self.problem}. {self.fix}")
 
 
 def resembles_number(text: str) -> bool:

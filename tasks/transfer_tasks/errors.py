@@ -3,7 +3,7 @@
 ::
 
     TransferTasksError
-    ├── InvalidIntent           the request is wrong; nothing was queued; mend the named field
+    ├── InvalidIntent           the request is wrong; nothing was queued; fix the named field
     │   └── UnsupportedSchemaVersion  it is written in a version that this side does not know
     ├── SettingsError           the configuration is wrong; every problem is listed
     ├── TransferInProgress      another transfer of this call stands in the way; nothing was queued
@@ -29,12 +29,12 @@ class InvalidIntent(TransferTasksError, ValueError):
         field: The path of the field, e.g. ``destination.endpoints[0].number``.
         value: The value that was refused, masked.
         problem: What is wrong with it.
-        mend: What to write instead.
+        fix: What to write instead.
     """
 
-    def __init__(self, *, field: str, value: str, problem: str, mend: str) -> None:
-        self.field, self.value, self.problem, self.mend = field, value, problem, mend
-        super().__init__(f"{field}: {problem} (got {value}). {mend}")
+    def __init__(self, *, field: str, value: str, problem: str, fix: str) -> None:
+        self.field, self.value, self.problem, self.fix = field, value, problem, fix
+        super().__init__(f"{field}: {problem} (got {value}). {fix}")
 
 
 class UnsupportedSchemaVersion(InvalidIntent):

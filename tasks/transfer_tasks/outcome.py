@@ -102,7 +102,7 @@ GUIDE: Final[dict[Reason, Guide]] = {
     Reason.INVALID_INTENT: Guide(
         state=State.REJECTED,
         meaning="The request on the queue is not a valid TransferIntent.",
-        next_step="Read the field and the mend in the record, and correct the publisher.",
+        next_step="Read the field and the fix in the record, and correct the publisher.",
         say=_SORRY,
         may_try_other=True,
     ),
@@ -274,7 +274,7 @@ class TransferOutcome:
         state: The ending.
         reason: Why, from the closed list.
         attempts: How many HTTP requests were begun.
-        hop: The how-many-eth transfer of its call this is, from 1.
+        hop: Which transfer of its call this is: its ordinal, from 1.
         source: Who says so: ``platform``, ``worker``, ``publisher``, ``session`` or ``operator``.
         http_status: Status of the last answer, if there was one.
         detail: One masked line with the particulars, possibly empty.

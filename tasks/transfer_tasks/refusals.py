@@ -1,4 +1,4 @@
-"""Every way in which an intent, a registry or an address can be refused: the problem and its mend.
+"""Every way in which an intent, a registry or an address can be refused: the problem and its fix.
 
 The keys are pydantic's own error types where pydantic finds the fault, and our codes elsewhere.
 `docs/refusals.md` has at least one row for each; a test holds the two together.
@@ -16,29 +16,29 @@ class Refusal(NamedTuple):
     """What is wrong and what to write instead; both may hold ``{placeholders}``."""
 
     problem: str
-    mend: str
+    fix: str
 
     def filled(self, context: Mapping[str, object]) -> Refusal:
         """Return the refusal with its placeholders filled in."""
-        return Refusal(self.problem.format_map(context), self.mend.format_map(context))
+        return Refusal(self.problem.format_map(context), self.fix.format_map(context))
 
 
-_NUMBER_MEND: Final = "Write the whole number with its country code, like +1 202-555-0143."
-_SIP_MEND: Final = "Write sip:user@host, with an optional :port and ;transport=udp, tcp, tls, ws or wss."
+_NUMBER_FIX: Final = "Write the whole number with its country code, like +1 202-555-0143."
+_SIP_FIX: Final = "Write sip:user@host, with an optional :port and ;transport=udp, tcp, tls, ws or wss."
 
 REFUSALS: Final[dict[str, Refusal]] = {
     # phone numbers and SIP URIs
-    "number_characters": Refusal("holds characters that no phone number has", _NUMBER_MEND),
-    "number_country_code": Refusal("does not show which country it belongs to", _NUMBER_MEND),
-    "number_invalid": Refusal("is not a phone number that anybody can have", _NUMBER_MEND),
+    "number_characters": Refusal("holds characters that no phone number has", _NUMBER_FIX),
+    "number_country_code": Refusal("does not show which country it belongs to", _NUMBER_FIX),
+    "number_invalid": Refusal("is not a phone number that anybody can have", _NUMBER_FIX),
     "number_length": Refusal(
         "has a length that the platform does not take", "Use a number of 7 to 16 digits."
     ),
-    "sip_scheme": Refusal("is not a SIP address", _SIP_MEND),
-    "sip_user": Refusal("has no user, or one with characters that are not allowed", _SIP_MEND),
-    "sip_host": Refusal("has no valid host", _SIP_MEND),
+    "sip_scheme": Refusal("is not a SIP address", _SIP_FIX),
+    "sip_user": Refusal("has no user, or one with characters that are not allowed", _SIP_FIX),
+    "sip_host": Refusal("has no valid host", _SIP_FIX),
     "sip_port": Refusal("has no valid port", "Use a port from 1 to 65535, or leave it out."),
-    "sip_parameters": Refusal("has parameters or headers that are not allowed", _SIP_MEND),
+    "sip_parameters": Refusal("has parameters or headers that are not allowed", _SIP_FIX),
     # identities
     "uuid": Refusal(
         "is not a UUID", "Use the id as Piopiy gave it, like 6f1c1f0e-5b0a-4d4e-9a51-0c9d6a3c2b11."

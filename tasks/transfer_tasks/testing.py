@@ -57,7 +57,7 @@ def ending(
 
 
 class RecordingPublisher:
-    """Stands in for `AsyncTransferPublisher`: records what is asked, and answers from a script.
+    """A fake of `AsyncTransferPublisher`: records what is asked, and answers from a script.
 
     Like the ledger, it knows one open transfer a call: the same request again is a repeat, another
     destination is refused; and so it is as long as a transfer's outcome is unknown.
@@ -116,7 +116,7 @@ class RecordingPublisher:
 
 
 class RecordedTransfer:
-    """Stands in for `AsyncTransferHandle`.
+    """A fake of `AsyncTransferHandle`.
 
     Attributes:
         intent: What was asked.

@@ -8,52 +8,52 @@ import uuid
 import pytest
 
 from support import ProcessSpawner, wait_until
-from support.flower_desk import LOGIN, ROOT, SIP_USER, SUPPORT_NUMBER, Desk, free_port, is_up, send_plainly
-from support.house import House, make_intent
+from support.cluster import Cluster, make_intent
+from support.flower_desk import LOGIN, ROOT, SIP_USER, SUPPORT_NUMBER, Scene, free_port, is_up, send_plainly
 from transfer_worker.local.embedded_redis import EmbeddedRedis
 from transfer_worker.sandbox import SandboxServer
 
 
 @pytest.fixture(scope="session")
-def desk(tmp_path_factory):
+def scene(tmp_path_factory):
     directory = tmp_path_factory.mktemp("flower")
     registry = directory / "destinations.toml"
     registry.write_text(f'[support]\ndescription = "Technical support"\nendpoints = ["{SUPPORT_NUMBER}"]\n')
     spawn = ProcessSpawner(directory)
     with EmbeddedRedis() as redis_server, SandboxServer() as sandbox:
-        house = House(redis_url=redis_server.url, sandbox=sandbox, spawn=spawn)
-        house.environment |= {
+        cluster = Cluster(redis_url=redis_server.url, sandbox=sandbox, spawn=spawn)
+        cluster.environment |= {
             "TRANSFER_DESTINATIONS_FILE": str(registry),
             "TRANSFER_ATTEMPT_TIMEOUT_SECONDS": "3",
         }
         try:
-            desk = open_desk(house, directory)
-            yield desk
-            desk.ledger.client.close()
+            scene = open_tools(cluster, directory)
+            yield scene
+            scene.ledger.client.close()
         finally:
             spawn.end_all()
 
 
-def open_desk(house, directory):
+def open_tools(cluster, directory):
     """Start Flower and a worker, and let each kind of ending happen once."""
     port = free_port()
-    desk = Desk(house, f"http://127.0.0.1:{port}", directory / "flower.db", house.ledger())
-    house.spawn(
+    scene = Scene(cluster, f"http://127.0.0.1:{port}", directory / "flower.db", cluster.ledger())
+    cluster.spawn(
         [sys.executable, "-m", "celery", "-A", "transfer_worker", "flower",
          f"--conf={ROOT / 'worker' / 'flowerconfig.py'}"],
         env={
-            "TRANSFER_REDIS_URL": house.redis_url,
+            "TRANSFER_REDIS_URL": cluster.redis_url,
             "FLOWER_PORT": str(port),
-            "FLOWER_DB": str(desk.database),
+            "FLOWER_DB": str(scene.database),
             "FLOWER_STATE_SAVE_INTERVAL": "500",
             "FLOWER_BASIC_AUTH": ":".join(LOGIN),
         },
         name="flower",
     )  # fmt: skip
     wait_until(lambda: is_up(port), message="Flower listens")
-    house.start_worker()
-    wait_until(lambda: "w1@test" in desk.fetch("/workers?json=1"), message="Flower sees the worker")
-    with house.publisher() as publisher:
+    cluster.start_worker()
+    wait_until(lambda: "w1@test" in scene.fetch("/workers?json=1"), message="Flower sees the worker")
+    with cluster.publisher() as publisher:
         for name, destination in {
             "named": "support",
             "submitted": "+1 202 555 0100",
@@ -65,17 +65,17 @@ def open_desk(house, directory):
             "retried": "+1 202 555 0153",
         }.items():
             handle = publisher.submit(make_intent(destination, reason="please call +1 202 555 0188 back"))
-            desk.transfers[name] = (handle.transfer_id, handle.outcome().call_id)
+            scene.transfers[name] = (handle.transfer_id, handle.outcome().call_id)
     for name, intent in {
         "plain": {"call_id": str(uuid.uuid4()), "destination": SUPPORT_NUMBER},
         "plain and wrong": {"call_id": "x", "destination": SUPPORT_NUMBER, "metadata": {"who": SIP_USER}},
     }.items():
-        desk.transfers[name] = (send_plainly(house, intent), intent["call_id"])
+        scene.transfers[name] = (send_plainly(cluster, intent), intent["call_id"])
     wait_until(
         lambda: all(
-            desk.tasks().get(transfer_id, {}).get("state") in {"SUCCESS", "FAILURE"}
-            for transfer_id, _ in desk.transfers.values()
+            scene.tasks().get(transfer_id, {}).get("state") in {"SUCCESS", "FAILURE"}
+            for transfer_id, _ in scene.transfers.values()
         ),
-        message=lambda: f"Flower has seen every ending: {desk.tasks()}",
+        message=lambda: f"Flower has seen every ending: {scene.tasks()}",
     )
-    return desk
+    return scene

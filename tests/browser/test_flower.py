@@ -18,9 +18,9 @@ def browser():
 
 
 @pytest.fixture
-def page(browser, desk):
+def page(browser, scene):
     context = browser.new_context(
-        base_url=desk.url,
+        base_url=scene.url,
         viewport={"width": 1740, "height": 820},
         http_credentials={"username": LOGIN[0], "password": LOGIN[1]},
     )
@@ -44,16 +44,16 @@ def rows(page):
     return page.locator("#tasks-table tbody tr")
 
 
-def test_without_the_login_a_browser_sees_nothing(browser, desk):
-    context = browser.new_context(base_url=desk.url)
+def test_without_the_login_a_browser_sees_nothing(browser, scene):
+    context = browser.new_context(base_url=scene.url)
     with pytest.raises(Error, match="ERR_INVALID_AUTH_CREDENTIALS"):
         context.new_page().goto("/tasks")
     context.close()
 
 
 @pytest.mark.parametrize("query", ["{}", "kwargs:call_id={}"])
-def test_a_transfer_is_found_by_its_call_and_says_how_it_ended(page, desk, query):
-    transfer_id, call_id = desk.transfers["not allowed"]
+def test_a_transfer_is_found_by_its_call_and_says_how_it_ended(page, scene, query):
+    transfer_id, call_id = scene.transfers["not allowed"]
     search(page, query.format(call_id))
 
     expect(rows(page)).to_have_count(1)
@@ -64,8 +64,8 @@ def test_a_transfer_is_found_by_its_call_and_says_how_it_ended(page, desk, query
     keep(page, "task")
 
 
-def test_a_line_of_the_audit_log_is_found_by_pasting_its_transfer_id(page, desk):
-    transfer_id, call_id = desk.transfers["named"]
+def test_a_line_of_the_audit_log_is_found_by_pasting_its_transfer_id(page, scene):
+    transfer_id, call_id = scene.transfers["named"]
     search(page, transfer_id)
 
     expect(rows(page)).to_have_count(1)
@@ -74,20 +74,20 @@ def test_a_line_of_the_audit_log_is_found_by_pasting_its_transfer_id(page, desk)
     expect(rows(page)).to_contain_text("submitted (accepted_by_platform, attempts 1, HTTP 200)")
 
 
-def test_the_failed_ones_are_found_by_their_state(page, desk):
+def test_the_failed_ones_are_found_by_their_state(page, scene):
     page.goto("/tasks")
-    expect(rows(page)).to_have_count(len(desk.transfers))
+    expect(rows(page)).to_have_count(len(scene.transfers))
     keep(page, "tasks")
     search(page, "state:FAILURE")
 
     expect(rows(page)).to_have_count(4)
     for ending in ("not allowed", "not found", "unknown", "plain and wrong"):
-        expect(page.locator("#tasks-table tbody")).to_contain_text(desk.transfers[ending][1])
+        expect(page.locator("#tasks-table tbody")).to_contain_text(scene.transfers[ending][1])
     keep(page, "failed")
 
 
-def test_a_failure_says_in_its_row_how_it_ended(page, desk):
-    _, call_id = desk.transfers["unknown"]
+def test_a_failure_says_in_its_row_how_it_ended(page, scene):
+    _, call_id = scene.transfers["unknown"]
     search(page, f"kwargs:call_id={call_id} state:FAILURE")
 
     expect(rows(page)).to_have_count(1)
@@ -100,8 +100,8 @@ def test_how_many_wait_is_on_the_broker_page(page):
     expect(page.locator("table tbody tr", has_text="transfers")).to_contain_text("0")
 
 
-def test_a_worker_is_seen_to_go_offline(page, desk):
-    second = desk.house.start_worker()
+def test_a_worker_is_seen_to_go_offline(page, scene):
+    second = scene.cluster.start_worker()
     page.goto("/workers")
     row = page.locator("#workers-table tbody tr", has_text="w2@test")
     expect(row).to_contain_text("Online", timeout=15_000)

@@ -14,7 +14,7 @@ from celery import Celery
 
 from support import wait_until
 from support.flower_desk import LOGIN, SIP_USER, send_plainly
-from support.house import PIOPIY_NUMBER, make_intent
+from support.cluster import PIOPIY_NUMBER, make_intent
 from transfer_tasks.outcome import State
 from transfer_tasks.publisher.message import build_message
 from transfer_worker.queue.transport import CONTROL_EXCHANGE
@@ -39,8 +39,8 @@ SILENT_NUMBER = "+1 202 555 0160"
         ("plain and wrong", {"destination": "unreadable"}, "TransferRejected(invalid_intent"),
     ],
 )
-def test_a_row_says_at_a_glance_where_to_and_how_it_ended(desk, name, kwargs, ending):
-    row = desk.row(name)
+def test_a_row_says_at_a_glance_where_to_and_how_it_ended(scene, name, kwargs, ending):
+    row = scene.row(name)
     shown = ast.literal_eval(row["kwargs"])
 
     assert shown.items() >= kwargs.items()
@@ -48,58 +48,58 @@ def test_a_row_says_at_a_glance_where_to_and_how_it_ended(desk, name, kwargs, en
     assert row["state"] == ("SUCCESS" if "submitted (" in ending or "HTTP 200" in ending else "FAILURE")
 
 
-def test_a_second_bell_does_not_turn_an_unknown_into_a_success(desk):
-    before = desk.count_events("task-failed")
-    ring(desk, "unknown")
+def test_a_second_notification_does_not_turn_an_unknown_into_a_success(scene):
+    before = scene.count_events("task-failed")
+    notify(scene, "unknown")
 
-    wait_until(lambda: desk.count_events("task-failed") > before, message="the bell was answered")
-    assert desk.row("unknown")["state"] == "FAILURE"
+    wait_until(lambda: scene.count_events("task-failed") > before, message="the notification was answered")
+    assert scene.row("unknown")["state"] == "FAILURE"
 
 
-def test_a_bell_that_finds_the_transfer_in_other_hands_leaves_the_last_word_to_them(desk):
-    with desk.house.publisher() as publisher:
+def test_a_notification_that_finds_the_transfer_in_other_hands_leaves_the_last_word_to_them(scene):
+    with scene.cluster.publisher() as publisher:
         handle = publisher.submit(make_intent(SILENT_NUMBER))
-        desk.transfers["held"] = (handle.transfer_id, "")
-        wait_until(lambda: desk.state_of(handle.transfer_id) is State.SENDING)
-        before = desk.count_events("task-started")
-        ring(desk, "held")
-        wait_until(lambda: desk.count_events("task-started") > before, message="the bell was heard")
+        scene.transfers["held"] = (handle.transfer_id, "")
+        wait_until(lambda: scene.state_of(handle.transfer_id) is State.SENDING)
+        before = scene.count_events("task-started")
+        notify(scene, "held")
+        wait_until(lambda: scene.count_events("task-started") > before, message="the notification was heard")
 
         assert handle.outcome().state is State.UNKNOWN
-    # A success of the second bell would stand for ever: Celery puts it before any failure.
-    wait_until(lambda: desk.row("held")["state"] == "FAILURE", message=lambda: str(desk.row("held")))
-    assert "TransferUnknown(answer_lost" in desk.row("held")["exception"]
+    # A success of the second notification would stand for ever: Celery puts it before any failure.
+    wait_until(lambda: scene.row("held")["state"] == "FAILURE", message=lambda: str(scene.row("held")))
+    assert "TransferUnknown(answer_lost" in scene.row("held")["exception"]
 
 
-def test_a_repeat_from_plain_celery_is_a_success_only_if_the_first_one_was_submitted(desk):
+def test_a_repeat_from_plain_celery_is_a_success_only_if_the_first_one_was_submitted(scene):
     slow = {"call_id": str(uuid.uuid4()), "destination": SLOW_NUMBER}
-    first = send_plainly(desk.house, slow)
-    wait_until(lambda: desk.state_of(first) is State.SENDING)
-    early = send_plainly(desk.house, slow)
+    first = send_plainly(scene.cluster, slow)
+    wait_until(lambda: scene.state_of(first) is State.SENDING)
+    early = send_plainly(scene.cluster, slow)
 
-    row = wait_until(lambda: (found := desk.tasks().get(early)) and found["state"] == "FAILURE" and found)
+    row = wait_until(lambda: (found := scene.tasks().get(early)) and found["state"] == "FAILURE" and found)
     assert row["exception"] == f"TransferRepeated(repeat of {first} (sending))"
 
-    wait_until(lambda: desk.tasks()[first]["state"] == "SUCCESS")
-    late = send_plainly(desk.house, slow)
-    row = wait_until(lambda: (found := desk.tasks().get(late)) and found["state"] == "SUCCESS" and found)
+    wait_until(lambda: scene.tasks()[first]["state"] == "SUCCESS")
+    late = send_plainly(scene.cluster, slow)
+    row = wait_until(lambda: (found := scene.tasks().get(late)) and found["state"] == "SUCCESS" and found)
     assert f"repeat of {first}" in row["result"]
 
 
-def ring(desk, name):
+def notify(scene, name):
     """Put another message for the same transfer on the queue."""
-    transfer_id, call_id = desk.transfers[name]
+    transfer_id, call_id = scene.transfers[name]
     message = build_message(transfer_id=transfer_id, call_id=call_id, labels={}, queue="transfers")
-    desk.ledger.client.lpush("transfers", message)
+    scene.ledger.client.lpush("transfers", message)
 
 
-def test_celery_inspect_shows_no_number_either(desk):
+def test_celery_inspect_shows_no_number_either(scene):
     transfer_id = send_plainly(
-        desk.house, {"call_id": str(uuid.uuid4()), "destination": SLOW_NUMBER, "reason": SIP_USER}
+        scene.cluster, {"call_id": str(uuid.uuid4()), "destination": SLOW_NUMBER, "reason": SIP_USER}
     )
-    wait_until(lambda: desk.state_of(transfer_id) is State.SENDING)
+    wait_until(lambda: scene.state_of(transfer_id) is State.SENDING)
 
-    with Celery(broker=desk.house.redis_url, set_as_current=False) as plain:
+    with Celery(broker=scene.cluster.redis_url, set_as_current=False) as plain:
         plain.conf.control_exchange = CONTROL_EXCHANGE
         # It listens as long as that, whatever comes: so it is asked until the worker has answered in time.
         active = wait_until(lambda: plain.control.inspect(["w1@test"], timeout=1).active(safe=False))
@@ -109,31 +109,31 @@ def test_celery_inspect_shows_no_number_either(desk):
     assert SIP_USER not in shown
 
 
-def test_no_number_and_no_secret_is_in_any_page_answer_or_file_of_flower(desk):
+def test_no_number_and_no_secret_is_in_any_page_answer_or_file_of_flower(scene):
     in_flight = [
-        send_plainly(desk.house, {"call_id": str(uuid.uuid4()), "destination": SILENT_NUMBER}),
-        send_plainly(desk.house, {"call_id": "wrong", "destination": SILENT_NUMBER, "reason": SIP_USER}),
+        send_plainly(scene.cluster, {"call_id": str(uuid.uuid4()), "destination": SILENT_NUMBER}),
+        send_plainly(scene.cluster, {"call_id": "wrong", "destination": SILENT_NUMBER, "reason": SIP_USER}),
     ]
-    wait_until(lambda: desk.state_of(in_flight[0]) is State.SENDING)
-    wait_until(lambda: in_flight[1] in desk.tasks())
+    wait_until(lambda: scene.state_of(in_flight[0]) is State.SENDING)
+    wait_until(lambda: in_flight[1] in scene.tasks())
 
-    texts = {path: desk.fetch(path) for path in every_path(desk)}
+    texts = {path: scene.fetch(path) for path in every_path(scene)}
     assert in_flight[0] in texts["/api/workers?refresh=1"], "the worker told what it is doing"
     assert "broker_url" in texts["/api/workers?refresh=1"], "the worker told its configuration"
     texts["the database"] = wait_until(
-        lambda: saved(desk, in_flight[1]), message="Flower has saved its state"
+        lambda: saved(scene, in_flight[1]), message="Flower has saved its state"
     )
 
-    secret = re.search(r"://:([^@]+)@", desk.house.redis_url)[1]
-    forbidden = {secret, desk.house.sandbox.token, LOGIN[1], SIP_USER, PIOPIY_NUMBER}
+    secret = re.search(r"://:([^@]+)@", scene.cluster.redis_url)[1]
+    forbidden = {secret, scene.cluster.sandbox.token, LOGIN[1], SIP_USER, PIOPIY_NUMBER}
     for path, text in texts.items():
         assert {word for word in forbidden if word in text} == set(), path
         assert re.findall(r"(?<!\d)\+?1?[ (-]*(?:202)[ )-]*555[ -]*01\d\d", text) == [], path
         assert re.findall(r"20 ?7946 ?0018", text) == [], path
 
 
-def every_path(desk):
-    tasks = desk.tasks()
+def every_path(scene):
+    tasks = scene.tasks()
     columns = "draw=1&start=0&length=100&order[0][column]=0&order[0][dir]=asc&columns[0][data]=received"
     worker = urllib.parse.quote("w1@test")
     return [
@@ -155,7 +155,7 @@ def every_path(desk):
     ]
 
 
-def saved(desk, task_id):
+def saved(scene, task_id):
     """Return what is on disk once it tells of this task."""
-    text = "".join(path.read_bytes().decode("latin-1") for path in desk.database.parent.glob("flower.db*"))
+    text = "".join(path.read_bytes().decode("latin-1") for path in scene.database.parent.glob("flower.db*"))
     return text if task_id in text else ""

@@ -221,8 +221,8 @@ class Auditor:
     # --- one call
 
     def _check_call(self, records: list[TransferRecord]) -> None:
-        for record, heir in pairwise(records):
-            which, since_ms = heir.transfer_id, heir.accepted_at_ms
+        for record, successor in pairwise(records):
+            which, since_ms = successor.transfer_id, successor.accepted_at_ms
             endings = [
                 line
                 for line in self.index.lines.get(record.transfer_id, [])

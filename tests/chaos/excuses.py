@@ -1,6 +1,7 @@
 """When an `unknown` was honest: the answer was really lost, and we know how.
 
-A worker asked to stop (SIGTERM) is no excuse, and a cut that lets it connect again at once is none either.
+A worker asked to stop (SIGTERM) is not an excuse, and a cut that lets it connect again at once is none
+either.
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ def find_loss_excuse(history: History, at_ms: float, within_ms: float, used: lis
     """Return what may have lost a bare message of Celery's on its way from the queue into a worker.
 
     kombu 5.7 takes a message from the list first and writes it down as unacknowledged second; whoever dies in
-    between takes it along. Transfers with a record are rung again; these have none yet. A worker takes one
+    between takes it along. Transfers with a record are redelivered; these have none yet. A worker takes one
     at a time, so each fault excuses one: those in `used` have done so already.
     """
     for fault in history.faults_between(at_ms - NEAR_MS, at_ms + within_ms):

@@ -161,7 +161,7 @@ class History:
         slots: Which of w1, w2, … a worker's Celery node was, by the part of its name before the @.
         task_errors: What a worker raised and should not have.
         middleman: How often the proxy in front of the sandbox did what.
-        broken_lines: Lines of the audit files that are no JSON.
+        broken_lines: Lines of the audit files that are not JSON.
         repeated_lines: How many lines were written more than once.
     """
 

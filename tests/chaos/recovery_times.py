@@ -48,7 +48,7 @@ def _measure(history: History, index: Index, lines: list[Line]) -> Iterator[Reco
 
 
 def _find_kill(history: History, requeued: Line) -> Fault | None:
-    """Return the kill that made the transfer be rung for again; None if something else did."""
+    """Return the kill that had the transfer redelivered; None if something else did."""
     slot = history.slot_of(requeued.worker)
     candidates = [
         fault

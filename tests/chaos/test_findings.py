@@ -45,7 +45,9 @@ async def test_the_time_budget_holds_when_the_redis_client_loses_the_cancellatio
     started = time.monotonic()
 
     with pytest.raises(LedgerUnavailable):
-        await ledger.run(ledger.commands.beat(worker="w", lease_ms=1, about_json="{}"), budget_seconds=0.1)
+        await ledger.run(
+            ledger.commands.heartbeat(worker="w", lease_ms=1, about_json="{}"), budget_seconds=0.1
+        )
 
     assert time.monotonic() - started < 0.5
 
@@ -60,7 +62,9 @@ async def test_nothing_is_sent_when_connecting_took_all_the_time_and_the_cancell
     ledger = AsyncLedger(client, namespace="transfer", retention_seconds=60)
 
     with pytest.raises(LedgerUnavailable) as told:
-        await ledger.run(ledger.commands.beat(worker="w", lease_ms=1, about_json="{}"), budget_seconds=0.1)
+        await ledger.run(
+            ledger.commands.heartbeat(worker="w", lease_ms=1, about_json="{}"), budget_seconds=0.1
+        )
 
     assert not told.value.may_have_happened
 

@@ -161,7 +161,7 @@ class VoiceLoad:
                 # Nobody has the caller yet: some models ask again, others for somebody else.
                 await asyncio.sleep(chance.uniform(0.2, RING_TIMEOUT_SECONDS + 2))
                 wanted, elsewhere = chance.sample((wanted, elsewhere), 2)
-            # The agent hangs up while nobody has the caller: that is no evidence of anything.
+            # The agent hangs up while nobody has the caller: that is not evidence of anything.
             await session.end(is_evidence=False)
 
 

@@ -1,6 +1,6 @@
 """Our message is what Celery and kombu 5.7 write themselves; and the defaults that our settings stand on.
 
-If a test of this file fails after an upgrade, the vendor has changed something that the house stands on.
+If a test of this file fails after an upgrade, the vendor has changed something that the cluster stands on.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from celery import Celery
 from celery.app.defaults import DEFAULTS
 from kombu.transport import redis as kombu_redis
 
-from support.house import make_intent
+from support.cluster import make_intent
 from transfer_tasks.publisher.message import EMPTY_BODY, INTENT_HEADER, TASK_NAME, build_message
 from transfer_worker.runtime import celery_app
 

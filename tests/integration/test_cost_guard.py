@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from support import wait_until
-from support.house import make_intent
+from support.cluster import make_intent
 from transfer_tasks.ledger.script import load_script
 from transfer_tasks.publisher import AsyncTransferPublisher
 from transfer_tasks.settings import PublisherSettings
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
     import redis
 
-    from support.house import House
+    from support.cluster import Cluster
     from transfer_tasks.publisher import TransferPublisher
 
 STEPS = ("accept", "claim", "end_attempt")
-"""The scripts that one transfer runs; each is one round trip. One lies between the bell and the POST."""
+"""The scripts that one transfer runs; each is one round trip. One lies between the message and the POST."""
 
 COMMANDS_WITHIN = {"accept": 16, "claim": 18, "end_attempt": 22}
-"""What each may do inside Redis, where every transfer of the house waits in one line."""
+"""What each may do inside Redis, where every transfer of the cluster waits in one line."""
 
 TRANSFERS = 10
 
@@ -86,10 +86,10 @@ def _steps(commands: list[tuple[str, list[str]]]) -> list[tuple[str, int]]:
     return steps
 
 
-def test_a_transfer_costs_three_steps_and_one_of_them_lies_between_the_bell_and_the_post(
-    house: House, publisher: TransferPublisher, monitor: Monitor, redis_client: redis.Redis
+def test_a_transfer_costs_three_steps_and_one_of_them_lies_between_the_notification_and_the_post(
+    cluster: Cluster, publisher: TransferPublisher, monitor: Monitor, redis_client: redis.Redis
 ) -> None:
-    house.start_worker()
+    cluster.start_worker()
     publisher.submit(make_intent()).outcome()  # loads the scripts
     before = len(_steps(monitor.commands(redis_client)))
     unheard = len(monitor.commands(redis_client))
@@ -97,7 +97,7 @@ def test_a_transfer_costs_three_steps_and_one_of_them_lies_between_the_bell_and_
     for _ in range(TRANSFERS):
         # Its own session does not listen: waiting for an outcome looks at the record, too.
         handle = publisher.submit(make_intent())
-        wait_until(lambda of=handle: house.audit_events(of.transfer_id)[-1:] == ["transfer.finished"])
+        wait_until(lambda of=handle: cluster.audit_events(of.transfer_id)[-1:] == ["transfer.finished"])
 
     commands = monitor.commands(redis_client)
     steps = _steps(commands)[before:]
@@ -111,9 +111,9 @@ def test_a_transfer_costs_three_steps_and_one_of_them_lies_between_the_bell_and_
 
 
 def test_the_record_of_a_transfer_stays_small(
-    house: House, publisher: TransferPublisher, redis_client: redis.Redis
+    cluster: Cluster, publisher: TransferPublisher, redis_client: redis.Redis
 ) -> None:
-    house.start_worker()
+    cluster.start_worker()
     handle = publisher.submit(make_intent(reason="x" * 500))
     handle.outcome()
 

@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from support import wait_until
-from support.house import make_intent
+from support.cluster import make_intent
 from support.runbook import RUNBOOK
 from transfer_tasks.errors import PublishUnavailable
 from transfer_tasks.outcome import Reason, State
@@ -29,11 +29,11 @@ DEADLINE_SECONDS = 2
 
 
 @pytest.fixture
-def on_call(ask, house, monkeypatch, tmp_path):
+def on_call(ask, cluster, monkeypatch, tmp_path):
     """Type a command that stands in the runbook; return what the engineer reads."""
     (tmp_path / "destinations.toml").write_text(REGISTRY)
-    house.environment["TRANSFER_DESTINATIONS_FILE"] = str(tmp_path / "destinations.toml")
-    for name, value in house.worker_environment().items():
+    cluster.environment["TRANSFER_DESTINATIONS_FILE"] = str(tmp_path / "destinations.toml")
+    for name, value in cluster.worker_environment().items():
         monkeypatch.setenv(name, value)
     runbook = RUNBOOK.read_text("utf-8")
 
@@ -66,8 +66,8 @@ def top_concern(output):
     return text, command.split()
 
 
-def test_the_platform_is_down(house, on_call, call_for):
-    house.start_worker(PIOPIY_API_URL="http://127.0.0.1:1/v3")
+def test_the_platform_is_down(cluster, on_call, call_for):
+    cluster.start_worker(PIOPIY_API_URL="http://127.0.0.1:1/v3")
     *_, last = call_for("support", "support")
 
     concern, command = top_concern(on_call("status"))
@@ -81,8 +81,8 @@ def test_the_platform_is_down(house, on_call, call_for):
     assert f"call-transfer replay {last}" in told
 
 
-def test_the_token_is_wrong(house, on_call, call_for, monkeypatch):
-    house.start_worker(PIOPIY_TOKEN="yesterdays-token")
+def test_the_token_is_wrong(cluster, on_call, call_for, monkeypatch):
+    cluster.start_worker(PIOPIY_TOKEN="yesterdays-token")
     monkeypatch.setenv("PIOPIY_TOKEN", "yesterdays-token")
     *_, last = call_for("support", "support")
 
@@ -96,11 +96,11 @@ def test_the_token_is_wrong(house, on_call, call_for, monkeypatch):
     assert "yesterdays-token" not in found
 
 
-def test_the_worker_is_dead(house, on_call, call_for):
-    worker = house.start_worker()
+def test_the_worker_is_dead(cluster, on_call, call_for):
+    worker = cluster.start_worker()
     call_for("support")
     os.killpg(worker.pid, signal.SIGKILL)
-    ledger = house.ledger()
+    ledger = cluster.ledger()
     with ledger.client as client:
         wait_until(lambda: not client.exists(*client.keys("transfer:worker:*"), "none"))
     (last,) = call_for("support")
@@ -113,16 +113,16 @@ def test_the_worker_is_dead(house, on_call, call_for):
     assert "none gives a sign of life. Start one: call-transfer worker." in found
     assert "expired (deadline_passed)" in on_call("why", last)
 
-    house.start_worker()
+    cluster.start_worker()
     call_for("support")
     assert "No worker gives a sign of life" not in on_call("status")
 
 
-def test_redis_is_full(house, on_call, private_redis, monkeypatch, spawn):
-    house.redis_url = private_redis.url
+def test_redis_is_full(cluster, on_call, private_redis, monkeypatch, spawn):
+    cluster.redis_url = private_redis.url
     monkeypatch.setenv("TRANSFER_REDIS_URL", private_redis.url)
-    house.start_worker()
-    with redis.Redis.from_url(private_redis.url) as client, house.publisher() as publisher:
+    cluster.start_worker()
+    with redis.Redis.from_url(private_redis.url) as client, cluster.publisher() as publisher:
         publisher.submit(make_intent("support")).outcome(5)
         client.config_set("maxmemory", client.info()["used_memory"] // 2)
 
@@ -141,8 +141,8 @@ def test_redis_is_full(house, on_call, private_redis, monkeypatch, spawn):
         wait_until(lambda: "Redis is full" not in on_call("status"))
 
 
-def test_one_destination_is_broken(house, on_call, call_for, publisher):
-    house.start_worker()
+def test_one_destination_is_broken(cluster, on_call, call_for, publisher):
+    cluster.start_worker()
     call_for("support", "billing", "support", "billing", "billing")
 
     concern, command = top_concern(on_call("status"))
@@ -156,9 +156,9 @@ def test_one_destination_is_broken(house, on_call, call_for, publisher):
 
     # The kill switch for this one; sessions hear at once, and all others go on.
     on_call("pause", "billing", "--reason", "its number is refused")
-    posts = house.sandbox.post_count()
+    posts = cluster.sandbox.post_count()
     outcome = publisher.submit(make_intent("billing")).outcome(1)
-    assert (outcome.reason, house.sandbox.post_count()) == (Reason.DESTINATION_PAUSED, posts)
+    assert (outcome.reason, cluster.sandbox.post_count()) == (Reason.DESTINATION_PAUSED, posts)
     assert publisher.submit(make_intent("support")).outcome(5).state is State.SUBMITTED
     assert top_concern(on_call("status"))[1] == ["resume", "billing"]
     assert json.loads(on_call("status", "--json"))["paused"][0]["by"] == "ana"

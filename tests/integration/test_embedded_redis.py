@@ -60,7 +60,7 @@ def test_the_password_is_on_no_command_line_and_in_no_readable_file(private_redi
         assert password.encode() not in command_line.read_bytes()
 
 
-@pytest.mark.parametrize("end", ["kill", "good order"])
+@pytest.mark.parametrize("end", ["kill", "gracefully"])
 def test_a_restart_keeps_data_port_and_password(private_redis, end):
     url, first_pid = private_redis.url, private_redis.pid
     with connect(private_redis) as client:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support import wait_until
-from support.house import House, make_intent
+from support.cluster import Cluster, make_intent
 from transfer_tasks.outcome import Reason, State
 
 if TYPE_CHECKING:
@@ -22,75 +22,75 @@ if TYPE_CHECKING:
 class PausedTransfer:
     """A transfer whose worker has stopped dead at a named point, and a second worker that is well."""
 
-    def __init__(self, house: House, tmp_path: Path, publisher: TransferPublisher, point: str) -> None:
-        self.house, self.file = house, tmp_path / "reached"
-        self.sick = house.start_worker(
+    def __init__(self, cluster: Cluster, tmp_path: Path, publisher: TransferPublisher, point: str) -> None:
+        self.cluster, self.file = cluster, tmp_path / "reached"
+        self.sick = cluster.start_worker(
             app="support.pausing_worker", PAUSE_AT=point, PAUSE_FILE=str(self.file)
         )
         self.handle: TransferHandle = publisher.submit(make_intent(expires_in_seconds=60))
         wait_until(lambda: self.file.exists() and self.file.read_text(), message="the point is reached")
-        self.well: SpawnedProcess = house.start_worker()
+        self.well: SpawnedProcess = cluster.start_worker()
 
     def kill(self) -> None:
         self.sick.send_signal(signal.SIGKILL)
 
     def post_count(self) -> int:
-        record = self.house.ledger().read(self.handle.transfer_id)
+        record = self.cluster.ledger().read(self.handle.transfer_id)
         assert record is not None
-        return self.house.sandbox.post_count(record.call_id)
+        return self.cluster.sandbox.post_count(record.call_id)
 
 
 @pytest.mark.parametrize("point", ["before_claim", "after_claim"])
 def test_a_transfer_that_was_not_sent_is_redelivered_and_sent_by_another_worker(
-    house: House, publisher: TransferPublisher, tmp_path: Path, point: str
+    cluster: Cluster, publisher: TransferPublisher, tmp_path: Path, point: str
 ) -> None:
-    paused = PausedTransfer(house, tmp_path, publisher, point)
+    paused = PausedTransfer(cluster, tmp_path, publisher, point)
     paused.kill()
 
     outcome = paused.handle.outcome()
 
     assert outcome.state is State.SUBMITTED
     # By the sweep. The visibility-timeout fallback is slower, and leaves no such line.
-    assert "transfer.requeued" in house.audit_events(paused.handle.transfer_id)
+    assert "transfer.requeued" in cluster.audit_events(paused.handle.transfer_id)
     assert paused.post_count() == 1
 
 
 @pytest.mark.parametrize(("point", "posts"), [("after_begin", 0), ("after_post", 1)])
 def test_a_transfer_that_may_have_been_sent_ends_unknown_and_is_never_sent_again(
-    house: House, publisher: TransferPublisher, tmp_path: Path, point: str, posts: int
+    cluster: Cluster, publisher: TransferPublisher, tmp_path: Path, point: str, posts: int
 ) -> None:
-    paused = PausedTransfer(house, tmp_path, publisher, point)
+    paused = PausedTransfer(cluster, tmp_path, publisher, point)
     paused.kill()
 
     outcome = paused.handle.outcome()
 
     assert (outcome.state, outcome.reason, outcome.source) == (State.UNKNOWN, Reason.WORKER_DIED, "recovery")
-    # The outer net gives the message to the well worker, too: wait until it has looked at it and let go.
+    # After the visibility timeout the well worker gets the message, too: wait until it has let go of it.
     wait_until(
-        lambda: house.ledger().client.hlen("transfer:unacked") == 0, message="the old message is served"
+        lambda: cluster.ledger().client.hlen("transfer:unacked") == 0, message="the old message is served"
     )
     assert paused.post_count() == posts
 
 
 def test_a_worker_that_dies_after_settling_leaves_a_finished_transfer(
-    house: House, publisher: TransferPublisher, tmp_path: Path
+    cluster: Cluster, publisher: TransferPublisher, tmp_path: Path
 ) -> None:
-    paused = PausedTransfer(house, tmp_path, publisher, "after_settle")
+    paused = PausedTransfer(cluster, tmp_path, publisher, "after_settle")
     paused.kill()
 
     assert paused.handle.outcome().state is State.SUBMITTED
     wait_until(
-        lambda: house.ledger().client.hlen("transfer:unacked") == 0, message="the old message is served"
+        lambda: cluster.ledger().client.hlen("transfer:unacked") == 0, message="the old message is served"
     )
     assert paused.post_count() == 1
-    assert house.audit_events(paused.handle.transfer_id).count("transfer.finished") == 1
+    assert cluster.audit_events(paused.handle.transfer_id).count("transfer.finished") == 1
 
 
 @pytest.mark.parametrize("point", ["before_claim", "after_claim"])
 def test_a_paused_worker_that_wakes_up_finds_its_transfer_done_by_another(
-    house: House, publisher: TransferPublisher, tmp_path: Path, point: str
+    cluster: Cluster, publisher: TransferPublisher, tmp_path: Path, point: str
 ) -> None:
-    paused = PausedTransfer(house, tmp_path, publisher, point)
+    paused = PausedTransfer(cluster, tmp_path, publisher, point)
 
     assert paused.handle.outcome().state is State.SUBMITTED
     paused.sick.send_signal(signal.SIGCONT)
@@ -101,16 +101,16 @@ def test_a_paused_worker_that_wakes_up_finds_its_transfer_done_by_another(
 
 
 def test_a_worker_paused_before_the_request_does_not_send_it_when_it_wakes_up(
-    house: House, publisher: TransferPublisher, tmp_path: Path
+    cluster: Cluster, publisher: TransferPublisher, tmp_path: Path
 ) -> None:
-    paused = PausedTransfer(house, tmp_path, publisher, "after_begin")
+    paused = PausedTransfer(cluster, tmp_path, publisher, "after_begin")
     assert paused.handle.outcome().state is State.UNKNOWN
 
     paused.sick.send_signal(signal.SIGCONT)
 
     record = wait_until(
         lambda: (
-            (found := house.ledger().read(paused.handle.transfer_id))
+            (found := cluster.ledger().read(paused.handle.transfer_id))
             and found.state is not State.UNKNOWN
             and found
         ),
@@ -118,57 +118,57 @@ def test_a_worker_paused_before_the_request_does_not_send_it_when_it_wakes_up(
     )
     assert (record.state, record.reason) == (State.FAILED, Reason.NOT_SENT)
     assert paused.post_count() == 0
-    events = house.audit_events(paused.handle.transfer_id)
+    events = cluster.audit_events(paused.handle.transfer_id)
     assert events[-2:] == ["transfer.finished", "transfer.resolved"]
 
 
 def test_an_answer_that_comes_late_turns_unknown_into_what_really_happened(
-    house: House, publisher: TransferPublisher, tmp_path: Path
+    cluster: Cluster, publisher: TransferPublisher, tmp_path: Path
 ) -> None:
-    paused = PausedTransfer(house, tmp_path, publisher, "after_post")
+    paused = PausedTransfer(cluster, tmp_path, publisher, "after_post")
     assert paused.handle.outcome().state is State.UNKNOWN
 
     paused.sick.send_signal(signal.SIGCONT)
 
     wait_until(
-        lambda: house.ledger().read(paused.handle.transfer_id).state is State.SUBMITTED,
+        lambda: cluster.ledger().read(paused.handle.transfer_id).state is State.SUBMITTED,
         message="the late answer is on record",
     )
     assert paused.post_count() == 1
-    events = house.audit_events(paused.handle.transfer_id)
+    events = cluster.audit_events(paused.handle.transfer_id)
     assert events[-2:] == ["transfer.finished", "transfer.resolved"]
 
 
 def test_a_lone_worker_recovers_what_its_predecessor_had_not_sent(
-    house: House, publisher: TransferPublisher, tmp_path: Path
+    cluster: Cluster, publisher: TransferPublisher, tmp_path: Path
 ) -> None:
     file = tmp_path / "reached"
-    sick = house.start_worker(app="support.pausing_worker", PAUSE_AT="after_claim", PAUSE_FILE=str(file))
+    sick = cluster.start_worker(app="support.pausing_worker", PAUSE_AT="after_claim", PAUSE_FILE=str(file))
     handle = publisher.submit(make_intent(expires_in_seconds=60))
     wait_until(lambda: file.exists() and file.read_text(), message="the point is reached")
     sick.send_signal(signal.SIGKILL)
     sick.wait()
 
-    house.start_worker()
+    cluster.start_worker()
 
     assert handle.outcome().state is State.SUBMITTED
-    assert "transfer.requeued" in house.audit_events(handle.transfer_id)
+    assert "transfer.requeued" in cluster.audit_events(handle.transfer_id)
 
 
 def test_the_visibility_timeout_alone_gives_a_dead_workers_message_to_another(
-    house: House, publisher: TransferPublisher, tmp_path: Path
+    cluster: Cluster, publisher: TransferPublisher, tmp_path: Path
 ) -> None:
     file = tmp_path / "reached"
     # Long enough for kombu's note of the message, which comes 0.5 s after the handover (deliveries.py).
     pause = {"PAUSE_AT": "before_claim", "PAUSE_DELAY_SECONDS": "1.0", "PAUSE_FILE": str(file)}
-    sick = house.start_worker(app="support.pausing_worker", **pause)
+    sick = cluster.start_worker(app="support.pausing_worker", **pause)
     handle = publisher.submit(make_intent(expires_in_seconds=60))
     wait_until(lambda: file.exists() and file.read_text(), message="the point is reached")
-    assert house.ledger().client.hlen("transfer:unacked") == 1
+    assert cluster.ledger().client.hlen("transfer:unacked") == 1
     sick.send_signal(signal.SIGKILL)
     killed_at = time.monotonic()
-    house.start_worker(app="support.sweepless_worker")
+    cluster.start_worker(app="support.sweepless_worker")
 
     assert handle.outcome().state is State.SUBMITTED
     assert time.monotonic() - killed_at > 5.0
-    assert "transfer.requeued" not in house.audit_events(handle.transfer_id)
+    assert "transfer.requeued" not in cluster.audit_events(handle.transfer_id)

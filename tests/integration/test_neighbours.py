@@ -12,7 +12,7 @@ import pytest
 from celery import Celery
 
 from support import ProcessSpawner, SpawnedProcess, wait_until
-from support.house import OK_NUMBER, House, make_intent
+from support.cluster import OK_NUMBER, Cluster, make_intent
 from transfer_tasks.ledger.keys import Keys
 from transfer_tasks.outcome import State
 
@@ -27,23 +27,25 @@ if TYPE_CHECKING:
 LONGER_THAN_OUR_VISIBILITY_TIMEOUT = 16.0
 
 
-def start_neighbour(house: House, spawn: ProcessSpawner, *, visibility_seconds: int = 3600) -> SpawnedProcess:
+def start_neighbour(
+    cluster: Cluster, spawn: ProcessSpawner, *, visibility_seconds: int = 3600
+) -> SpawnedProcess:
     worker = spawn(
         [sys.executable, "-m", "celery", "-A", "support.neighbour_app", "worker", "-c", "4",
          "-P", "threads", "-l", "INFO", "-n", "neighbour@test"],
-        env=neighbour_environment(house) | {"NEIGHBOUR_VISIBILITY_SECONDS": str(visibility_seconds)},
+        env=neighbour_environment(cluster) | {"NEIGHBOUR_VISIBILITY_SECONDS": str(visibility_seconds)},
         name="neighbour",
     )  # fmt: skip
     worker.wait_for_output(r"ready\.")
     return worker
 
 
-def neighbour_environment(house: House) -> dict[str, str]:
-    return {"TRANSFER_REDIS_URL": house.redis_url, "PYTHONPATH": str(Path(__file__).parents[1])}
+def neighbour_environment(cluster: Cluster) -> dict[str, str]:
+    return {"TRANSFER_REDIS_URL": cluster.redis_url, "PYTHONPATH": str(Path(__file__).parents[1])}
 
 
-def run_celery(house: House, spawn: ProcessSpawner, app: str, *words: str) -> str:
-    environment = house.worker_environment() if app == "transfer_worker" else neighbour_environment(house)
+def run_celery(cluster: Cluster, spawn: ProcessSpawner, app: str, *words: str) -> str:
+    environment = cluster.worker_environment() if app == "transfer_worker" else neighbour_environment(cluster)
     command = spawn([sys.executable, "-m", "celery", "-A", app, *words], env=environment, name="control")
     command.wait(20)
     return command.output()
@@ -51,12 +53,12 @@ def run_celery(house: House, spawn: ProcessSpawner, app: str, *words: str) -> st
 
 @pytest.mark.slow
 def test_long_and_delayed_tasks_of_a_neighbour_run_once_beside_our_worker(
-    house: House, publisher: TransferPublisher, spawn: ProcessSpawner
+    cluster: Cluster, publisher: TransferPublisher, spawn: ProcessSpawner
 ) -> None:
-    house.start_worker()
-    start_neighbour(house, spawn)
-    client = house.ledger().client
-    with Celery("producer", broker=house.redis_url) as producer:
+    cluster.start_worker()
+    start_neighbour(cluster, spawn)
+    client = cluster.ledger().client
+    with Celery("producer", broker=cluster.redis_url) as producer:
         producer.send_task("neighbour.hold", ("long", LONGER_THAN_OUR_VISIBILITY_TIMEOUT))
         producer.send_task("neighbour.hold", ("delayed", 0), countdown=LONGER_THAN_OUR_VISIBILITY_TIMEOUT)
 
@@ -72,60 +74,60 @@ def test_long_and_delayed_tasks_of_a_neighbour_run_once_beside_our_worker(
 
 @pytest.mark.slow
 def test_a_neighbour_with_a_short_visibility_timeout_leaves_our_messages_alone(
-    house: House, publisher: TransferPublisher, spawn: ProcessSpawner
+    cluster: Cluster, publisher: TransferPublisher, spawn: ProcessSpawner
 ) -> None:
-    house.start_worker()
-    start_neighbour(house, spawn, visibility_seconds=1)
+    cluster.start_worker()
+    start_neighbour(cluster, spawn, visibility_seconds=1)
     intent = make_intent()
-    house.sandbox.desk.script(intent.call_id, ["slow:4"])
+    cluster.sandbox.controls.script(intent.call_id, ["slow:4"])
     handle = publisher.submit(intent)
-    client = house.ledger().client
+    client = cluster.ledger().client
     wait_until(lambda: client.hexists(Keys().unacked, handle.transfer_id), message="our message is entered")
 
     assert handle.outcome().state is State.SUBMITTED
-    assert house.sandbox.post_count(intent.call_id) == 1
-    assert house.audit_events(handle.transfer_id).count("transfer.claimed") == 1
+    assert cluster.sandbox.post_count(intent.call_id) == 1
+    assert cluster.audit_events(handle.transfer_id).count("transfer.claimed") == 1
 
 
 def test_neither_obeys_nor_sees_the_others_remote_control(
-    house: House, publisher: TransferPublisher, spawn: ProcessSpawner
+    cluster: Cluster, publisher: TransferPublisher, spawn: ProcessSpawner
 ) -> None:
-    house.start_worker()
-    start_neighbour(house, spawn)
+    cluster.start_worker()
+    start_neighbour(cluster, spawn)
 
-    assert "neighbour@test" in run_celery(house, spawn, "support.neighbour_app", "inspect", "ping")
-    assert "w1@test" not in run_celery(house, spawn, "support.neighbour_app", "inspect", "ping")
-    seen_by_us = run_celery(house, spawn, "transfer_worker", "inspect", "ping")
+    assert "neighbour@test" in run_celery(cluster, spawn, "support.neighbour_app", "inspect", "ping")
+    assert "w1@test" not in run_celery(cluster, spawn, "support.neighbour_app", "inspect", "ping")
+    seen_by_us = run_celery(cluster, spawn, "transfer_worker", "inspect", "ping")
     assert "w1@test" in seen_by_us
     assert "neighbour@test" not in seen_by_us
 
-    run_celery(house, spawn, "support.neighbour_app", "control", "cancel_consumer", "transfers")
+    run_celery(cluster, spawn, "support.neighbour_app", "control", "cancel_consumer", "transfers")
     assert publisher.submit(make_intent()).outcome().state is State.SUBMITTED
 
 
 def test_doctor_names_the_neighbours_and_what_of_ours_lies_among_theirs(
-    house: House, ask: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+    cluster: Cluster, ask: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in house.worker_environment().items():
+    for name, value in cluster.worker_environment().items():
         monkeypatch.setenv(name, value)
-    client = house.ledger().client
+    client = cluster.ledger().client
     assert find_seen(ask) == ("ok", "none here")
     client.sadd("_kombu.binding.emails", "emails\x06\x16\x06\x16emails")
     assert find_seen(ask) == ("ok", "other Celery applications use this database: emails")
 
     theirs = json.dumps([{"headers": {"task": "emails.send", "id": "1"}}, "", "emails"])
     client.hset(
-        "unacked", mapping={"a": theirs, "b": "not JSON", "c": json.dumps([ours(house), "", "transfers"])}
+        "unacked", mapping={"a": theirs, "b": "not JSON", "c": json.dumps([ours(cluster), "", "transfers"])}
     )
     verdict, seen = find_seen(ask)
     assert (verdict, seen.startswith("1 messages of ours")) == ("warning", True)
 
 
 def test_what_lies_among_theirs_is_adopted_once_and_ends_in_one_outcome(
-    house: House, ask: Callable[..., Result]
+    cluster: Cluster, ask: Callable[..., Result]
 ) -> None:
-    client = house.ledger().client
-    message = ours(house)
+    client = cluster.ledger().client
+    message = ours(cluster)
     client.hset("unacked", mapping={"theirs": "[]", "tag": json.dumps([message, "", "transfers"])})
     client.zadd("unacked_index", {"theirs": 1, "tag": 1})
 
@@ -133,12 +135,12 @@ def test_what_lies_among_theirs_is_adopted_once_and_ends_in_one_outcome(
     assert ask("quarantine", "adopt").stdout == "0 adopted.\n"
     assert (client.hkeys("unacked"), client.zrange("unacked_index", 0, -1)) == (["theirs"], ["theirs"])
 
-    house.start_worker()
+    cluster.start_worker()
     transfer_id = message["headers"]["id"]
-    record = wait_until(lambda: is_ended(house.ledger().read(transfer_id)), 10)
+    record = wait_until(lambda: is_ended(cluster.ledger().read(transfer_id)), 10)
     assert record.state is State.SUBMITTED
-    assert house.sandbox.post_count(record.call_id) == 1
-    assert "quarantine.adopted" in house.audit_events(transfer_id)
+    assert cluster.sandbox.post_count(record.call_id) == 1
+    assert "quarantine.adopted" in cluster.audit_events(transfer_id)
 
 
 def find_seen(ask: Callable[..., Result]) -> tuple[str, str]:
@@ -146,12 +148,12 @@ def find_seen(ask: Callable[..., Result]) -> tuple[str, str]:
     return next((found["verdict"], found["seen"]) for found in findings if found["check"] == "neighbours")
 
 
-def ours(house: House) -> Any:
+def ours(cluster: Cluster) -> Any:
     """Return a message that a plain Celery producer sent."""
-    with Celery("producer", broker=house.redis_url) as producer:
+    with Celery("producer", broker=cluster.redis_url) as producer:
         asked = {"call_id": str(uuid.uuid4()), "destination": OK_NUMBER}
         producer.send_task("transfer_tasks.transfer_call", kwargs={"intent": asked}, queue="transfers")
-    return json.loads(house.ledger().client.rpop("transfers"))
+    return json.loads(cluster.ledger().client.rpop("transfers"))
 
 
 def is_ended(record: TransferRecord | None) -> TransferRecord | None:

@@ -135,7 +135,10 @@ def say(piece: bytes) -> Callable[[socket.socket, int], None]:
 # What the page says of a request that is not answered: its row, and ways to bring it about.
 SILENCES: dict[str, list[Callable[[socket.socket, int], None]]] = {
     "none: silence, a closed or reset connection": [be_silent, hang_up, reset],
-    "none: what is no HTTP, or its head broke off": [say(b"220 mail.example ESMTP\r\n"), say(b"HTTP/1.1 20")],
+    "none: what is not HTTP, or its head broke off": [
+        say(b"220 mail.example ESMTP\r\n"),
+        say(b"HTTP/1.1 20"),
+    ],
     "none: interim answers (1xx) and no final one": [say(b"HTTP/1.1 103 Early Hints\r\n\r\n")],
 }
 

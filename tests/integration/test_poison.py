@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from support import ProcessSpawner, wait_until
-from support.house import House, make_intent
+from support.cluster import Cluster, make_intent
 from transfer_tasks.outcome import Reason, State
 from transfer_tasks.publisher.message import build_message
 from transfer_worker.local.embedded_redis import EmbeddedRedis
@@ -26,12 +26,12 @@ QUEUE = "transfers"
 
 
 @pytest.fixture(scope="module")
-def poisoned_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[House, SpawnedProcess]]:
-    """One house for all poison: the worker that ate the last one must stomach the next."""
+def poisoned_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cluster, SpawnedProcess]]:
+    """One cluster for all poison: the worker that ate the last one must stomach the next."""
     spawn = ProcessSpawner(tmp_path_factory.mktemp("poison"))
     with EmbeddedRedis() as server, SandboxServer() as sandbox:
-        house = House(redis_url=server.url, sandbox=sandbox, spawn=spawn)
-        yield house, house.start_worker()
+        cluster = Cluster(redis_url=server.url, sandbox=sandbox, spawn=spawn)
+        yield cluster, cluster.start_worker()
         spawn.end_all()
 
 
@@ -59,7 +59,7 @@ def encode(value: Any) -> str:
 TASK_ID = "7d4f0f6e-6a3e-4d0a-9d43-0f1f6c8e2b11"
 
 WITHOUT_ID = {
-    "no JSON": b"not json",
+    "not JSON": b"not json",
     "bytes that are no text": b"\xff\xfe\x00",
     "an empty element": b"",
     "a JSON list": b"[]",
@@ -67,7 +67,7 @@ WITHOUT_ID = {
     "1 MB of junk": b"x" * 1_000_000,
     "deep nesting": b"[" * 100_000,
     "headers that are no object": json.dumps(message(TASK_ID, headers=[])).encode(),
-    "a task id that is no text": json.dumps(message(TASK_ID, headers__id=5)).encode(),
+    "a task id that is not text": json.dumps(message(TASK_ID, headers__id=5)).encode(),
 }
 WITH_ID = {
     "an undecodable body": json.dumps(message(TASK_ID, body="!!!")).encode(),
@@ -87,32 +87,32 @@ WITH_ID = {
 
 @pytest.mark.parametrize("poison", [pytest.param(value, id=name) for name, value in WITHOUT_ID.items()])
 def test_poison_without_an_id_is_quarantined(
-    poisoned_house: tuple[House, SpawnedProcess], poison: bytes
+    poisoned_cluster: tuple[Cluster, SpawnedProcess], poison: bytes
 ) -> None:
-    assert_survived(*poisoned_house, poison)
+    assert_survived(*poisoned_cluster, poison)
 
 
 @pytest.mark.parametrize("poison", [pytest.param(value, id=name) for name, value in WITH_ID.items()])
 def test_poison_with_an_id_is_quarantined_and_gets_an_outcome(
-    poisoned_house: tuple[House, SpawnedProcess], poison: bytes
+    poisoned_cluster: tuple[Cluster, SpawnedProcess], poison: bytes
 ) -> None:
-    house, worker = poisoned_house
-    house.ledger().client.delete(house.ledger().keys.record(TASK_ID), house.ledger().keys.audit)
+    cluster, worker = poisoned_cluster
+    cluster.ledger().client.delete(cluster.ledger().keys.record(TASK_ID), cluster.ledger().keys.audit)
 
-    assert_survived(house, worker, poison)
+    assert_survived(cluster, worker, poison)
 
-    record = house.ledger().read(TASK_ID)
+    record = cluster.ledger().read(TASK_ID)
     assert record is not None
     assert (record.state, record.reason) == (State.REJECTED, Reason.INVALID_INTENT)
-    assert house.audit_events(TASK_ID) == ["message.quarantined", "transfer.finished"]
+    assert cluster.audit_events(TASK_ID) == ["message.quarantined", "transfer.finished"]
 
 
-def assert_survived(house: House, worker: SpawnedProcess, poison: bytes) -> None:
-    client = house.ledger().client
+def assert_survived(cluster: Cluster, worker: SpawnedProcess, poison: bytes) -> None:
+    client = cluster.ledger().client
     client.delete("transfer:quarantine")
     client.lpush(QUEUE, poison)
 
-    with house.publisher() as publisher:
+    with cluster.publisher() as publisher:
         outcome = publisher.submit(make_intent()).outcome()
 
     assert outcome.state is State.SUBMITTED
@@ -125,16 +125,18 @@ def assert_survived(house: House, worker: SpawnedProcess, poison: bytes) -> None
     wait_until(lambda: client.hlen("transfer:unacked") == 0, message="the good message is acknowledged")
 
 
-def test_a_broken_bell_of_a_good_transfer_is_rung_anew(house: House, publisher: TransferPublisher) -> None:
-    client = house.ledger().client
+def test_a_broken_notification_of_a_good_transfer_is_sent_anew(
+    cluster: Cluster, publisher: TransferPublisher
+) -> None:
+    client = cluster.ledger().client
     handle = publisher.submit(make_intent(expires_in_seconds=30))
     client.delete(QUEUE)
     client.lpush(QUEUE, json.dumps(message(handle.transfer_id, properties__delivery_tag=None)))
 
-    house.start_worker()
+    cluster.start_worker()
 
     assert handle.outcome().state is State.SUBMITTED
-    assert "transfer.requeued" in house.audit_events(handle.transfer_id)
+    assert "transfer.requeued" in cluster.audit_events(handle.transfer_id)
 
 
 @pytest.mark.parametrize(
@@ -149,31 +151,31 @@ def test_a_broken_bell_of_a_good_transfer_is_rung_anew(house: House, publisher: 
     ],
 )
 def test_an_intent_that_this_version_cannot_read_is_rejected(
-    house: House, intent: dict[str, Any], reason: Reason
+    cluster: Cluster, intent: dict[str, Any], reason: Reason
 ) -> None:
-    house.start_worker()
-    client = house.ledger().client
+    cluster.start_worker()
+    client = cluster.ledger().client
     client.lpush(QUEUE, json.dumps(message(TASK_ID, body=encode([[], {"intent": intent}, {}]))))
 
-    record = wait_until(lambda: house.ledger().read(TASK_ID), message="an outcome")
+    record = wait_until(lambda: cluster.ledger().read(TASK_ID), message="an outcome")
 
     assert (record.state, record.reason) == (State.REJECTED, reason)
 
 
-def test_flushed_scripts_are_loaded_again(house: House, publisher: TransferPublisher) -> None:
-    house.start_worker()
+def test_flushed_scripts_are_loaded_again(cluster: Cluster, publisher: TransferPublisher) -> None:
+    cluster.start_worker()
     assert publisher.submit(make_intent()).outcome().state is State.SUBMITTED
 
-    house.ledger().client.script_flush()
+    cluster.ledger().client.script_flush()
 
     assert publisher.submit(make_intent()).outcome().state is State.SUBMITTED
 
 
-def test_a_message_for_a_record_that_redis_lost_ends_unknown(house: House) -> None:
-    house.start_worker()
-    house.ledger().client.lpush(QUEUE, json.dumps(message(TASK_ID)))
+def test_a_message_for_a_record_that_redis_lost_ends_unknown(cluster: Cluster) -> None:
+    cluster.start_worker()
+    cluster.ledger().client.lpush(QUEUE, json.dumps(message(TASK_ID)))
 
-    record = wait_until(lambda: house.ledger().read(TASK_ID), message="an outcome")
+    record = wait_until(lambda: cluster.ledger().read(TASK_ID), message="an outcome")
 
     assert (record.state, record.reason) == (State.UNKNOWN, Reason.RECORD_MISSING)
-    assert house.sandbox.requests() == []
+    assert cluster.sandbox.requests() == []

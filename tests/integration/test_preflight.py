@@ -1,4 +1,4 @@
-"""A worker that must not start does not, and says why, with the mend."""
+"""A worker that must not start does not, and says why, with the fix."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.house import House
+from support.cluster import Cluster
 from transfer_worker.sandbox import SandboxServer
 
 if TYPE_CHECKING:
@@ -23,16 +23,16 @@ COMMANDS = {
 
 
 @pytest.fixture
-def house(private_redis: EmbeddedRedis, spawn: ProcessSpawner) -> Iterator[House]:
+def cluster(private_redis: EmbeddedRedis, spawn: ProcessSpawner) -> Iterator[Cluster]:
     with SandboxServer() as sandbox:
-        yield House(redis_url=private_redis.url, sandbox=sandbox, spawn=spawn)
+        yield Cluster(redis_url=private_redis.url, sandbox=sandbox, spawn=spawn)
 
 
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
-def test_a_redis_that_evicts_stops_the_start_with_exit_code_2(house: House, command: list[str]) -> None:
-    house.ledger().client.config_set("maxmemory-policy", "allkeys-lru")
+def test_a_redis_that_evicts_stops_the_start_with_exit_code_2(cluster: Cluster, command: list[str]) -> None:
+    cluster.ledger().client.config_set("maxmemory-policy", "allkeys-lru")
 
-    worker = house.spawn([sys.executable, *command], env=house.worker_environment())
+    worker = cluster.spawn([sys.executable, *command], env=cluster.worker_environment())
 
     assert worker.wait() == 2
     assert "Set maxmemory-policy noeviction" in worker.output()
@@ -40,7 +40,9 @@ def test_a_redis_that_evicts_stops_the_start_with_exit_code_2(house: House, comm
 
 
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
-def test_wrong_settings_stop_the_start_with_every_problem_listed(house: House, command: list[str]) -> None:
+def test_wrong_settings_stop_the_start_with_every_problem_listed(
+    cluster: Cluster, command: list[str]
+) -> None:
     wrong = {
         "PIOPIY_TOKEN": "",
         "TRANSFER_CONCURRENCY": "0",
@@ -48,7 +50,7 @@ def test_wrong_settings_stop_the_start_with_every_problem_listed(house: House, c
         "TRANSFER_MAX_ATTEMPTS": "x",
     }
 
-    worker = house.spawn([sys.executable, *command], env=house.worker_environment() | wrong)
+    worker = cluster.spawn([sys.executable, *command], env=cluster.worker_environment() | wrong)
 
     assert worker.wait() == 2
     for name in wrong:
@@ -56,19 +58,19 @@ def test_wrong_settings_stop_the_start_with_every_problem_listed(house: House, c
     assert "Traceback" not in worker.output()
 
 
-def test_missing_persistence_is_told_and_does_not_stop_the_start(house: House) -> None:
-    house.ledger().client.config_set("appendonly", "no")
+def test_missing_persistence_is_told_and_does_not_stop_the_start(cluster: Cluster) -> None:
+    cluster.ledger().client.config_set("appendonly", "no")
 
-    worker = house.start_worker()
+    worker = cluster.start_worker()
 
     assert "preflight.warning" in worker.output()
     assert "Set appendonly yes" in worker.output()
 
 
-def test_plain_celery_takes_its_concurrency_from_the_settings_too(house: House) -> None:
-    worker = house.spawn(
+def test_plain_celery_takes_its_concurrency_from_the_settings_too(cluster: Cluster) -> None:
+    worker = cluster.spawn(
         [sys.executable, *COMMANDS["celery"]],
-        env=house.worker_environment() | {"TRANSFER_CONCURRENCY": "3"},
+        env=cluster.worker_environment() | {"TRANSFER_CONCURRENCY": "3"},
     )
 
     worker.wait_for_output(r"concurrency: 3 \(thread_pool\)")

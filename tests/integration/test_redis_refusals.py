@@ -18,7 +18,7 @@ import pytest
 import redis
 import trustme
 
-from support.house import OK_NUMBER, House, make_intent
+from support.cluster import OK_NUMBER, Cluster, make_intent
 from support.tls_front import TlsFront
 from support.waiting import wait_until
 from transfer_tasks.errors import PublishUnavailable
@@ -73,7 +73,7 @@ def _listens(port: int) -> bool:
 
 
 @contextmanager
-def cluster(start: Callable[..., int]) -> Iterator[int]:
+def cluster_mode(start: Callable[..., int]) -> Iterator[int]:
     """Run a cluster of one node, which has every slot."""
     port = start("--cluster-enabled", "yes")
     with redis.Redis(port=port, decode_responses=True) as client:
@@ -120,7 +120,7 @@ def test_a_wrong_password_no_password_and_a_stranger_are_told_apart(start):
         (found,) = look(f"redis://{address}127.0.0.1:{port}/0").values()
         assert (found.verdict, said in found.seen) == (Verdict.PROBLEM, True)
         assert "no answer" not in found.seen
-        assert "TRANSFER_REDIS_URL" in found.mend
+        assert "TRANSFER_REDIS_URL" in found.fix
 
 
 def test_a_big_request_without_a_password_is_told_as_such_too(start):
@@ -141,7 +141,7 @@ def test_a_password_that_is_not_asked_for_and_a_database_that_is_not_there(start
     assert refusal_of(f"redis://127.0.0.1:{port}/3") is Trouble.NO_DATABASE
     (found,) = look(f"redis://127.0.0.1:{port}/3").values()
     assert found.verdict is Verdict.PROBLEM
-    assert "End TRANSFER_REDIS_URL with /0" in found.mend
+    assert "End TRANSFER_REDIS_URL with /0" in found.fix
 
 
 def test_a_replica_and_one_without_its_primary_are_told(start):
@@ -180,7 +180,7 @@ def test_a_sentinel_is_no_redis(start):
     (found,) = look(f"redis://127.0.0.1:{start('--sentinel')}/0").values()
 
     assert found.verdict is Verdict.PROBLEM
-    assert "Write sentinel://" in found.mend
+    assert "Write sentinel://" in found.fix
 
 
 def test_tls_and_plain_are_told_when_they_meet(start, tmp_path):
@@ -209,16 +209,16 @@ def test_what_is_no_redis_and_what_is_nothing_are_told():
 
 
 def test_a_redis_in_cluster_mode_is_refused_with_what_will_do_instead(start):
-    with cluster(start) as port:
+    with cluster_mode(start) as port:
         (found,) = look(f"redis://127.0.0.1:{port}/0").values()
 
         assert found.verdict is Verdict.PROBLEM
         assert "in cluster mode" in found.seen
-        assert "Use one that is not" in found.mend
+        assert "Use one that is not" in found.fix
 
 
 def test_cluster_mode_shows_to_a_user_who_may_ask_nothing(start):
-    with cluster(start) as port:
+    with cluster_mode(start) as port:
         add_user(port, "~*", "&*", "+@all", "-info", "-hello")
 
         (found,) = (of for of in look(app_url(port)).values() if of.check == "redis")
@@ -229,7 +229,7 @@ def test_cluster_mode_shows_to_a_user_who_may_ask_nothing(start):
 # --- users who may not do all
 
 
-def test_a_user_with_the_rules_of_the_documents_may_do_everything(start, house_at):
+def test_a_user_with_the_rules_of_the_documents_may_do_everything(start, cluster_at):
     port = start()
     add_user(port, *describe_rules("transfers", 0).split())
 
@@ -241,9 +241,9 @@ def test_a_user_with_the_rules_of_the_documents_may_do_everything(start, house_a
         "persistence": Verdict.WARNING,  # it is off here
     }
 
-    house = house_at(app_url(port))
-    worker = house.start_supervised()
-    with house.publisher() as publisher:
+    cluster = cluster_at(app_url(port))
+    worker = cluster.start_supervised()
+    with cluster.publisher() as publisher:
         assert publisher.submit(make_intent(OK_NUMBER)).outcome(10).state is State.SUBMITTED
     with redis.Redis(port=port, decode_responses=True) as client:
         assert client.execute_command("ACL", "LOG") == []
@@ -257,15 +257,15 @@ def test_the_documents_have_the_rules_that_doctor_prints():
     assert f"on >password {describe_rules('transfers', 0)}\n" in page
 
 
-def test_a_publisher_alone_does_with_less(start, house_at):
+def test_a_publisher_alone_does_with_less(start, cluster_at):
     port = start()
     page = (Path(__file__).parents[2] / "docs" / "compatibility.md").read_text("utf-8")
     (rules,) = re.findall(r"A publisher alone does with `([^`]+)`", page)
     add_user(port, *rules.split())
     worker_url = f"redis://127.0.0.1:{port}/0"
 
-    house_at(worker_url).start_worker()
-    with house_at(app_url(port)).publisher() as publisher:
+    cluster_at(worker_url).start_worker()
+    with cluster_at(app_url(port)).publisher() as publisher:
         handle = publisher.submit(make_intent(OK_NUMBER))
         assert handle.outcome(10).state is State.SUBMITTED
         assert handle.cancel() is False
@@ -281,7 +281,7 @@ def test_a_user_without_info_is_not_taken_for_one_whose_redis_never_evicts(start
 
     assert found.verdict is Verdict.PROBLEM
     assert "INFO is refused" in found.seen
-    assert "ACL SETUSER <user> +info" in found.mend
+    assert "ACL SETUSER <user> +info" in found.fix
     vouched = look(app_url(port), is_said_never_to_evict=True)["eviction"]
     assert (vouched.verdict, "TRANSFER_REDIS_NEVER_EVICTS" in vouched.seen) == (Verdict.NOT_CHECKED, True)
 
@@ -320,7 +320,7 @@ def test_whatever_a_user_may_not_do_is_found_before_it_is_done(start, rules, sai
 
     assert found.verdict is Verdict.PROBLEM
     assert said in found.seen
-    assert "~transfer:* ~transfers* ~_kombu.binding*" in found.mend
+    assert "~transfer:* ~transfers* ~_kombu.binding*" in found.fix
     with redis.Redis(port=port, decode_responses=True) as client:
         assert client.keys() == []
 
@@ -340,15 +340,15 @@ def test_nothing_is_run_where_transactions_are_refused(start):
 
 
 @pytest.fixture
-def house_at(spawn: ProcessSpawner) -> Iterator[Callable[[str], House]]:
+def cluster_at(spawn: ProcessSpawner) -> Iterator[Callable[[str], Cluster]]:
     with SandboxServer() as sandbox:
-        yield lambda url: House(redis_url=url, sandbox=sandbox, spawn=spawn)
+        yield lambda url: Cluster(redis_url=url, sandbox=sandbox, spawn=spawn)
 
 
-def run(house: House, *arguments: str) -> tuple[int, str]:
+def run(cluster: Cluster, *arguments: str) -> tuple[int, str]:
     ended = subprocess.run(
         [sys.executable, "-m", "transfer_worker", *arguments],
-        env=house.worker_environment() | {"USER": "ana", "PATH": "/usr/bin:/bin"},
+        env=cluster.worker_environment() | {"USER": "ana", "PATH": "/usr/bin:/bin"},
         capture_output=True,
         text=True,
         timeout=60,
@@ -357,18 +357,20 @@ def run(house: House, *arguments: str) -> tuple[int, str]:
     return ended.returncode, " ".join((ended.stdout + ended.stderr).split())
 
 
-def test_worker_doctor_send_and_status_say_the_same_of_a_wrong_password(start, house_at):
-    house = house_at(f"redis://:wrong@127.0.0.1:{start('--requirepass', 'right')}/0")
+def test_worker_doctor_send_and_status_say_the_same_of_a_wrong_password(start, cluster_at):
+    cluster = cluster_at(f"redis://:wrong@127.0.0.1:{start('--requirepass', 'right')}/0")
     said = "Redis refuses the user or the password"
 
-    worker = house.spawn([sys.executable, "-m", "transfer_worker", "worker"], env=house.worker_environment())
+    worker = cluster.spawn(
+        [sys.executable, "-m", "transfer_worker", "worker"], env=cluster.worker_environment()
+    )
 
     assert worker.wait(30) == 2
     assert said in worker.output()
     assert "Traceback" not in worker.output()
     for command, code in {"doctor": 1, "status": 3}.items():
-        assert run(house, command) == (code, Contains(said))
-    assert run(house, "send", "--call-id", "6f1c1f0e-5b0a-4d4e-9a51-0c9d6a3c2b11", "--to", OK_NUMBER) == (
+        assert run(cluster, command) == (code, Contains(said))
+    assert run(cluster, "send", "--call-id", "6f1c1f0e-5b0a-4d4e-9a51-0c9d6a3c2b11", "--to", OK_NUMBER) == (
         3,
         Contains(said),
     )
@@ -385,35 +387,37 @@ class Contains(str):
     __hash__ = str.__hash__
 
 
-def test_worker_and_publisher_refuse_a_cluster(start, house_at):
-    with cluster(start) as port:
-        house = house_at(f"redis://127.0.0.1:{port}/0")
-        worker = house.spawn(
-            [sys.executable, "-m", "transfer_worker", "worker"], env=house.worker_environment()
+def test_worker_and_publisher_refuse_a_cluster(start, cluster_at):
+    with cluster_mode(start) as port:
+        cluster = cluster_at(f"redis://127.0.0.1:{port}/0")
+        worker = cluster.spawn(
+            [sys.executable, "-m", "transfer_worker", "worker"], env=cluster.worker_environment()
         )
 
         assert worker.wait(30) == 2
         assert "in cluster mode" in worker.output()
-        with house.publisher() as publisher, pytest.raises(PublishUnavailable, match="in cluster mode"):
+        with cluster.publisher() as publisher, pytest.raises(PublishUnavailable, match="in cluster mode"):
             publisher.submit(make_intent(OK_NUMBER))
         with redis.Redis(port=port) as client:
             assert client.keys() == []
 
 
-def test_status_does_without_info(start, house_at):
+def test_status_does_without_info(start, cluster_at):
     port = start()
     add_user(port, "~*", "&*", "+@all", "-info")
-    house = house_at(app_url(port))
+    cluster = cluster_at(app_url(port))
 
-    code, said = run(house, "status")
+    code, said = run(cluster, "status")
 
     assert (code, said) == (0, Contains("maxmemory-policy not told"))
 
 
-def test_a_worker_looks_at_the_memory_policy_when_redis_comes_at_last(start, house_at):
+def test_a_worker_looks_at_the_memory_policy_when_redis_comes_at_last(start, cluster_at):
     port = free_port()
-    house = house_at(f"redis://127.0.0.1:{port}/0")
-    worker = house.spawn([sys.executable, "-m", "transfer_worker", "worker"], env=house.worker_environment())
+    cluster = cluster_at(f"redis://127.0.0.1:{port}/0")
+    worker = cluster.spawn(
+        [sys.executable, "-m", "transfer_worker", "worker"], env=cluster.worker_environment()
+    )
     worker.wait_for_output("preflight.waiting", deadline_seconds=30)
 
     start("--maxmemory-policy", "volatile-lru", port=port)
@@ -422,11 +426,11 @@ def test_a_worker_looks_at_the_memory_policy_when_redis_comes_at_last(start, hou
     assert "maxmemory-policy volatile-lru" in worker.output()
 
 
-def test_doctor_goes_on_where_the_user_may_not_look_at_other_applications_keys(start, house_at):
+def test_doctor_goes_on_where_the_user_may_not_look_at_other_applications_keys(start, cluster_at):
     port = start()
     add_user(port, *describe_rules("transfers", 0).split())
 
-    code, said = run(house_at(app_url(port)), "doctor", "--json")
+    code, said = run(cluster_at(app_url(port)), "doctor", "--json")
 
     assert code == 0
     verdicts = {found["check"]: found["verdict"] for found in json.loads(said)["findings"]}

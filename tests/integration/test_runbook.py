@@ -11,7 +11,7 @@ import shlex
 
 import pytest
 
-from support.house import make_intent
+from support.cluster import make_intent
 from support.ledger_bench import LedgerBench
 from support.runbook import RUNBOOK, read_snippets, replace_snippet, without_what_varies
 
@@ -28,7 +28,7 @@ endpoints = ["+1 202-555-0143"]
 description = "Invoices"
 endpoints = ["+1 202-555-0104"]
 
-[night-desk]
+[night-run_command]
 description = "At night"
 endpoints = ["+1 202-555-0162"]
 """
@@ -43,16 +43,16 @@ def transfer(number):
 
 
 @pytest.fixture
-def desk(house, ask, tmp_path, monkeypatch):
+def run_command(cluster, ask, tmp_path, monkeypatch):
     """The runbook's reader at a terminal: the worker's settings are in the environment."""
     (tmp_path / "destinations.toml").write_text(REGISTRY)
     for name in [name for name in os.environ if name.startswith("FLOWER_")]:
         monkeypatch.delenv(name)
-    for name, value in house.worker_environment().items():
+    for name, value in cluster.worker_environment().items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("TRANSFER_DESTINATIONS_FILE", "destinations.toml")
     monkeypatch.setenv("FLOWER_BASIC_AUTH", "on-call:secret")
-    house.environment["TRANSFER_DESTINATIONS_FILE"] = str(tmp_path / "destinations.toml")
+    cluster.environment["TRANSFER_DESTINATIONS_FILE"] = str(tmp_path / "destinations.toml")
     return ask
 
 
@@ -61,34 +61,34 @@ def submit(publisher, number, to, **fields):
     return publisher.submit(make_intent(to, call_id=call(number), transfer_id=transfer(number), **asked))
 
 
-def healthy(house, publisher, bench, monkeypatch):
-    house.start_worker()
+def healthy(cluster, publisher, bench, monkeypatch):
+    cluster.start_worker()
     submit(publisher, 1, "support", metadata={"ticket": "4711"}).outcome(5)
 
 
-def no_worker(house, publisher, bench, monkeypatch):
+def no_worker(cluster, publisher, bench, monkeypatch):
     submit(publisher, 2, "support", expires_in_seconds=60)
     bench.client.zincrby(bench.keys.waiting, -7000, transfer(2))
 
 
-def trouble(house, publisher, bench, monkeypatch):
-    house.start_worker()
-    house.sandbox.desk.script(call(3), ["503:60"])  # asks for a wait beyond every deadline
+def trouble(cluster, publisher, bench, monkeypatch):
+    cluster.start_worker()
+    cluster.sandbox.controls.script(call(3), ["503:60"])  # asks for a wait beyond every deadline
     submit(publisher, 3, "sales", expires_in_seconds=1).outcome(5)
-    for number, to in ((4, "billing"), (5, "night-desk"), (1, "support")):
+    for number, to in ((4, "billing"), (5, "night-run_command"), (1, "support")):
         submit(publisher, number, to).outcome(5)
 
 
-def platform_down(house, publisher, bench, monkeypatch):
-    house.start_worker(PIOPIY_API_URL="http://127.0.0.1:1/v3")
+def platform_down(cluster, publisher, bench, monkeypatch):
+    cluster.start_worker(PIOPIY_API_URL="http://127.0.0.1:1/v3")
     handles = [submit(publisher, number, "support", expires_in_seconds=3) for number in (1, 2, 3)]
     for handle in handles:
         handle.outcome(5)
 
 
-def moved_twice(house, publisher, bench, monkeypatch):
+def moved_twice(cluster, publisher, bench, monkeypatch):
     """As after `kill -STOP` of a worker, wrong evidence, a replay, and `kill -CONT`."""
-    house.start_worker()
+    cluster.start_worker()
     first = bench.begin_first(call(1))
     bench.bury()
     bench.client.hset(bench.keys.record(first.transfer_id), "worker", "w0@test/4242-0a0a0a")
@@ -98,13 +98,13 @@ def moved_twice(house, publisher, bench, monkeypatch):
     bench.end(first)
 
 
-def redis_gone(house, publisher, bench, monkeypatch):
+def redis_gone(cluster, publisher, bench, monkeypatch):
     monkeypatch.setenv("TRANSFER_REDIS_URL", "redis://127.0.0.1:1/0")
 
 
-def old_worker(house, publisher, bench, monkeypatch):
-    house.start_worker()
-    bench.run(bench.commands.beat(worker="old", lease_ms=60_000, about_json='{"version": "0.0.9"}'))
+def old_worker(cluster, publisher, bench, monkeypatch):
+    cluster.start_worker()
+    bench.run(bench.commands.heartbeat(worker="old", lease_ms=60_000, about_json='{"version": "0.0.9"}'))
 
 
 SCENES = {
@@ -113,13 +113,13 @@ SCENES = {
 }
 
 
-def run_snippet(desk, snippet):
+def run_snippet(run_command, snippet):
     """Return what a reader would see who types the snippet's commands."""
     shown = []
     for command in snippet.commands:
         words = shlex.split(command.removesuffix("; echo $?"))
         assert words.pop(0) == "call-transfer", command
-        answer = desk(*words)
+        answer = run_command(*words)
         shown.append(f"$ {command}\n{answer.output}")
         if command.endswith("; echo $?"):
             shown.append(f"{answer.exit_code}\n")
@@ -127,14 +127,14 @@ def run_snippet(desk, snippet):
 
 
 @pytest.mark.parametrize("scene", sorted(SCENES))
-def test_the_snippets_print_what_the_runbook_shows(scene, house, desk, publisher, monkeypatch):
+def test_the_snippets_print_what_the_runbook_shows(scene, cluster, run_command, publisher, monkeypatch):
     snippets = [snippet for snippet in read_snippets() if snippet.scene == scene]
     assert snippets
-    ledger = house.ledger()
+    ledger = cluster.ledger()
     with ledger.client as client:
-        SCENES[scene](house, publisher, LedgerBench(client), monkeypatch)
+        SCENES[scene](cluster, publisher, LedgerBench(client), monkeypatch)
         for snippet in snippets:
-            shown = run_snippet(desk, snippet)
+            shown = run_snippet(run_command, snippet)
             if os.environ.get("WRITE_RUNBOOK"):
                 replace_snippet(snippet, shown)
             else:

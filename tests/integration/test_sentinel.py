@@ -13,8 +13,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from support import wait_until
+from support.cluster import Cluster, make_intent
 from support.flower import read_queue_length
-from support.house import House, make_intent
 from support.metronome import within
 from support.sentinels import MASTER_NAME, RedisGroup
 from transfer_tasks.errors import (
@@ -59,10 +59,12 @@ def group(spawn: ProcessSpawner, tmp_path: Path, request: pytest.FixtureRequest)
 
 
 @pytest.fixture
-def house(group: RedisGroup, spawn: ProcessSpawner, request: pytest.FixtureRequest) -> Iterator[House]:
+def cluster(group: RedisGroup, spawn: ProcessSpawner, request: pytest.FixtureRequest) -> Iterator[Cluster]:
     """The parameter is how many replicas are waited for."""
     with SandboxServer() as sandbox:
-        yield House(redis_url=group.url(replicas=getattr(request, "param", 1)), sandbox=sandbox, spawn=spawn)
+        yield Cluster(
+            redis_url=group.url(replicas=getattr(request, "param", 1)), sandbox=sandbox, spawn=spawn
+        )
 
 
 @dataclass
@@ -102,20 +104,20 @@ class Load:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("group", "house", "fault"),
+    ("group", "cluster", "fault"),
     [
         pytest.param(1, 1, "killed", id="killed and brought back"),
         pytest.param(1, 1, "switched", id="switched while it lives"),
         pytest.param(2, 1, "killed", id="killed, and one of two replicas is enough"),
         pytest.param(2, 2, "switched", id="switched while it lives, and two replicas are waited for"),
     ],
-    indirect=["group", "house"],
+    indirect=["group", "cluster"],
 )
 async def test_a_failover_under_load_loses_nothing_and_doubles_nothing(
-    house: House, group: RedisGroup, fault: str
+    cluster: Cluster, group: RedisGroup, fault: str
 ) -> None:
-    workers = [await asyncio.to_thread(house.start_worker) for _ in range(2)]
-    settings = PublisherSettings(redis_url=house.redis_url, publish_budget_seconds=BUDGET_SECONDS)
+    workers = [await asyncio.to_thread(cluster.start_worker) for _ in range(2)]
+    settings = PublisherSettings(redis_url=cluster.redis_url, publish_budget_seconds=BUDGET_SECONDS)
     async with AsyncTransferPublisher(settings) as publisher:
         load = Load(publisher)
         running = asyncio.create_task(load.run())
@@ -125,11 +127,11 @@ async def test_a_failover_under_load_loses_nothing_and_doubles_nothing(
             await running
 
     assert load.accepted_at.keys() == {intent.transfer_id for intent in load.asked}, "each, in the end"
-    _judge(house, load)
+    _judge(cluster, load)
     assert load.troubles, "the failover was felt"
     assert all(worker.is_running() for worker in workers)
     # The guard against poison still stands before the new primary's queue.
-    with house.ledger().client as client:
+    with cluster.ledger().client as client:
         client.lpush("transfers", "poison")
         wait_until(lambda: client.llen("transfer:quarantine") == 1, message="the poison is put aside")
 
@@ -148,11 +150,11 @@ def _fail_over(group: RedisGroup, fault: str, load: Load) -> None:
     wait_until(lambda: load.count_accepted_since(back_at) >= 3 * PER_SECOND, message="it goes on")
 
 
-def _judge(house: House, load: Load) -> None:
-    ledger = house.ledger()
+def _judge(cluster: Cluster, load: Load) -> None:
+    ledger = cluster.ledger()
     with ledger.client:
         for intent in load.asked:
-            posts = house.sandbox.post_count(intent.call_id)
+            posts = cluster.sandbox.post_count(intent.call_id)
             assert posts <= 1, f"{intent.transfer_id} was sent {posts} times"
             wait_until(
                 lambda of=intent: ledger.read(of.transfer_id).outcome is not None,
@@ -165,16 +167,16 @@ def _judge(house: House, load: Load) -> None:
                 assert posts == 0, record
             told = load.told.get(intent.transfer_id)
             assert told is None or told.state in {record.state, State.UNKNOWN}, (told, record)
-            events = house.audit_events(intent.transfer_id)
+            events = cluster.audit_events(intent.transfer_id)
             assert events.count("transfer.finished") == 1, events
 
 
 @pytest.mark.parametrize("replicas", [0, 1], ids=["not waited for", "waited for"])
 def test_what_only_the_primary_has_is_lost_with_it_unless_replicas_are_waited_for(
-    house: House, group: RedisGroup, replicas: int
+    cluster: Cluster, group: RedisGroup, replicas: int
 ) -> None:
     old, replica = group.primary(), group.a_replica()
-    with house.publisher(redis_url=group.url(replicas=replicas)) as publisher:
+    with cluster.publisher(redis_url=group.url(replicas=replicas)) as publisher:
         publisher.submit(make_intent())
         with group.client(old.port) as client:
             client.config_set("min-replicas-to-write", 0)
@@ -193,7 +195,7 @@ def test_what_only_the_primary_has_is_lost_with_it_unless_replicas_are_waited_fo
         replica.process.send_signal(signal.SIGCONT)
         group.wait_for_another_primary(old)
 
-        with house.publisher(redis_url=group.url(replicas=0)) as other, pytest.raises(TransferNotFound):
+        with cluster.publisher(redis_url=group.url(replicas=0)) as other, pytest.raises(TransferNotFound):
             other.handle(intent.transfer_id).outcome()
         if replicas:  # it was told that it may be lost, and asks again
             group.bring_back(old)
@@ -202,11 +204,11 @@ def test_what_only_the_primary_has_is_lost_with_it_unless_replicas_are_waited_fo
 
 
 def test_a_step_that_found_everything_written_waits_for_the_replicas_too(
-    house: House, group: RedisGroup
+    cluster: Cluster, group: RedisGroup
 ) -> None:
     replica = group.a_replica()
     intent = make_intent(expires_in_seconds=EXPIRES_IN_SECONDS)
-    with house.publisher() as publisher:
+    with cluster.publisher() as publisher:
         publisher.submit(make_intent())
         replica.process.send_signal(signal.SIGSTOP)
         for _ in range(2):  # the second finds the record of the first
@@ -215,7 +217,7 @@ def test_a_step_that_found_everything_written_waits_for_the_replicas_too(
         replica.process.send_signal(signal.SIGCONT)
 
         assert publisher.submit(intent).transfer_id == intent.transfer_id
-    ledger = house.ledger()
+    ledger = cluster.ledger()
     replica.process.send_signal(signal.SIGSTOP)
     with ledger.client, pytest.raises(LedgerUnavailable, match="0 of 1 replicas"):
         ledger.run(ledger.commands.expire(intent.transfer_id, source="test"))
@@ -224,9 +226,9 @@ def test_a_step_that_found_everything_written_waits_for_the_replicas_too(
 
 @pytest.mark.parametrize("fault", ["silent", "gone"])
 def test_without_sentinels_a_publisher_is_told_so_in_time_and_a_connected_one_goes_on(
-    house: House, group: RedisGroup, fault: str
+    cluster: Cluster, group: RedisGroup, fault: str
 ) -> None:
-    with house.publisher() as connected, house.publisher() as late:
+    with cluster.publisher() as connected, cluster.publisher() as late:
         connected.submit(make_intent())
         for sentinel in group.sentinels:
             sentinel.process.send_signal(signal.SIGSTOP if fault == "silent" else signal.SIGKILL)
@@ -236,25 +238,25 @@ def test_without_sentinels_a_publisher_is_told_so_in_time_and_a_connected_one_go
             late.submit(make_intent())
 
 
-def test_one_sentinel_that_answers_is_enough(house: House, group: RedisGroup) -> None:
+def test_one_sentinel_that_answers_is_enough(cluster: Cluster, group: RedisGroup) -> None:
     for sentinel in group.sentinels[:-1]:
         sentinel.process.send_signal(signal.SIGSTOP)
-    with house.publisher() as publisher:
+    with cluster.publisher() as publisher:
         publisher.submit(make_intent())
 
 
 async def test_the_command_line_and_flower_ask_the_sentinels_too(
-    house: House, ask: Callable[..., Result]
+    cluster: Cluster, ask: Callable[..., Result]
 ) -> None:
-    with house.publisher() as publisher:
+    with cluster.publisher() as publisher:
         handle = publisher.submit(make_intent(expires_in_seconds=EXPIRES_IN_SECONDS))
-        assert await read_queue_length(house.redis_url) == 1
-        worker = house.start_worker()
+        assert await read_queue_length(cluster.redis_url) == 1
+        worker = cluster.start_worker()
         assert handle.outcome().state is State.SUBMITTED
 
     assert handle.transfer_id in ask("show", handle.transfer_id).stdout
     assert '"submitted"' in ask("status", "--json").stdout
-    for secret in (urlsplit(house.redis_url).password, parse_qs(house.redis_url)["sentinel_password"][0]):
+    for secret in (urlsplit(cluster.redis_url).password, parse_qs(cluster.redis_url)["sentinel_password"][0]):
         assert str(secret) not in worker.output()
 
 

@@ -8,7 +8,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from support import wait_until
-from support.house import House, make_intent
+from support.cluster import Cluster, make_intent
 from transfer_tasks.outcome import State
 
 if TYPE_CHECKING:
@@ -18,62 +18,62 @@ SLOW_NUMBER = "+1 202 555 0101"
 """The sandbox answers after two seconds."""
 
 
-def submit_slow(house: House, publisher: TransferPublisher, count: int) -> list[TransferHandle]:
+def submit_slow(cluster: Cluster, publisher: TransferPublisher, count: int) -> list[TransferHandle]:
     """Submit transfers and wait until the POST of each is out."""
     handles = [publisher.submit(make_intent(SLOW_NUMBER, expires_in_seconds=60)) for _ in range(count)]
-    wait_until(lambda: len(house.sandbox.requests()) == count, message="all POSTs are out")
+    wait_until(lambda: len(cluster.sandbox.requests()) == count, message="all POSTs are out")
     return handles
 
 
-def test_sigterm_lets_transfers_in_flight_finish(house: House, publisher: TransferPublisher) -> None:
-    worker = house.start_supervised("worker")
-    handles = submit_slow(house, publisher, 4)
+def test_sigterm_lets_transfers_in_flight_finish(cluster: Cluster, publisher: TransferPublisher) -> None:
+    worker = cluster.start_supervised("worker")
+    handles = submit_slow(cluster, publisher, 4)
 
     worker.send_signal(signal.SIGTERM)
 
     assert worker.wait() == 0
     assert [handle.outcome().state for handle in handles] == [State.SUBMITTED] * 4
-    assert len(house.sandbox.requests()) == 4
+    assert len(cluster.sandbox.requests()) == 4
 
 
 def test_a_second_sigterm_ends_at_once_and_nothing_is_sent_again(
-    house: House, publisher: TransferPublisher
+    cluster: Cluster, publisher: TransferPublisher
 ) -> None:
-    worker = house.start_supervised("worker")
-    handles = submit_slow(house, publisher, 2)
+    worker = cluster.start_supervised("worker")
+    handles = submit_slow(cluster, publisher, 2)
 
     worker.send_signal(signal.SIGTERM)
     worker.wait_for_output("Warm shutdown")
     worker.send_signal(signal.SIGTERM)
     worker.wait()
-    ledger = house.ledger()
+    ledger = cluster.ledger()
     with ledger.client:  # it did not wait for the answers
         records = [ledger.read(handle.transfer_id) for handle in handles]
     assert [record and record.state for record in records] == [State.SENDING] * 2
 
-    house.start_supervised("successor")
+    cluster.start_supervised("successor")
     assert [handle.outcome().state for handle in handles] == [State.UNKNOWN] * 2
-    assert len(house.sandbox.requests()) == 2
+    assert len(cluster.sandbox.requests()) == 2
 
 
 def test_what_waits_behind_a_stopping_worker_goes_to_another_at_once(
-    house: House, publisher: TransferPublisher
+    cluster: Cluster, publisher: TransferPublisher
 ) -> None:
-    worker = house.start_supervised("first")
-    submit_slow(house, publisher, 4)
+    worker = cluster.start_supervised("first")
+    submit_slow(cluster, publisher, 4)
     waiting = [publisher.submit(make_intent(expires_in_seconds=60)) for _ in range(8)]
-    house.start_supervised("second")
+    cluster.start_supervised("second")
     worker.send_signal(signal.SIGTERM)
 
     assert {handle.outcome().state for handle in waiting} == {State.SUBMITTED}
     assert worker.wait() == 0
-    assert len(house.sandbox.requests()) == 12
+    assert len(cluster.sandbox.requests()) == 12
 
 
 def test_a_rolling_restart_under_load_loses_doubles_and_leaves_nothing(
-    house: House,
+    cluster: Cluster,
 ) -> None:
-    workers = [house.start_supervised(f"old{number}") for number in range(2)]
+    workers = [cluster.start_supervised(f"old{number}") for number in range(2)]
     handles: list[TransferHandle] = []
     stop = threading.Event()
 
@@ -81,18 +81,18 @@ def test_a_rolling_restart_under_load_loses_doubles_and_leaves_nothing(
         while not stop.wait(0.05):
             handles.append(publisher.submit(make_intent(expires_in_seconds=30)))
 
-    with house.publisher() as publisher:
+    with cluster.publisher() as publisher:
         thread = threading.Thread(target=load, args=(publisher,))
         thread.start()
         for number, worker in enumerate(workers):
-            house.start_supervised(f"new{number}")
+            cluster.start_supervised(f"new{number}")
             worker.send_signal(signal.SIGTERM)
             assert worker.wait() == 0
         stop.set()
         thread.join()
         assert {handle.outcome().state for handle in handles} == {State.SUBMITTED}
 
-    assert len(house.sandbox.requests()) == len(handles) > 20
+    assert len(cluster.sandbox.requests()) == len(handles) > 20
     # What the old ones had fetched ahead they gave back: nothing had to wait for a sweep.
-    events = Counter(event for handle in handles for event in house.audit_events(handle.transfer_id))
+    events = Counter(event for handle in handles for event in cluster.audit_events(handle.transfer_id))
     assert events["transfer.requeued"] == 0

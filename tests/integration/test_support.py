@@ -31,8 +31,8 @@ def test_each_test_finds_redis_empty(redis_client):
 def test_waiting_ends_with_the_value_or_with_the_message():
     answers = iter([None, 0, "there"])
     assert wait_until(lambda: next(answers)) == "there"
-    with pytest.raises(AssertionError, match=r"^not within 0\.05 s: the bell$"):
-        wait_until(lambda: False, 0.05, message="the bell")
+    with pytest.raises(AssertionError, match=r"^not within 0\.05 s: the condition$"):
+        wait_until(lambda: False, 0.05, message="the condition")
 
 
 def test_a_spawned_process_ends_with_its_group_and_shows_its_output(tmp_path, capsys):

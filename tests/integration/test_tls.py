@@ -11,8 +11,8 @@ import pytest
 import trustme
 
 from support import wait_until
+from support.cluster import Cluster, make_intent
 from support.flower import read_queue_length
-from support.house import House, make_intent
 from support.sentinels import MASTER_NAME, RedisGroup
 from support.tls_front import TlsFront
 from transfer_tasks.errors import PublishUnavailable
@@ -52,18 +52,18 @@ def tls_url(redis_url: str, front: TlsFront) -> str:
 
 
 @pytest.fixture
-def house(tls_url: str, ca_file: Path, spawn: ProcessSpawner) -> Iterator[House]:
+def cluster(tls_url: str, ca_file: Path, spawn: ProcessSpawner) -> Iterator[Cluster]:
     with SandboxServer() as sandbox:
-        yield House(redis_url=f"{tls_url}?ssl_ca_certs={ca_file}", sandbox=sandbox, spawn=spawn)
+        yield Cluster(redis_url=f"{tls_url}?ssl_ca_certs={ca_file}", sandbox=sandbox, spawn=spawn)
 
 
 async def test_publisher_worker_command_line_and_flower_speak_tls(
-    house: House, front: TlsFront, ask: Callable[..., Result]
+    cluster: Cluster, front: TlsFront, ask: Callable[..., Result]
 ) -> None:
-    with house.publisher() as publisher:
+    with cluster.publisher() as publisher:
         handle = publisher.submit(make_intent(expires_in_seconds=30))
-        assert await read_queue_length(house.redis_url) == 1
-        house.start_worker()
+        assert await read_queue_length(cluster.redis_url) == 1
+        cluster.start_worker()
         assert handle.outcome().state is State.SUBMITTED
 
     assert handle.transfer_id in ask("show", handle.transfer_id).stdout
@@ -72,9 +72,9 @@ async def test_publisher_worker_command_line_and_flower_speak_tls(
 
 # Python 3.11 leaves the transport of a handshake that failed to the loop's next turn, or to the collector.
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
-def test_a_certificate_of_an_authority_that_is_not_trusted_is_refused(house: House, tls_url: str) -> None:
+def test_a_certificate_of_an_authority_that_is_not_trusted_is_refused(cluster: Cluster, tls_url: str) -> None:
     with (
-        house.publisher(redis_url=tls_url) as publisher,
+        cluster.publisher(redis_url=tls_url) as publisher,
         pytest.raises(PublishUnavailable, match="certificate verify failed"),
     ):
         publisher.submit(make_intent())
@@ -92,11 +92,11 @@ def test_sentinels_are_spoken_to_by_tls_and_so_is_the_redis_that_they_name(
                 f"sentinels://:{group.password}@127.0.0.1:{front.port}/0?master_name={MASTER_NAME}&replicas=0"
                 f"&sentinel_password={group.sentinel_password}&ssl_ca_certs={ca_file}"
             )
-            house = House(redis_url=url, sandbox=sandbox, spawn=spawn)
+            cluster = Cluster(redis_url=url, sandbox=sandbox, spawn=spawn)
             # One for commands, one to subscribe.
             wait_until(lambda: redis_front.plain_count == 2, message="the Sentinel watches it")
-            house.start_worker()
-            with house.publisher() as publisher:
+            cluster.start_worker()
+            with cluster.publisher() as publisher:
                 assert publisher.submit(make_intent()).outcome().state is State.SUBMITTED
             assert front.plain_count == 0
             assert redis_front.plain_count == 2, "but for the Sentinel's own, all spoke TLS"

@@ -1,6 +1,6 @@
-"""Transfers through the whole house: a real Redis, a real worker process, the sandbox as the judge of POSTs.
+"""Transfers through the whole system: a real Redis, a real worker process, the sandbox as the judge of POSTs.
 
-One house serves the whole module, so that its last tests can look at all that a run has left behind: every
+One cluster serves the whole module, so that its last tests can look at all that a run has left behind: every
 line of the log, every key.
 """
 
@@ -20,7 +20,7 @@ import pytest
 from celery import Celery
 
 from support import ProcessSpawner, keys_without_ttl, wait_until
-from support.house import House, make_intent
+from support.cluster import Cluster, make_intent
 from transfer_tasks.errors import TransferInProgress
 from transfer_tasks.outcome import Reason, State, TransferOutcome
 from transfer_tasks.publisher import TransferPublisher
@@ -52,9 +52,9 @@ PHONE = {"type": "pstn", "number": "12025550100"}
 
 @dataclass
 class Running:
-    """A house with a worker in it, and everything that its worker and audit log have said."""
+    """A cluster with a worker in it, and everything that its worker and audit log have said."""
 
-    house: House
+    cluster: Cluster
     worker: SpawnedProcess
     publisher: TransferPublisher
     audit_path: Path
@@ -63,7 +63,7 @@ class Running:
 
     @property
     def sandbox(self) -> SandboxServer:
-        return self.house.sandbox
+        return self.cluster.sandbox
 
     def send(self, destination: Any, **fields: Any) -> tuple[TransferOutcome, list[dict[str, Any]]]:
         """Submit, wait for the outcome, and return it with the POSTs that the sandbox saw."""
@@ -72,7 +72,7 @@ class Running:
         return outcome, self.sandbox.requests(intent.call_id)
 
     def record(self, transfer_id: str) -> Any:
-        ledger = self.house.ledger()
+        ledger = self.cluster.ledger()
         with ledger.client:
             return ledger.read(transfer_id)
 
@@ -96,7 +96,7 @@ class Running:
 
     def celery(self) -> Celery:
         """A producer that has only Celery."""
-        app = Celery("any producer", broker=self.house.redis_url, set_as_current=False)
+        app = Celery("any producer", broker=self.cluster.redis_url, set_as_current=False)
         app.conf.update(task_default_queue="transfers", broker_connection_retry_on_startup=True)
         return app
 
@@ -124,7 +124,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     (directory / "processes").mkdir()
     spawner = ProcessSpawner(directory / "processes")
     with EmbeddedRedis() as redis_server, SandboxServer(token=TOKEN) as sandbox:
-        house = House(
+        cluster = Cluster(
             redis_url=redis_server.url,
             sandbox=sandbox,
             spawn=spawner,
@@ -135,9 +135,9 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
             },
         )
         try:
-            worker = house.start_worker(concurrency=16)
-            with house.publisher() as publisher:
-                yield Running(house, worker, publisher, directory / "audit.jsonl")
+            worker = cluster.start_worker(concurrency=16)
+            with cluster.publisher() as publisher:
+                yield Running(cluster, worker, publisher, directory / "audit.jsonl")
         finally:
             spawner.end_all()
 
@@ -296,7 +296,7 @@ def test_each_answer_of_the_platform_has_its_outcome_and_its_number_of_requests(
 
 def test_a_409_after_a_request_that_was_sent_is_unknown_with_the_running_request_on_record(running):
     intent = make_intent()
-    running.sandbox.desk.script(intent.call_id, ["503", "409"])
+    running.sandbox.controls.script(intent.call_id, ["503", "409"])
     outcome = running.publisher.submit(intent).outcome()
     assert (outcome.state, outcome.reason) == (State.UNKNOWN, Reason.IN_PROGRESS_AFTER_ATTEMPT)
     assert (outcome.attempts, outcome.http_status) == (2, 409)
@@ -354,7 +354,7 @@ def test_the_same_message_twice_moves_the_call_once(running):
     transfer_ids = {running.send_task(asked_for, task_id=intent.transfer_id) for _ in range(5)}
     assert transfer_ids == {intent.transfer_id}
     assert running.wait_for_record(intent.transfer_id).state is State.SUBMITTED
-    wait_until(lambda: running.house.ledger().client.hlen("transfer:unacked") == 0)
+    wait_until(lambda: running.cluster.ledger().client.hlen("transfer:unacked") == 0)
     assert running.sandbox.post_count(intent.call_id) == 1
 
 
@@ -381,14 +381,14 @@ def test_cancelled_while_it_waits_for_the_next_attempt_nothing_more_is_sent(runn
 
 def test_what_is_cancelled_or_late_before_a_worker_is_there_is_never_sent(running):
     """On a queue of its own, whose worker comes when all is over."""
-    settings = PublisherSettings(redis_url=running.house.redis_url, queue="later")
+    settings = PublisherSettings(redis_url=running.cluster.redis_url, queue="later")
     with TransferPublisher(settings) as publisher:
         cancelled, late = make_intent(), make_intent(expires_in_seconds=1)
         first, second = publisher.submit(cancelled), publisher.submit(late)
         assert first.cancel()
         assert second.outcome().state is State.EXPIRED
         good = publisher.submit(make_intent())
-        late_worker = running.house.start_worker(TRANSFER_QUEUE="later")
+        late_worker = running.cluster.start_worker(TRANSFER_QUEUE="later")
         running.other_workers.append(late_worker)
         assert good.outcome().state is State.SUBMITTED
         late_worker.send_signal(signal.SIGTERM)
@@ -470,7 +470,7 @@ def test_a_late_intent_from_plain_celery_expires_unsent(running):
 # --- last: what the whole run has left behind
 
 EXAMPLE = "+1 202-555-0143"
-"""Nobody's number: what a refusal's mend shows."""
+"""Nobody's number: what a refusal's fix shows."""
 
 LINE_FIELDS = {
     "timestamp",
@@ -498,7 +498,7 @@ def everything(running: Running, asked: dict[str, TransferHandle]) -> Running:
     app.close()
     for handle in asked.values():
         handle.outcome()
-    ledger = running.house.ledger()
+    ledger = running.cluster.ledger()
     with ledger.client as client:
         for what, remaining in (
             ("queue", lambda: client.llen("transfers")),
@@ -516,7 +516,7 @@ def everything(running: Running, asked: dict[str, TransferHandle]) -> Running:
 
 
 def test_there_is_exactly_one_finished_line_for_each_transfer(everything):
-    ledger = everything.house.ledger()
+    ledger = everything.cluster.ledger()
     with ledger.client as client:
         transfer_ids = {key.rpartition(":")[2] for key in client.scan_iter(ledger.keys.record("*"))}
     lines = everything.audit_file()
@@ -562,9 +562,9 @@ def test_the_platform_saw_a_request_for_each_attempt_and_none_besides(everything
 
 
 def test_no_secret_and_no_whole_number_is_in_any_line(everything):
-    password = urlsplit(everything.house.redis_url).password
+    password = urlsplit(everything.cluster.redis_url).password
     assert password
-    ledger = everything.house.ledger()
+    ledger = everything.cluster.ledger()
     with ledger.client as client:
         stream = json.dumps(client.xrange(ledger.keys.audit))
     output = everything.output()
@@ -595,7 +595,7 @@ def test_every_audit_line_is_in_the_log_too(everything):
 
 
 def test_whatever_had_an_id_has_an_outcome(everything):
-    ledger = everything.house.ledger()
+    ledger = everything.cluster.ledger()
     with ledger.client as client:
         for key in client.scan_iter(ledger.keys.record("*")):
             record = ledger.read(key.rpartition(":")[2])
@@ -604,7 +604,7 @@ def test_whatever_had_an_id_has_an_outcome(everything):
 
 
 def test_no_key_but_the_queues_stays_for_ever(everything):
-    with everything.house.ledger().client as client:
+    with everything.cluster.ledger().client as client:
         assert set(keys_without_ttl(client)) <= {"later"}  # the queue of one test
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from support.house import House
+    from support.cluster import Cluster
     from transfer_tasks.outcome import State
 
 import json
@@ -43,7 +43,7 @@ SUPPORT_NUMBER = "+1 202 555 0143"
 class Desk:
     """Flower, and the transfers that it has seen, by what each of them shows."""
 
-    house: House
+    cluster: Cluster
     url: str
     database: Path
     ledger: Ledger
@@ -86,9 +86,9 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def send_plainly(house: House, intent: Any) -> str:
+def send_plainly(cluster: Cluster, intent: Any) -> str:
     """Publish as somebody does who has only Celery."""
-    with Celery(broker=house.redis_url, set_as_current=False) as plain:
+    with Celery(broker=cluster.redis_url, set_as_current=False) as plain:
         return str(plain.send_task(TASK_NAME, kwargs={"intent": intent}, queue="transfers").id)
 
 

@@ -172,9 +172,9 @@ class LedgerBench:
             )
         )
 
-    def beat(self, worker: str = "w1", *, lease_ms: int = LONG_MS) -> None:
-        """Beat a worker's heart."""
-        self.run(self.commands.beat(worker=worker, lease_ms=lease_ms, about_json="{}"))
+    def heartbeat(self, worker: str = "w1", *, lease_ms: int = LONG_MS) -> None:
+        """Renew a worker's lease."""
+        self.run(self.commands.heartbeat(worker=worker, lease_ms=lease_ms, about_json="{}"))
 
     def bury(self, worker: str = "w1") -> None:
         """Let a worker's lease be over, as after `kill -9` and a while."""

@@ -6,7 +6,7 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from support.house import make_intent
+from support.cluster import make_intent
 from support.metronome import no_stall, within
 from support.waiting import wait_until_async
 from transfer_tasks.settings import PublisherSettings

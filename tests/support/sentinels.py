@@ -108,7 +108,7 @@ class RedisGroup:
         return self.servers[int(port)]
 
     def a_replica(self) -> Server:
-        """Return one that is no primary."""
+        """Return one that is not a primary."""
         primary = self.primary()
         return next(server for server in self.servers.values() if server is not primary)
 

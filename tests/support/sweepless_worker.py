@@ -1,4 +1,4 @@
-"""A worker without our recovery: `celery -A support.sweepless_worker worker`. The outer net is left."""
+"""A worker without recovery; kombu has its own (`celery -A support.sweepless_worker worker`)."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from transfer_worker.runtime import celery_app
 app = celery_app.app
 
 
-def _beat_only(self: recovery.Recovery) -> None:
-    self._ledger.run(self._beat)
+def _heartbeat_only(self: recovery.Recovery) -> None:
+    self._ledger.run(self._heartbeat)
 
 
-recovery.Recovery.beat_and_sweep = _beat_only  # type: ignore[method-assign]
+recovery.Recovery.heartbeat_and_sweep = _heartbeat_only  # type: ignore[method-assign]

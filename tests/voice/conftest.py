@@ -12,7 +12,7 @@ from pydantic import SecretStr
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
-    from voice.house import House
+    from voice.cluster import Cluster
 
 # Elsewhere there is no piopiy-ai. With the variable set nothing is left out: what is missing fails.
 if "TRANSFER_WORKER_PYTHON" not in os.environ:
@@ -26,23 +26,23 @@ else:
 
 
 @pytest.fixture(scope="session")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """One Redis, one sandbox and one worker for all tests that leave them alone."""
-    yield from _open_house(tmp_path_factory.mktemp("house"), has_worker=True)
+    yield from _open_cluster(tmp_path_factory.mktemp("cluster"), has_worker=True)
 
 
 @pytest.fixture
-def private_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    """A house for one test, to be damaged; no worker runs yet."""
-    yield from _open_house(tmp_path_factory.mktemp("private-house"), has_worker=False)
+def private_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A cluster for one test, to be damaged; no worker runs yet."""
+    yield from _open_cluster(tmp_path_factory.mktemp("private-cluster"), has_worker=False)
 
 
-def _open_house(directory: Any, *, has_worker: bool) -> Iterator[House]:
+def _open_cluster(directory: Any, *, has_worker: bool) -> Iterator[Cluster]:
     from support import ProcessSpawner
-    from voice.house import House
+    from voice.cluster import Cluster
 
     spawner = ProcessSpawner(directory)
-    with House(spawner) as opened:
+    with Cluster(spawner) as opened:
         try:
             if has_worker:
                 opened.start_worker()
@@ -53,16 +53,16 @@ def _open_house(directory: Any, *, has_worker: bool) -> Iterator[House]:
 
 @pytest.fixture
 def open_voice() -> Callable[..., Any]:
-    """Open a voice process: `async with open_voice(house) as voice: call = await voice.ring(…)`."""
+    """Open a voice process: `async with open_voice(cluster) as voice: call = await voice.ring(…)`."""
     from transfer_tasks.voice import TransferClient, VoiceSettings
-    from voice.house import DESTINATIONS
+    from voice.cluster import DESTINATIONS
     from voice.loopback import Loopback
 
     @asynccontextmanager
     async def open_voice_process(
-        house: House, *, wording: Any = None, equip: Any = None, mcp_tools: Any = None, **settings: Any
+        cluster: Cluster, *, wording: Any = None, equip: Any = None, mcp_tools: Any = None, **settings: Any
     ) -> AsyncIterator[Loopback]:
-        given = {"redis_url": SecretStr(house.redis_url), "destinations_file": DESTINATIONS, **settings}
+        given = {"redis_url": SecretStr(cluster.redis_url), "destinations_file": DESTINATIONS, **settings}
         parts = {name: part for name, part in (("equip", equip), ("mcp_tools", mcp_tools)) if part}
         client = TransferClient(settings=VoiceSettings(_env_file=None, **given), wording=wording)
         async with client, Loopback(client, **parts) as voice:

@@ -1,6 +1,6 @@
 """The examples run as they are, with real constructors and settings; only the far ends of the net are ours.
 
-They are the published how-tos, mended: docs/how-tos.md.
+They are the published how-tos, fixed: docs/how-tos.md.
 """
 
 from __future__ import annotations
@@ -77,16 +77,16 @@ def load_example(name, platform):
 
 
 @pytest.fixture
-def environment(house, monkeypatch, tmp_path):
+def environment(cluster, monkeypatch, tmp_path):
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setenv("TRANSFER_REDIS_URL", house.redis_url)
+    monkeypatch.setenv("TRANSFER_REDIS_URL", cluster.redis_url)
     monkeypatch.delenv("PIOPIY_TOKEN", raising=False)
     monkeypatch.chdir(tmp_path)
     return monkeypatch
 
 
-async def test_the_agent_with_transfer_moves_its_caller(house, environment):
+async def test_the_agent_with_transfer_moves_its_caller(cluster, environment):
     async with AgentsPlatform() as platform:
         environment.setenv("OPENAI_BASE_URL", f"{platform.origin}/v1")
         call_id = str(uuid.uuid4())
@@ -97,7 +97,7 @@ async def test_the_agent_with_transfer_moves_its_caller(house, environment):
         await call.hears("Hello! How can I help you")
         await call.say("A person, please.")
         await call.hears(GOODBYE)
-        (post,) = house.posts(call_id)
+        (post,) = cluster.posts(call_id)
         assert post.endpoint == {"type": "pstn", "number": "12025550100"}
         assert post.pipeline[0]["params"]["caller_id"] == "12025550199"
         await platform.stop(running)
@@ -111,7 +111,7 @@ async def test_the_agent_with_transfer_moves_its_caller(house, environment):
         ("trigger_agent_transfer", "agent"),
     ],
 )
-async def test_a_trigger_script_moves_the_phone_agents_caller(house, environment, capsys, script, kind):
+async def test_a_trigger_script_moves_the_phone_agents_caller(cluster, environment, capsys, script, kind):
     async with AgentsPlatform() as platform:
         environment.setenv("OPENAI_BASE_URL", f"{platform.origin}/v1")
         call_id = str(uuid.uuid4())
@@ -133,7 +133,7 @@ async def test_a_trigger_script_moves_the_phone_agents_caller(house, environment
             check=False,
         )
         assert run.stdout.startswith("submitted Piopiy accepted the request"), run.stderr
-        (post,) = house.posts(call_id)
+        (post,) = cluster.posts(call_id)
         assert post.endpoint["type"] == kind
         await platform.stop(running)
 

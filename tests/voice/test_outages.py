@@ -15,11 +15,11 @@ APOLOGY = "I'm sorry, I couldn't transfer you just now."
 TROUBLE = "I'm sorry, I'm having trouble with the transfer. Please stay on the line."
 
 
-async def test_with_redis_down_the_apology_is_heard_within_a_second_and_a_half(private_house, open_voice):
-    house = private_house
-    async with open_voice(house) as voice:
+async def test_with_redis_down_the_apology_is_heard_within_a_second_and_a_half(private_cluster, open_voice):
+    cluster = private_cluster
+    async with open_voice(cluster) as voice:
         call = await voice.ring(transfer("support"), say("Can I help you myself?"))
-        house.redis("kill")
+        cluster.redis("kill")
         await call.say("A person, please.")
         heard_at = await call.hears(APOLOGY)
         assert heard_at - call.wits.tool_calls_at[0] < 1.5
@@ -29,65 +29,65 @@ async def test_with_redis_down_the_apology_is_heard_within_a_second_and_a_half(p
 
 
 async def test_with_redis_silent_the_caller_is_told_in_time_and_the_request_withdrawn(
-    private_house, open_voice
+    private_cluster, open_voice
 ):
-    house = private_house
-    async with open_voice(house) as voice:
+    cluster = private_cluster
+    async with open_voice(cluster) as voice:
         warm = await voice.ring(transfer("support"))
         await warm.say("A person, please.")
-        await asyncio.to_thread(house.wait_for_state, warm.call_id, "waiting")
+        await asyncio.to_thread(cluster.wait_for_state, warm.call_id, "waiting")
         call = await voice.ring(transfer("support"))
-        house.redis("pause")
+        cluster.redis("pause")
         await call.say("A person, please.")
         heard_at = await call.hears(TROUBLE)
         assert heard_at - call.wits.tool_calls_at[0] < 1.5
-        house.redis("resume")
+        cluster.redis("resume")
         # Redis carries out what stood in its buffers: the request arrives late, and is withdrawn.
-        await asyncio.to_thread(house.wait_for_state, call.call_id, "cancelled")
-        await asyncio.to_thread(house.start_worker)
+        await asyncio.to_thread(cluster.wait_for_state, call.call_id, "cancelled")
+        await asyncio.to_thread(cluster.start_worker)
         await warm.hears(GOODBYE)
-        assert house.posts(call.call_id) == []
+        assert cluster.posts(call.call_id) == []
 
 
-async def test_redis_that_is_back_for_the_next_turn_serves_it(private_house, open_voice):
-    house = private_house
-    await asyncio.to_thread(house.start_worker)
-    async with open_voice(house) as voice:
+async def test_redis_that_is_back_for_the_next_turn_serves_it(private_cluster, open_voice):
+    cluster = private_cluster
+    await asyncio.to_thread(cluster.start_worker)
+    async with open_voice(cluster) as voice:
         call = await voice.ring(transfer("support"), say("Shall I try again?"), transfer("support"))
-        house.redis("kill")
+        cluster.redis("kill")
         await call.say("A person, please.")
         await call.hears("try again")
-        await asyncio.to_thread(house.redis, "restart")
+        await asyncio.to_thread(cluster.redis, "restart")
         await call.say("Yes.")
         await call.hears(GOODBYE, within_seconds=10)
-        assert len(house.posts(call.call_id)) == 1
+        assert len(cluster.posts(call.call_id)) == 1
 
 
-async def test_redis_that_goes_away_while_a_caller_waits_is_waited_for(private_house, open_voice):
-    house = private_house
-    async with open_voice(house) as voice:
+async def test_redis_that_goes_away_while_a_caller_waits_is_waited_for(private_cluster, open_voice):
+    cluster = private_cluster
+    async with open_voice(cluster) as voice:
         call = await voice.ring(transfer("support"))
         await call.say("A person, please.")
-        await asyncio.to_thread(house.wait_for_state, call.call_id, "waiting")
-        house.redis("kill")
+        await asyncio.to_thread(cluster.wait_for_state, call.call_id, "waiting")
+        cluster.redis("kill")
         await call.hears(HOLDING)
-        await asyncio.to_thread(house.redis, "restart")
-        await asyncio.to_thread(house.start_worker)
+        await asyncio.to_thread(cluster.redis, "restart")
+        await asyncio.to_thread(cluster.start_worker)
         await call.hears(GOODBYE, within_seconds=10)
-        assert len(house.posts(call.call_id)) == 1
+        assert len(cluster.posts(call.call_id)) == 1
 
 
-async def test_with_no_worker_the_truth_is_heard_at_the_deadline(private_house, open_voice):
-    house = private_house
-    async with open_voice(house, expires_in_seconds=3) as voice:
+async def test_with_no_worker_the_truth_is_heard_at_the_deadline(private_cluster, open_voice):
+    cluster = private_cluster
+    async with open_voice(cluster, expires_in_seconds=3) as voice:
         call = await voice.ring(transfer("support"), say("Can I help you myself?"))
         await call.say("A person, please.")
         heard_at = await call.hears(APOLOGY, within_seconds=6)
         assert heard_at - call.wits.tool_calls_at[0] == pytest.approx(3, abs=0.4)
         await call.hears("help you myself")
         assert call.heard[0] == HOLDING
-        (record,) = house.records(call.call_id)
+        (record,) = cluster.records(call.call_id)
         assert (record.state, record.reason) == ("expired", Reason.DEADLINE_PASSED)
-        await asyncio.to_thread(house.start_worker)
+        await asyncio.to_thread(cluster.start_worker)
         await asyncio.sleep(2)
-        assert house.posts(call.call_id) == []
+        assert cluster.posts(call.call_id) == []

@@ -27,7 +27,7 @@ MODULES_OF_THE_EXTRA: Final = frozenset(
     }
 )
 
-_MEND: Final = 'call-transfer: the command line needs the worker extra: pip install "call-transfer[worker]"\n'
+_FIX: Final = 'call-transfer: the command line needs the worker extra: pip install "call-transfer[worker]"\n'
 
 
 def main() -> None:
@@ -41,7 +41,7 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if not _is_missing_extra(error):
             raise
-        sys.stderr.write(_MEND)
+        sys.stderr.write(_FIX)
         raise SystemExit(Exit.USAGE) from None
     cli.app()
 

@@ -16,8 +16,8 @@
     │   ├── TransferUnknown
     │   └── TransferRepeated        the same was asked for before, and has not ended
     ├── PreflightFailed             the worker must not start; every problem is listed
-    └── DeskRefused                 what an engineer asked for can't be done; nothing has changed
-        └── DeskMisused             ... because the command was written wrong
+    └── OperationRefused                 what an engineer asked for can't be done; nothing has changed
+        └── OperationMisused             ... because the command was written wrong
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class NotPermitted(TransferWorkerError):
 
     Attributes:
         reason: The closed reason of the rejection.
-        detail: The field and the mend, masked.
+        detail: The field and the fix, masked.
     """
 
     def __init__(self, *, reason: Reason, detail: str) -> None:
@@ -122,26 +122,26 @@ class TransferRepeated(TransferEnded):
 
 
 class PreflightFailed(TransferWorkerError):
-    """Something that must be true before the start is not; each problem carries its mend."""
+    """Something that must be true before the start is not; each problem carries its fix."""
 
     def __init__(self, problems: list[str]) -> None:
         self.problems = problems
         super().__init__("The worker can't start:\n" + "\n".join(f"  - {problem}" for problem in problems))
 
 
-class DeskRefused(TransferWorkerError):
+class OperationRefused(TransferWorkerError):
     """What an engineer asked for can't be done; nothing has changed.
 
     Attributes:
         field: The argument or option that stands in the way.
         problem: What is wrong with it.
-        mend: What to do instead.
+        fix: What to do instead.
     """
 
-    def __init__(self, *, field: str, problem: str, mend: str) -> None:
-        self.field, self.problem, self.mend = field, problem, mend
-        super().__init__(f"{field}: {problem}. {mend}")
+    def __init__(self, *, field: str, problem: str, fix: str) -> None:
+        self.field, self.problem, self.fix = field, problem, fix
+        super().__init__(f"{field}: {problem}. {fix}")
 
 
-class DeskMisused(DeskRefused):
+class OperationMisused(OperationRefused):
     """The command itself is wrong: an argument is missing, or does not go with another."""

@@ -14,7 +14,7 @@ from transfer_tasks.addresses import parse_number
 from transfer_tasks.settings import PublisherSettings, load_settings
 
 VISIBILITY_TIMEOUT_SECONDS: Final = 12
-"""When kombu gives an unacknowledged message to another worker: the outer net, in case ours tears."""
+"""When kombu gives an unacknowledged message to another worker: a fallback, in case recovery fails."""
 
 MAX_ATTEMPT_TIMEOUT_SECONDS: Final = 10
 MIN_TOKEN_LENGTH: Final = 6
@@ -96,7 +96,7 @@ class WorkerSettings(PublisherSettings):
         piopiy_proxy_url: The proxy through which alone the API is reached, by CONNECT; may hold a password.
         piopiy_number: Caller id where neither the intent nor the registry names one.
         concurrency: How many transfers a worker carries out at a time.
-        processes: How many processes of `call-transfer worker` share them, if not as many as `places` says.
+        processes: How many processes of `call-transfer worker` share them, if not as many as `slots` says.
         attempt_timeout_seconds: What one HTTP request may take as a whole.
         keep_alive: Whether a connection to the platform carries more than one request.
         max_attempts: How many HTTP requests one transfer may cost, all proven not carried out but the last.
@@ -125,13 +125,13 @@ class WorkerSettings(PublisherSettings):
     @field_validator("processes")
     @classmethod
     def _check_processes(cls, processes: int | None, info: ValidationInfo) -> int | None:
-        places = info.data.get("concurrency")  # absent where it is wrong itself
-        if processes and places and processes > places:
+        slots = info.data.get("concurrency")  # absent where it is wrong itself
+        if processes and slots and processes > slots:
             raise PydanticCustomError(
                 "processes",
-                "{processes} processes (--processes) can't share {places} transfers at a time "
-                "(--concurrency); ask for {places} at most, or leave it out",
-                {"processes": processes, "places": places},
+                "{processes} processes (--processes) can't share {slots} transfers at a time "
+                "(--concurrency); ask for {slots} at most, or leave it out",
+                {"processes": processes, "slots": slots},
             )
         return processes
 

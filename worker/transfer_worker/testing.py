@@ -1,4 +1,4 @@
-"""Stand-ins for what `TransferService` is handed: a ledger in memory, a gateway with a script, a clock.
+"""Fakes of what `TransferService` is handed: a ledger in memory, a gateway with a script, a clock.
 
 They follow the rules of the real ones as far as one worker can see them:
 `tests/integration/ledger/test_fake.py` runs the same steps through this ledger and the one on Redis.

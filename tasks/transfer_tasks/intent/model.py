@@ -221,15 +221,15 @@ class TransferIntent(ContractModel, json_schema_extra=_add_expires_in_seconds):
 def _check_schema_version(data: object) -> None:
     version = data.get("schema_version", SCHEMA_VERSION) if isinstance(data, dict) else SCHEMA_VERSION
     if isinstance(version, int) and version != SCHEMA_VERSION:
-        problem, mend = REFUSALS["schema_version"]
+        problem, fix = REFUSALS["schema_version"]
         raise UnsupportedSchemaVersion(
-            field="schema_version", value=mask_value(version), problem=problem, mend=mend
+            field="schema_version", value=mask_value(version), problem=problem, fix=fix
         )
 
 
 def _refused(code: str, *, value: str, **context: object) -> InvalidIntent:
-    problem, mend = REFUSALS[code].filled(context)
-    return InvalidIntent(field="intent", value=value, problem=problem, mend=mend)
+    problem, fix = REFUSALS[code].filled(context)
+    return InvalidIntent(field="intent", value=value, problem=problem, fix=fix)
 
 
 @lru_cache(maxsize=256)  # registries are small; the models that make names up are not to fill the memory

@@ -1,4 +1,4 @@
-"""Turn what pydantic found into refusals that name the field, the masked value, the problem and the mend."""
+"""Turn what pydantic found into refusals that name the field, the masked value, the problem and the fix."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Fault(NamedTuple):
     field: str
     value: str
     problem: str
-    mend: str
+    fix: str
 
 
 def faults(error: ValidationError, *, root: str) -> list[Fault]:
@@ -45,8 +45,8 @@ def faults(error: ValidationError, *, root: str) -> list[Fault]:
         code, context = line["type"], line.get("ctx", {})
         path = context.get("path") or _path(line["loc"])
         value = context.get("shown") or _shown(line["input"], code=code, path=path)
-        problem, mend = REFUSALS.get(code, _UNKNOWN).filled(context)
-        found.append(Fault(code, path or root, value, problem, mend))
+        problem, fix = REFUSALS.get(code, _UNKNOWN).filled(context)
+        found.append(Fault(code, path or root, value, problem, fix))
     return found
 
 
@@ -60,8 +60,8 @@ def _shown(value: object, *, code: str, path: str) -> str:
 
 def invalid_intent(error: ValidationError) -> InvalidIntent:
     """Return the refusal for the first fault."""
-    _, field, value, problem, mend = faults(error, root="intent")[0]
-    return InvalidIntent(field=field, value=value, problem=problem, mend=mend)
+    _, field, value, problem, fix = faults(error, root="intent")[0]
+    return InvalidIntent(field=field, value=value, problem=problem, fix=fix)
 
 
 def mask_value(value: object, *, path: str = "") -> str:

@@ -234,12 +234,12 @@ class LedgerCommands:
             labels=labels_json,
         )
 
-    def beat(self, *, worker: str, lease_ms: int, about_json: str) -> Command[None]:
+    def heartbeat(self, *, worker: str, lease_ms: int, about_json: str) -> Command[None]:
         """Renew a worker's lease."""
-        return self._build("beat", lambda _: None, worker=worker, lease_ms=lease_ms, about=about_json)
+        return self._build("heartbeat", lambda _: None, worker=worker, lease_ms=lease_ms, about=about_json)
 
     def retire(self, *, worker: str) -> Command[None]:
-        """Say that a worker has stopped in good order."""
+        """Say that a worker has stopped gracefully."""
         return self._build("retire", lambda _: None, worker=worker)
 
     def recover(
@@ -267,7 +267,7 @@ class LedgerCommands:
     def quarantine(
         self, *, transfer_id: str, why: str, element: str, size_bytes: int, max_entries: int
     ) -> Command[None]:
-        """Keep a queue element that can't be served."""
+        """Keep a queue message that can't be served."""
         return self._build(
             "quarantine",
             lambda _: None,

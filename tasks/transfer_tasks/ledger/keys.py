@@ -84,7 +84,7 @@ class Keys:
 
     @property
     def quarantine(self) -> str:
-        """List: queue elements that could not be served, newest first."""
+        """List: queue messages that could not be served, newest first."""
         return f"{self.namespace}:quarantine"
 
     @property

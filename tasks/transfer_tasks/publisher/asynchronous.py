@@ -83,7 +83,7 @@ class AsyncTransferPublisher:
                 field=objection.field,
                 value=objection.value,
                 problem=objection.problem,
-                mend=objection.mend,
+                fix=objection.fix,
             )
         try:
             accepted = await self.run(
@@ -191,7 +191,7 @@ class AsyncTransferHandle:
     Attributes:
         transfer_id: The transfer's id; the same in the audit log and in Flower.
         idempotency_key: What makes it the same transfer; sent to the platform, too.
-        hop: The how-many-eth transfer of its call this is, from 1.
+        hop: Which transfer of its call this is: its ordinal, from 1.
         is_repeat: Whether another, earlier intent stands behind this handle.
     """
 

@@ -117,7 +117,7 @@ class TransferHandle:
 
     @property
     def hop(self) -> int:
-        """The how-many-eth transfer of its call this is, from 1."""
+        """Which transfer of its call this is: its ordinal, from 1."""
         return self.inner.hop
 
     @property

@@ -1,4 +1,4 @@
-"""Connections to the primary that Sentinels name: redis-py's, with what it leaves open mended.
+"""Connections to the primary that Sentinels name: redis-py's, with what it leaves open fixed.
 
 A connection to a Redis that has been replaced is dropped as soon as that shows, and the Sentinels are asked.
 Each gets so small a share of the time that all can be asked within it, deaf ones included.
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from transfer_tasks.redis.sentinel_url import SentinelUrl
 
 _REPLACED: Final = ("READONLY", "NOREPLICAS")
-"""What a Redis says that is no primary any more, or that its replicas have left for another.
+"""What a Redis says that is not a primary any more, or that its replicas have left for another.
 
 Redis 6.2 tells a script so inside of another error, which redis-py takes for any refusal.
 """

@@ -30,7 +30,7 @@ _MAX_PORT: Final = 65535
 
 
 class WrongUrl(ValueError):
-    """The address can't be used; the text names the part and the mend, and shows no value."""
+    """The address can't be used; the text names the part and the fix, and shows no value."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +123,7 @@ def check_ca_file(ca_file: str | None) -> None:
 def _read_options(query: str) -> dict[str, str]:
     options = dict(parse_qsl(query, keep_blank_values=True))
     if unknown := sorted(options.keys() - set(_OPTIONS)):
-        raise WrongUrl(f"{unknown[0][:40]} is no option here; there are {', '.join(_OPTIONS)}")
+        raise WrongUrl(f"{unknown[0][:40]} is not an option here; there are {', '.join(_OPTIONS)}")
     return options
 
 

@@ -73,7 +73,7 @@ class DestinationRegistry(Mapping[str, Destination]):
             except ValidationError as error:
                 problems += [
                     f"{path}: [{mask_value(name)[1:-1]}] {fault.field}: "
-                    f"{fault.problem} (got {fault.value}). {fault.mend}"
+                    f"{fault.problem} (got {fault.value}). {fault.fix}"
                     for fault in faults(error, root="table")
                 ]
         if not tables:

@@ -74,14 +74,14 @@ class Objection:
         field: The path of the field in the intent.
         value: What stands there, masked.
         problem: What is wrong with it.
-        mend: What to do instead.
+        fix: What to do instead.
     """
 
     reason: Reason
     field: str
     value: str
     problem: str
-    mend: str
+    fix: str
 
 
 class DestinationRules:
@@ -108,22 +108,22 @@ class DestinationRules:
                 field="destination.name",
                 value=repr(destination.name),
                 problem="is not in the registry",
-                mend=f"The registry's names are: {known}.",
+                fix=f"The registry's names are: {known}.",
             )
         for path, endpoint in _walk(destination):
             if _identity(endpoint) not in self._listed and (fault := self._find_fault(endpoint)):
-                problem, mend = fault
+                problem, fix = fault
                 return Objection(
                     reason=Reason.DESTINATION_NOT_ALLOWED,
                     field=path,
                     value=endpoint.masked,
                     problem=problem,
-                    mend=mend,
+                    fix=fix,
                 )
         return None
 
     def _find_fault(self, endpoint: AnyEndpoint) -> tuple[str, str] | None:
-        """Return the problem of an endpoint outside the registry, and its mend; None if it is allowed."""
+        """Return the problem of an endpoint outside the registry, and its fix; None if it is allowed."""
         match endpoint:
             case PhoneEndpoint(number=number):
                 region = region_of(number)

@@ -47,7 +47,7 @@ class _Finding:
     outcome: TransferOutcome | None = None
 
 
-class Flight:
+class ActiveTransfer:
     """Runs as a task of its own, so that it outlives the tool call that began it.
 
     ::
@@ -80,7 +80,7 @@ class Flight:
         make_intent: Callable[[], TransferIntent],
         longest_ring_seconds: float | None,
         destination: str,
-        earlier: Flight | None = None,
+        earlier: ActiveTransfer | None = None,
         say: Say | None,
     ) -> None:
         self.destination = destination

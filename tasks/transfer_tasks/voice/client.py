@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from transfer_tasks.publisher import AsyncTransferPublisher
 from transfer_tasks.voice.choices import Choice, read_choices, tool_properties
-from transfer_tasks.voice.session import Aftermath, TransferSession
+from transfer_tasks.voice.session import SessionCleanup, TransferSession
 from transfer_tasks.voice.settings import VoiceSettings
 from transfer_tasks.voice.wording import Wording
 
@@ -56,8 +56,8 @@ class TransferClient:
             ", ".join(self.choices),
             "the choices given" if choices is not None else self.settings.destinations_file,
         )
-        self.publisher: Publisher = _Turnstile(publisher or AsyncTransferPublisher(self.settings))
-        self._aftermath = Aftermath()
+        self.publisher: Publisher = _SubmissionGate(publisher or AsyncTransferPublisher(self.settings))
+        self._cleanup = SessionCleanup()
 
     def session(self, call_id: str | None) -> TransferSession:
         """Return the transfers of one call, for ``async with``: leave it when the call's session ends."""
@@ -67,7 +67,7 @@ class TransferClient:
             choices=self.choices,
             settings=self.settings,
             wording=self.wording,
-            aftermath=self._aftermath,
+            cleanup=self._cleanup,
         )
 
     def tool_properties(self) -> dict[str, Any]:
@@ -76,7 +76,7 @@ class TransferClient:
 
     async def close(self) -> None:
         """Withdraw what ending sessions have not sent, then close the publisher; see `CLOSE_SECONDS`."""
-        await self._aftermath.close(within_seconds=CLOSE_SECONDS)
+        await self._cleanup.close(within_seconds=CLOSE_SECONDS)
         await self.publisher.close()
 
     async def __aenter__(self) -> Self:
@@ -88,7 +88,7 @@ class TransferClient:
         await self.close()
 
 
-class _Turnstile:
+class _SubmissionGate:
     """A publisher that lets one request pass in each round of the event loop.
 
     One submission takes the loop half a millisecond; fifty in the same round would be heard in every call.

@@ -24,7 +24,7 @@ def _installed(distribution: str) -> str:
 
 
 def describe_problem() -> str:
-    """Return what is wrong with piopiy-ai in this environment, and the mend; empty if nothing is."""
+    """Return what is wrong with piopiy-ai in this environment, and the fix; empty if nothing is."""
     agent_sdk, rest_sdk = _installed("piopiy-ai"), _installed("piopiy")
     if rest_sdk and agent_sdk:
         return (

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from transfer_tasks.outcome import Reason, State
-from transfer_tasks.voice.active_transfer import Flight, Say
+from transfer_tasks.voice.active_transfer import ActiveTransfer, Say
 from transfer_tasks.voice.wording import AnyReason, SessionReason, TransferAnswer, Wording
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ STOP_NOTICE_SECONDS: Final = 2.0
 """How long after a session's end it counts as evidence: a process that is being stopped is gone by then."""
 
 
-class Aftermath:
+class SessionCleanup:
     """What sessions leave to be done after their end; shared by all sessions of a process."""
 
     def __init__(self) -> None:
@@ -49,21 +49,21 @@ class Aftermath:
         if not self._sessions:
             self._have_all_left.set()
 
-    def withdraw(self, flight: Flight, *, detail: str) -> asyncio.Task[bool]:
-        """Cancel a flight's request if it has not been sent."""
-        return _start(self._withdrawals, flight.withdraw(detail=detail))
+    def withdraw(self, active: ActiveTransfer, *, detail: str) -> asyncio.Task[bool]:
+        """Cancel an active transfer's request if it has not been sent."""
+        return _start(self._withdrawals, active.withdraw(detail=detail))
 
-    def watch(self, flight: Flight, *, ended_at: float) -> None:
-        """Report a flight's request as carried out if its answer is lost: the session has ended."""
-        report = flight.report_transferred(ended_at=ended_at, notice_seconds=STOP_NOTICE_SECONDS)
+    def watch(self, active: ActiveTransfer, *, ended_at: float) -> None:
+        """Report an active transfer's request as carried out if its answer is lost: the session has ended."""
+        report = active.report_transferred(ended_at=ended_at, notice_seconds=STOP_NOTICE_SECONDS)
         _start(self._evidence, report)
 
-    def settle(self, flight: Flight, *, is_evidence: bool) -> asyncio.Task[None]:
+    def settle(self, active: ActiveTransfer, *, is_evidence: bool) -> asyncio.Task[None]:
         """Do what a session's end asks for: withdraw what has not been sent, watch what has."""
-        return _start(self._withdrawals, self._settle(flight, is_evidence=is_evidence))
+        return _start(self._withdrawals, self._settle(active, is_evidence=is_evidence))
 
     async def close(self, *, within_seconds: float) -> None:
-        """Wait for the withdrawals. The end of a process is no evidence: nobody is watched any more."""
+        """Wait for the withdrawals. The end of a process is not evidence: nobody is watched any more."""
         for task in self._evidence:
             task.cancel()
         try:
@@ -78,12 +78,12 @@ class Aftermath:
         for task in self._withdrawals | self._evidence:
             task.cancel()
 
-    async def _settle(self, flight: Flight, *, is_evidence: bool) -> None:
+    async def _settle(self, active: ActiveTransfer, *, is_evidence: bool) -> None:
         ended_at = _now()
-        await flight.stop()
-        is_withdrawn = await flight.withdraw(detail="the session ended")
+        await active.stop()
+        is_withdrawn = await active.withdraw(detail="the session ended")
         if is_evidence and not is_withdrawn:
-            self.watch(flight, ended_at=ended_at)
+            self.watch(active, ended_at=ended_at)
 
 
 def _start(tasks: set[asyncio.Task[Any]], coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
@@ -106,7 +106,7 @@ class TransferSession:
         choices: The destinations on offer.
         settings: How long the caller waits.
         wording: What the caller hears.
-        aftermath: Goes on when this session has ended.
+        cleanup: Goes on when this session has ended.
     """
 
     def __init__(
@@ -117,12 +117,12 @@ class TransferSession:
         choices: Choices,
         settings: VoiceSettings,
         wording: Wording,
-        aftermath: Aftermath,
+        cleanup: SessionCleanup,
     ) -> None:
         self.call_id = call_id
         self._publisher, self._choices, self._settings = publisher, choices, settings
-        self._wording, self._aftermath = wording, aftermath
-        self._flight: Flight | None = None
+        self._wording, self._cleanup = wording, cleanup
+        self._active: ActiveTransfer | None = None
         self._has_ended = False
 
     async def transfer(self, destination: str, *, reason: str = "", say: Say | None = None) -> TransferAnswer:
@@ -141,19 +141,19 @@ class TransferSession:
             return self._answer(SessionReason.SESSION_ENDED)
         if destination not in self._choices:
             return self._answer(SessionReason.NO_SUCH_DESTINATION)
-        flight = self._flight
-        is_repeat = flight is not None and self._stands(flight)
-        if flight is not None and not is_repeat and flight.may_ring():
+        active = self._active
+        is_repeat = active is not None and self._stands(active)
+        if active is not None and not is_repeat and active.may_ring():
             return self._answer(Reason.TRANSFER_IN_PROGRESS)
-        if flight is None or not is_repeat:
-            flight = self._flight = self._take_off(destination, reason=reason, say=say)
-        elif flight.destination != destination:
+        if active is None or not is_repeat:
+            active = self._active = self._start_transfer(destination, reason=reason, say=say)
+        elif active.destination != destination:
             return self._answer(Reason.TRANSFER_IN_PROGRESS)
         # Unlike awaiting the task, this passes no cancellation on, in neither direction.
-        await asyncio.wait({flight.task})
-        if flight.must_withdraw and flight.withdrawal is None:
-            flight.withdrawal = self._aftermath.withdraw(flight, detail="the queue did not answer in time")
-        return replace(flight.answer(), is_repeat=is_repeat)
+        await asyncio.wait({active.task})
+        if active.must_withdraw and active.withdrawal is None:
+            active.withdrawal = self._cleanup.withdraw(active, detail="the queue did not answer in time")
+        return replace(active.answer(), is_repeat=is_repeat)
 
     async def end(self, *, is_evidence: bool = True) -> None:
         """End the session: what leaving the context manager does.
@@ -164,17 +164,17 @@ class TransferSession:
         if self._has_ended:
             return
         self._has_ended = True
-        flight = self._flight
+        active = self._active
         settling = None
-        if flight is not None and not flight.is_settled():
+        if active is not None and not active.is_settled():
             counts = is_evidence and self._settings.session_evidence
-            settling = self._aftermath.settle(flight, is_evidence=counts)
-        self._aftermath.leave(self)
+            settling = self._cleanup.settle(active, is_evidence=counts)
+        self._cleanup.leave(self)
         if settling is not None:
             await asyncio.wait({settling}, timeout=LEAVE_SECONDS)
 
     async def __aenter__(self) -> Self:
-        self._aftermath.join(self)
+        self._cleanup.join(self)
         return self
 
     async def __aexit__(
@@ -183,10 +183,10 @@ class TransferSession:
         # A session that broke says nothing about the call; one that was cancelled lost its caller.
         await self.end(is_evidence=kind is None or issubclass(kind, asyncio.CancelledError))
 
-    def _take_off(self, destination: str, *, reason: str, say: Say | None) -> Flight:
-        last = self._flight
+    def _start_transfer(self, destination: str, *, reason: str, say: Say | None) -> ActiveTransfer:
+        last = self._active
         earlier = last if last is not None and not last.is_settled() else None
-        return Flight(
+        return ActiveTransfer(
             self._publisher,
             self._settings,
             self._wording,
@@ -199,12 +199,12 @@ class TransferSession:
             say=say,
         )
 
-    def _stands(self, flight: Flight) -> bool:
-        """Whether a flight answers for every request that comes now."""
-        if flight.ended_at is None or flight.is_watched():
+    def _stands(self, active: ActiveTransfer) -> bool:
+        """Whether an active transfer answers for every request that comes now."""
+        if active.ended_at is None or active.is_watched():
             return True
-        age_seconds = _now() - flight.ended_at
-        return flight.answer().state is State.SUBMITTED and age_seconds < self._settings.repeat_window_seconds
+        age_seconds = _now() - active.ended_at
+        return active.answer().state is State.SUBMITTED and age_seconds < self._settings.repeat_window_seconds
 
     def _answer(self, reason: AnyReason) -> TransferAnswer:
         return TransferAnswer(reason=reason, phrase=self._wording.phrase(reason))

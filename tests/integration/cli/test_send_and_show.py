@@ -20,8 +20,8 @@ NEEDS_RETRY = "+1 202-555-0153"
 ANSWERS_404 = "+1 202-555-0104"
 
 
-def test_a_transfer_that_is_submitted_is_exit_code_0_and_a_repeat_says_so(house, ask, call_id):
-    house.start_worker()
+def test_a_transfer_that_is_submitted_is_exit_code_0_and_a_repeat_says_so(cluster, ask, call_id):
+    cluster.start_worker()
     first = ask("send", "--call-id", call_id, "--to", NUMBER)
     assert first.exit_code == 0, first.output
     transfer_id = re.match(rf"accepted: transfer (\S+) of call {call_id}\n", first.stdout)[1]
@@ -29,32 +29,32 @@ def test_a_transfer_that_is_submitted_is_exit_code_0_and_a_repeat_says_so(house,
     again = json.loads(ask("send", "--call-id", call_id.upper(), "--to", NUMBER, "--json").stdout)
     assert (again["transfer_id"], again["is_repeat"]) == (transfer_id, True)
     assert again["outcome"]["state"] == "submitted"
-    assert house.sandbox.post_count(call_id) == 1
+    assert cluster.sandbox.post_count(call_id) == 1
 
 
-def test_any_other_ending_is_exit_code_1_with_what_to_do_next(house, ask, call_id):
-    house.start_worker()
+def test_any_other_ending_is_exit_code_1_with_what_to_do_next(cluster, ask, call_id):
+    cluster.start_worker()
     answer = ask("send", "--call-id", call_id, "--to", ANSWERS_404)
     assert answer.exit_code == 1
     assert "rejected (call_not_found; attempts 1, HTTP 404)" in answer.stdout
     assert "check the call id" in answer.stdout
 
 
-def test_without_waiting_accepted_is_enough(house, ask, call_id):
+def test_without_waiting_accepted_is_enough(cluster, ask, call_id):
     answer = ask("send", "--call-id", call_id, "--to", "support", "--no-wait", "--json")
     assert answer.exit_code == 0
     document = json.loads(answer.stdout)
     assert (document["call_id"], document["hop"], document["outcome"]) == (call_id, 1, None)
-    assert house.ledger().read(document["transfer_id"]).state == "waiting"
+    assert cluster.ledger().read(document["transfer_id"]).state == "waiting"
 
 
-def test_what_is_not_known_in_time_is_exit_code_4_and_the_transfer_goes_on(house, ask, call_id):
+def test_what_is_not_known_in_time_is_exit_code_4_and_the_transfer_goes_on(cluster, ask, call_id):
     answer = ask("send", "--call-id", call_id, "--to", "support", "--timeout", "0.1", "--json")
     assert answer.exit_code == 4
     document = json.loads(answer.stdout[answer.stdout.index("{") :])
     assert document["error"]["kind"] == "OutcomeTimeout"
     assert document["error"]["transfer_id"] in answer.stderr
-    assert house.ledger().read(document["error"]["transfer_id"]).state.is_open
+    assert cluster.ledger().read(document["error"]["transfer_id"]).state.is_open
 
 
 def test_with_no_worker_the_deadline_ends_it(ask, call_id):
@@ -87,8 +87,8 @@ def test_a_redis_that_is_away_is_exit_code_3(ask, call_id, monkeypatch):
         assert re.fullmatch(r"call-transfer: .*call-transfer doctor\n", answer.stderr)
 
 
-def test_show_tells_the_whole_story_of_a_call_with_every_number_masked(house, ask, call_id):
-    house.start_worker()
+def test_show_tells_the_whole_story_of_a_call_with_every_number_masked(cluster, ask, call_id):
+    cluster.start_worker()
     for destination in (NEEDS_RETRY, ANSWERS_404):
         ask(
             "send", "--call-id", call_id, "--to", destination, "--requested-by", "ops 202-555-0188",
@@ -163,7 +163,7 @@ def test_doctor_names_every_problem_with_its_mend_and_exit_code_1(ask, monkeypat
     assert answer.exit_code == 1
     wrong = {name for name, finding in findings(answer).items() if finding["verdict"] == "problem"}
     assert wrong == {"registry", "eviction"}
-    assert all(findings(answer)[name]["mend"] for name in wrong)
+    assert all(findings(answer)[name]["fix"] for name in wrong)
     private_redis.stop()
     assert findings(ask("doctor", "--json"))["latency"]["verdict"] == "problem"
 

@@ -101,11 +101,11 @@ def test_up_runs_everything_and_ctrl_c_ends_everything(start_up, tmp_path, call_
     assert "Traceback" not in up.output()
 
 
-def test_up_says_loudly_that_it_talks_to_the_real_platform(house, start_up, tmp_path):
+def test_up_says_loudly_that_it_talks_to_the_real_platform(cluster, start_up, tmp_path):
     # Nothing is sent, and the name leads nowhere.
     (tmp_path / ".env").write_text(
         "PIOPIY_TOKEN=the-token\nPIOPIY_API_URL=https://rest.piopiy.invalid/v3\n"
-        f"TRANSFER_REDIS_URL={house.redis_url}\nFLOWER_BASIC_AUTH=on-call:correct-horse\n"
+        f"TRANSFER_REDIS_URL={cluster.redis_url}\nFLOWER_BASIC_AUTH=on-call:correct-horse\n"
         "TRANSFER_PROCESSES=2\nTRANSFER_LOG_LEVEL=ERROR\n"
     )
     up = start_up()
@@ -148,12 +148,12 @@ def test_up_starts_the_sandbox_at_the_address_of_the_set_up(start_up, tmp_path, 
     assert json.loads(started)["destinations_file"] == str(tmp_path / "destinations.toml")
 
 
-def test_up_uses_a_sandbox_that_runs_already(house, start_up, tmp_path, call_id):
-    (tmp_path / ".env").write_text(SANDBOX_SETUP.format(port=urlsplit(house.sandbox.url).port))
+def test_up_uses_a_sandbox_that_runs_already(cluster, start_up, tmp_path, call_id):
+    (tmp_path / ".env").write_text(SANDBOX_SETUP.format(port=urlsplit(cluster.sandbox.url).port))
     (tmp_path / "destinations.toml").write_text(REGISTRY)
     start_up()
     ask_with(tmp_path / "data" / "env", "send", "--call-id", call_id, "--to", "support")
-    assert house.sandbox.post_count(call_id) == 1
+    assert cluster.sandbox.post_count(call_id) == 1
 
 
 def test_up_writes_no_token_down_that_was_kept_off_the_disk(start_up, tmp_path):

@@ -14,13 +14,13 @@ from support.operating import COMMAND, NUMBER
 
 
 @pytest.fixture
-def start_worker(house, tmp_path):
+def start_worker(cluster, tmp_path):
     """Start `call-transfer worker`; return it and the way to its Celery process."""
 
     def start(**environment):
-        worker = house.spawn(
+        worker = cluster.spawn(
             [*COMMAND, "worker", "-c", "2", "--log-level", "INFO"],
-            env=house.worker_environment() | environment,
+            env=cluster.worker_environment() | environment,
             name="call-transfer-worker",
         )
 
@@ -41,7 +41,7 @@ def log_lines(worker, event):
     return [line for line in lines if line["event"] == event]
 
 
-def test_a_worker_that_is_killed_is_replaced_and_under_the_same_name(house, ask, start_worker, call_id):
+def test_a_worker_that_is_killed_is_replaced_and_under_the_same_name(cluster, ask, start_worker, call_id):
     worker, celery_pid = start_worker()
     await_ready(worker)
     first = celery_pid()
@@ -58,13 +58,13 @@ def test_a_worker_that_is_killed_is_replaced_and_under_the_same_name(house, ask,
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_to_its_process_group_lets_the_transfer_in_flight_finish(
-    house, ask, start_worker, call_id, number
+    cluster, ask, start_worker, call_id, number
 ):
     worker, _ = start_worker()
     await_ready(worker)
-    house.sandbox.desk.script(call_id, ["slow:1"])
+    cluster.sandbox.controls.script(call_id, ["slow:1"])
     ask("send", "--call-id", call_id, "--to", NUMBER, "--no-wait")
-    wait_until(lambda: house.sandbox.post_count(call_id))
+    wait_until(lambda: cluster.sandbox.post_count(call_id))
     family = descendants(worker.pid)
     # Ctrl-C in a terminal reaches the group; the Celery process hears of it once, from us.
     assert all(os.getpgid(pid) != worker.pid for pid in family)
@@ -72,16 +72,16 @@ def test_a_signal_to_its_process_group_lets_the_transfer_in_flight_finish(
     assert worker.wait() == 0
     assert not still_running(family)
     assert json.loads(ask("show", call_id, "--json").stdout)["transfers"][0]["state"] == "submitted"
-    assert not house.ledger().client.keys("transfer:worker:*")  # it took its leave
+    assert not cluster.ledger().client.keys("transfer:worker:*")  # it took its leave
     assert "Traceback" not in worker.output()
 
 
-def test_a_second_signal_ends_it_at_once(house, ask, start_worker, call_id):
+def test_a_second_signal_ends_it_at_once(cluster, ask, start_worker, call_id):
     worker, _ = start_worker()
     await_ready(worker)
-    house.sandbox.desk.script(call_id, ["silence"])
+    cluster.sandbox.controls.script(call_id, ["silence"])
     ask("send", "--call-id", call_id, "--to", NUMBER, "--no-wait")
-    wait_until(lambda: house.sandbox.post_count(call_id))
+    wait_until(lambda: cluster.sandbox.post_count(call_id))
     family = descendants(worker.pid)
     worker.send_signal(signal.SIGTERM)
     wait_until(lambda: "Warm shutdown" in worker.output())

@@ -133,10 +133,10 @@ def test_a_rejection_by_the_heir_leaves_the_first_workers_attempt_note_alone(ben
     bench.retry(sending)
     bench.bury("w1")
     bench.recover()
-    heir = bench.claim(sending.transfer_id, worker="w2")
-    assert isinstance(heir, Claim)
-    assert heir.attempts == 1
-    bench.end(heir, State.REJECTED, Reason.DESTINATION_NOT_ALLOWED, http_status=None)
+    successor = bench.claim(sending.transfer_id, worker="w2")
+    assert isinstance(successor, Claim)
+    assert successor.attempts == 1
+    bench.end(successor, State.REJECTED, Reason.DESTINATION_NOT_ALLOWED, http_status=None)
     (note,) = bench.record(sending.transfer_id).attempt_notes
     assert (note["reason"], note["worker"]) == ("platform_unavailable", "w1")
 

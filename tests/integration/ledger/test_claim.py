@@ -143,9 +143,9 @@ def test_an_heir_begins_the_attempt_after_the_last(bench, waiting):
     bench.end(claim, State.CLAIMED, Reason.PLATFORM_UNAVAILABLE)
     bench.bury("w1")
     bench.recover()
-    heir = bench.claim_and_begin(waiting, worker="w2")
-    assert isinstance(heir, Claim)
-    assert (heir.is_begun, heir.attempts, bench.record(waiting).attempts) == (True, 1, 2)
+    successor = bench.claim_and_begin(waiting, worker="w2")
+    assert isinstance(successor, Claim)
+    assert (successor.is_begun, successor.attempts, bench.record(waiting).attempts) == (True, 1, 2)
     assert isinstance(bench.end(claim), Lost)
 
 

@@ -68,9 +68,9 @@ def test_an_attempt_of_an_earlier_claim_counts_too(bench):
     bench.end(claim, State.CLAIMED, Reason.PLATFORM_UNREACHABLE, http_status=None)
     bench.bury("w1")
     bench.recover()
-    heir = bench.claim(claim.transfer_id, worker="w2")
-    bench.begin(heir, attempt=3)
-    assert end_in_progress(bench, heir) == UNKNOWN
+    successor = bench.claim(claim.transfer_id, worker="w2")
+    bench.begin(successor, attempt=3)
+    assert end_in_progress(bench, successor) == UNKNOWN
 
 
 def hop(bench: LedgerBench, call_id: str, state: State, reason: Reason, *, attempts: int = 1) -> str:

@@ -28,11 +28,11 @@ def given_up(bench, sending) -> Claim:
     return sending
 
 
-def test_a_beat_lives_as_long_as_its_lease_and_retiring_ends_it(bench):
-    bench.beat("w1", lease_ms=30)
+def test_a_heartbeat_lives_as_long_as_its_lease_and_retiring_ends_it(bench):
+    bench.heartbeat("w1", lease_ms=30)
     assert 0 < bench.client.pttl(bench.keys.worker("w1")) <= 30
     wait_until(lambda: not bench.client.exists(bench.keys.worker("w1")))
-    bench.beat("w2")
+    bench.heartbeat("w2")
     bench.run(bench.commands.retire(worker="w2"))
     assert bench.client.zscore(bench.keys.workers, "w2") == 0  # the next sweep sees to what it had fetched
     assert not bench.client.exists(bench.keys.worker("w2"))
@@ -65,7 +65,7 @@ def test_a_clock_that_was_set_back_does_not_stop_recovery(bench, claim):
     assert bench.recover(interval_ms=LONG_MS).requeued == 1
 
 
-def test_nobody_is_judged_before_the_living_have_had_time_for_a_beat(bench, claim):
+def test_nobody_is_judged_before_the_living_have_had_time_for_a_heartbeat(bench, claim):
     bench.bury("w1")
     assert bench.recover(grace_ms=LONG_MS) == NOTHING
     assert bench.recover(grace_ms=LONG_MS) == NOTHING
@@ -89,11 +89,11 @@ def test_a_dead_workers_claim_is_queued_again_for_the_next_to_take(bench, claim)
     assert bench.index("waiting") == {claim.transfer_id, younger}
     line = bench.audit(claim.transfer_id)[-1]
     assert (line["event"], line["why"], line["worker"]) == ("transfer.requeued", "worker_died", "w1")
-    heir = bench.claim(claim.transfer_id, worker="w2")
-    assert isinstance(heir, Claim)
-    assert int(heir.token) > int(claim.token)
+    successor = bench.claim(claim.transfer_id, worker="w2")
+    assert isinstance(successor, Claim)
+    assert int(successor.token) > int(claim.token)
     assert bench.begin(claim) == Lost("claimed", None)
-    assert isinstance(bench.begin(heir), Begun)
+    assert isinstance(bench.begin(successor), Begun)
 
 
 def test_a_worker_that_was_taken_over_from_can_do_nothing_before_the_heir_has_claimed(bench, sending):
@@ -122,7 +122,7 @@ def test_the_oldest_is_first_in_line_after_a_recovery(bench):
 
 
 def test_a_living_worker_keeps_its_claim(bench, claim):
-    bench.beat("w1")
+    bench.heartbeat("w1")
     assert bench.recover() == NOTHING
     assert isinstance(bench.begin(claim), Begun)
 
@@ -144,7 +144,7 @@ def test_what_a_dead_worker_was_sending_ends_unknown_and_is_not_queued(bench, se
 
 
 def test_a_living_worker_that_never_settles_is_given_up_after_the_attempts_bound(bench, sending):
-    bench.beat("w1")
+    bench.heartbeat("w1")
     assert bench.recover(attempt_bound_ms=LONG_MS) == NOTHING
     time.sleep(0.002)
     assert bench.recover(attempt_bound_ms=0).given_up == 1
@@ -202,7 +202,7 @@ def test_a_dead_workers_late_claim_is_ended_instead_of_queued(bench):
 def test_a_living_workers_forgotten_claim_is_ended_after_the_deadline_and_the_bound(bench):
     transfer_id = bench.accept(remaining_ms=20).transfer_id
     bench.claim(transfer_id)
-    bench.beat("w1")
+    bench.heartbeat("w1")
     time.sleep(0.03)
     assert bench.recover(attempt_bound_ms=LONG_MS) == NOTHING
     assert bench.recover(attempt_bound_ms=0).expired == 1
@@ -240,7 +240,7 @@ def test_a_fetched_message_is_left_alone_until_a_worker_is_lost(bench, waiting):
     bench.client.rpop(bench.queue)
     bench.client.hset("transfer:unacked", waiting, "[]")
     bench.client.zadd("transfer:unacked_index", {waiting: 1})
-    bench.beat("w1")
+    bench.heartbeat("w1")
     time.sleep(0.005)
     assert bench.recover(lease_ms=1) == NOTHING
     bench.bury("w1")
@@ -253,7 +253,7 @@ def test_a_fetched_message_is_left_alone_until_a_worker_is_lost(bench, waiting):
 def test_a_worker_that_stops_in_good_order_leaves_its_fetched_messages_to_others_at_once(bench, waiting):
     bench.client.rpop(bench.queue)
     bench.client.hset("transfer:unacked", waiting, "[]")
-    bench.beat("w1")
+    bench.heartbeat("w1")
     bench.run(bench.commands.retire(worker="w1"))
     assert bench.recover().requeued == 1
     assert bench.queued() == [waiting]

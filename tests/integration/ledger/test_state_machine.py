@@ -86,7 +86,7 @@ class LedgerMachine(LedgerInvariants):
     past_steps = Bundle("past_steps")
 
     @initialize()
-    def open_a_new_house(self) -> None:
+    def open_a_new_cluster(self) -> None:
         name = uuid.uuid4().hex
         self.bench = LedgerBench(self.client, namespace=f"machine-{name}", queue=f"queue-{name}")
         # Publishers may ask as often as workers work, so that steps meet each other on few transfers.
@@ -95,7 +95,7 @@ class LedgerMachine(LedgerInvariants):
         self.before: dict[str, Seen] = {}
         self.chains: dict[str, list[State]] = {}
         for worker in WORKERS:
-            self.bench.beat(worker)
+            self.bench.heartbeat(worker)
 
     def teardown(self) -> None:
         if hasattr(self, "bench"):
@@ -244,8 +244,8 @@ class LedgerMachine(LedgerInvariants):
         self.step("recover", self.bench.recover)
 
     @rule(worker=st.sampled_from(WORKERS))
-    def beat(self, worker):
-        self.step("beat", partial(self.bench.beat, worker))
+    def heartbeat(self, worker):
+        self.step("heartbeat", partial(self.bench.heartbeat, worker))
 
     @rule(worker=st.sampled_from(WORKERS))
     def die(self, worker):

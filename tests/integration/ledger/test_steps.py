@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support import TO_CLIENT, FaultProxy, wait_until
-from support.house import make_intent
+from support.cluster import make_intent
 from support.ledger_bench import LedgerBench
 from support.metronome import within
 from transfer_tasks.errors import LedgerUnavailable

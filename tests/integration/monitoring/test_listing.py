@@ -90,7 +90,7 @@ def commands_of(bench, act):
     return sum(entry["calls"] for name, entry in stats.items() if name != "cmdstat_config|resetstat")
 
 
-def test_a_hundred_thousand_ended_transfers_cost_the_desk_nothing(bench):
+def test_a_hundred_thousand_ended_transfers_cost_the_operator_nothing(bench):
     finish(bench, state=State.FAILED, reason=Reason.RATE_LIMITED)
 
     def look():

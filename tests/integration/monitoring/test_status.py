@@ -32,20 +32,20 @@ def test_an_empty_ledger_has_no_ages_and_never_had_a_worker(bench):
 
     assert (present.waiting, present.oldest_waiting_seconds, present.oldest_unknown_seconds) == (0, 0, 0)
     assert present.workers == ()
-    assert present.beat_age_seconds is None
+    assert present.heartbeat_age_seconds is None
 
 
 def test_workers_are_told_apart_by_whether_their_lease_runs(bench):
-    bench.beat("well")
-    bench.beat("dead", lease_ms=1)
+    bench.heartbeat("well")
+    bench.heartbeat("dead", lease_ms=1)
     bench.client.zincrby(bench.keys.workers, -5000, "dead")
-    bench.beat("retired")
+    bench.heartbeat("retired")
     bench.run(bench.commands.retire(worker="retired"))
 
     present = read_present(bench.ledger)
 
     assert {worker.worker: worker.is_alive for worker in present.workers} == {"well": True, "dead": False}
-    assert present.beat_age_seconds < 1
+    assert present.heartbeat_age_seconds < 1
 
 
 def test_windows_hold_the_last_minutes_and_no_more(bench):

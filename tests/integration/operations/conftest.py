@@ -26,16 +26,16 @@ endpoints = ["+1 202-555-0162"]
 
 
 @pytest.fixture
-def bench(house):
-    """The steps of anybody, in the ledger of the house."""
-    ledger = house.ledger()
+def bench(cluster):
+    """The steps of anybody, in the ledger of the cluster."""
+    ledger = cluster.ledger()
     with ledger.client as client:
         yield LedgerBench(client)
 
 
 @pytest.fixture
-def worker(house, tmp_path):
+def worker(cluster, tmp_path):
     """A real worker that knows four destinations."""
     path = tmp_path / "registry.toml"
     path.write_text(REGISTRY)
-    return house.start_worker(TRANSFER_DESTINATIONS_FILE=str(path))
+    return cluster.start_worker(TRANSFER_DESTINATIONS_FILE=str(path))

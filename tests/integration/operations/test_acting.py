@@ -8,9 +8,9 @@ import uuid
 import pytest
 
 from support import wait_until
-from support.house import make_intent
+from support.cluster import make_intent
 from support.operating import as_json, send
-from transfer_tasks.ledger.desk_commands import DeskCommands
+from transfer_tasks.ledger.operator_commands import OperatorCommands
 from transfer_tasks.outcome import Reason, State
 
 pytestmark = pytest.mark.usefixtures("no_key_leaks")
@@ -68,7 +68,7 @@ def test_what_is_being_sent_or_has_ended_is_too_late_to_cancel(ask, bench):
     assert "has ended submitted" in json.loads(answer.stdout)["error"]["message"]
 
 
-def test_a_paused_destination_refuses_at_once_and_others_go_on(ask, worker, house, bench, publisher):
+def test_a_paused_destination_refuses_at_once_and_others_go_on(ask, worker, cluster, bench, publisher):
     before = bench.accept(queue="").transfer_id
     paused = as_json(ask("pause", "support", "--reason", "their line is down", "--json"))
     assert paused == {"destination": "support", "ended_transfers": 1, "paused": ["support"]}
@@ -82,7 +82,7 @@ def test_a_paused_destination_refuses_at_once_and_others_go_on(ask, worker, hous
     assert bench.record(before).reason is Reason.DESTINATION_PAUSED
     assert bench.events(handle.transfer_id) == ["accepted", "finished"]
     assert bench.queued() == []
-    assert house.sandbox.post_count() == 0
+    assert cluster.sandbox.post_count() == 0
     assert bench.record(send(ask, "gone")).reason is Reason.CALL_NOT_FOUND
 
     text = ask("status").stdout
@@ -108,9 +108,9 @@ def test_all_stops_everything_and_is_taken_back_alone(ask, bench):
     assert bench.accept(destination="sales").state == "rejected"
 
 
-def test_between_two_attempts_a_pause_stops_the_next_one(ask, worker, house, bench):
+def test_between_two_attempts_a_pause_stops_the_next_one(ask, worker, cluster, bench):
     call_id = str(uuid.uuid4())
-    house.sandbox.desk.script(call_id, ["503:30"], then="ok")  # asks for a wait of 30 s
+    cluster.sandbox.commands.script(call_id, ["503:30"], then="ok")  # asks for a wait of 30 s
     transfer_id = send(ask, "support", "--no-wait", "--expires-in", "60", call_id=call_id)
     wait_until(lambda: "retry_scheduled" in bench.events(transfer_id))
 
@@ -118,7 +118,7 @@ def test_between_two_attempts_a_pause_stops_the_next_one(ask, worker, house, ben
 
     record = bench.record(transfer_id)
     assert (record.state, record.reason, record.attempts) == ("rejected", Reason.DESTINATION_PAUSED, 1)
-    assert house.sandbox.post_count(call_id) == 1
+    assert cluster.sandbox.post_count(call_id) == 1
 
 
 @pytest.mark.parametrize("step", ["claim", "begin", "begin_again"])
@@ -129,8 +129,8 @@ def test_what_the_pause_itself_did_not_reach_ends_at_its_next_step(bench, step):
     if step == "begin_again":
         bench.begin(claim)
         bench.retry(claim)
-    desk = DeskCommands(namespace="transfer", retention_seconds=1000)
-    assert bench.run(desk.pause("support", operator="ana", reason="r", limit=0)) == 0
+    commands = OperatorCommands(namespace="transfer", retention_seconds=1000)
+    assert bench.run(commands.pause("support", operator="ana", reason="r", limit=0)) == 0
 
     seen = (
         bench.begin(claim, attempt=2 if step == "begin_again" else 1) if claim else bench.claim(transfer_id)
@@ -151,13 +151,13 @@ def test_a_request_that_is_out_is_not_called_back(ask, bench):
 def test_no_pause_ends_by_itself_while_a_worker_beats(ask, bench):
     ask("pause", "support", "--reason", "r")
     bench.client.expire(bench.keys.paused, 5)
-    bench.beat()
+    bench.heartbeat()
     assert bench.client.ttl(bench.keys.paused) > 900
 
 
 def test_a_session_that_asks_by_plain_celery_is_refused_as_well(bench):
-    desk = DeskCommands(namespace="transfer", retention_seconds=1000)
-    bench.run(desk.pause("support", operator="ana", reason="r", limit=0))
+    commands = OperatorCommands(namespace="transfer", retention_seconds=1000)
+    bench.run(commands.pause("support", operator="ana", reason="r", limit=0))
     transfer_id = bench.accept(queue="").transfer_id
     assert bench.claim(transfer_id).outcome.reason is Reason.DESTINATION_PAUSED
 

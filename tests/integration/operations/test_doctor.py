@@ -20,9 +20,9 @@ def examine(ask):
 
 
 @pytest.fixture
-def settings(house, ask, monkeypatch):
+def settings(cluster, ask, monkeypatch):
     """The worker's settings in our environment."""
-    for name, value in house.worker_environment().items():
+    for name, value in cluster.worker_environment().items():
         monkeypatch.setenv(name, value)
     for name in [name for name in os.environ if name.startswith("FLOWER_")]:
         monkeypatch.delenv(name)
@@ -73,6 +73,6 @@ def test_doctor_says_whether_flower_is_safe(ask, settings):
 
 def test_doctor_compares_the_workers_version_with_its_own(ask, settings, bench):
     assert "none gives a sign of life" in examine(ask)[1]["workers"]["seen"]
-    bench.run(bench.commands.beat(worker="w1", lease_ms=60_000, about_json='{"version": "0.0.1"}'))
+    bench.run(bench.commands.heartbeat(worker="w1", lease_ms=60_000, about_json='{"version": "0.0.1"}'))
     seen = examine(ask)[1]["workers"]
     assert (seen["verdict"], "some of version 0.0.1" in seen["seen"]) == ("warning", True)

@@ -67,7 +67,7 @@ def test_a_proxy_that_refuses_is_a_problem_in_its_own_words(settings, refusal, s
     assert found.verdict is Verdict.PROBLEM
     assert "does not lead to rest.piopiy.invalid" in found.seen
     assert said in found.seen
-    assert "PIOPIY_PROXY_URL" in found.mend
+    assert "PIOPIY_PROXY_URL" in found.fix
     assert "hunter2" not in f"{found}"
 
 

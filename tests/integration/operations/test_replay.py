@@ -18,20 +18,22 @@ from transfer_worker.operations import platforms
 pytestmark = pytest.mark.usefixtures("no_key_leaks")
 
 
-def test_a_replay_is_a_new_hop_of_the_same_transfer_with_the_operators_name_on_it(ask, worker, house, bench):
+def test_a_replay_is_a_new_hop_of_the_same_transfer_with_the_operators_name_on_it(
+    ask, worker, cluster, bench
+):
     call_id = str(uuid.uuid4())
-    house.sandbox.desk.script(call_id, ["404"])
+    cluster.sandbox.controls.script(call_id, ["404"])
     first = send(ask, "support", "--reason", "the invoice", "--idempotency-key", "mine", call_id=call_id)
-    assert house.sandbox.carried_out_count(call_id) == 0
+    assert cluster.sandbox.carried_out_count(call_id) == 0
 
     answer = ask("replay", first, "--reason", "it was a wrong id", "--for-seconds", "20", "--json")
 
     document = as_json(answer)
     assert (document["hop"], document["replay_of"], document["call_id"]) == (2, first, call_id)
     assert document["outcome"]["state"] == "submitted"
-    assert house.sandbox.carried_out_count(call_id) == 1
+    assert cluster.sandbox.carried_out_count(call_id) == 1
     # Another key than the refused request's, so that the platform does not take it for that one.
-    assert [r["idempotency_key"] for r in house.sandbox.requests(call_id)] == ["mine", f"{call_id}:2"]
+    assert [r["idempotency_key"] for r in cluster.sandbox.requests(call_id)] == ["mine", f"{call_id}:2"]
     shown = as_json(ask("show", call_id, "--json"))["transfers"][1]
     assert shown["asked"]["requested_by"] == f"ana, replay of {first}: it was a wrong id"
     assert shown["asked"]["reason"] == "the invoice"
@@ -43,9 +45,9 @@ def test_a_replay_is_a_new_hop_of_the_same_transfer_with_the_operators_name_on_i
     )
 
 
-def test_a_replay_within_the_old_deadline_keeps_it(ask, worker, bench, house):
+def test_a_replay_within_the_old_deadline_keeps_it(ask, worker, bench, cluster):
     call_id = str(uuid.uuid4())
-    house.sandbox.desk.script(call_id, ["404"])
+    cluster.sandbox.controls.script(call_id, ["404"])
     first = send(ask, "support", "--expires-in", "100", call_id=call_id)
 
     document = as_json(ask("replay", first, "--reason", "r", "--json"))
@@ -63,7 +65,7 @@ def test_a_replay_is_refused_where_the_call_has_been_moved_or_may_have_been(ask,
         assert f"is {state}" in json.loads(answer.stdout)["error"]["message"]
 
 
-def test_a_transfer_whose_call_was_moved_by_a_later_one_is_not_replayed(ask, worker, house):
+def test_a_transfer_whose_call_was_moved_by_a_later_one_is_not_replayed(ask, worker, cluster):
     call_id = str(uuid.uuid4())
     first = send(ask, "gone", call_id=call_id)
     send(ask, "support", call_id=call_id)
@@ -72,7 +74,7 @@ def test_a_transfer_whose_call_was_moved_by_a_later_one_is_not_replayed(ask, wor
 
     assert answer.exit_code == 1
     assert "is submitted" in answer.stderr
-    assert house.sandbox.carried_out_count(call_id) == 1
+    assert cluster.sandbox.carried_out_count(call_id) == 1
 
 
 def test_a_replay_that_another_transfer_overtakes_is_refused_by_the_ledger(bench):
@@ -100,7 +102,7 @@ def test_before_a_real_call_is_moved_somebody_is_asked(ask, bench):
     transfer_id = send(ask, "support", "--expires-in", "1")
     bench.client.delete(bench.queue)
     bench.run(
-        bench.commands.beat(
+        bench.commands.heartbeat(
             worker="w1", lease_ms=60_000, about_json=json.dumps({"platform": "rest.piopiy.com"})
         )
     )
@@ -144,5 +146,7 @@ def test_at_a_terminal_the_question_names_the_call_and_no_is_the_default(ask, be
     ],
 )
 def test_only_a_stand_in_on_the_workers_own_machine_is_surely_not_real(platform, is_alive, real):
-    worker = WorkerStatus(worker="w", is_alive=is_alive, beat_age_seconds=0, about={"platform": platform})
+    worker = WorkerStatus(
+        worker="w", is_alive=is_alive, heartbeat_age_seconds=0, about={"platform": platform}
+    )
     assert platforms.find_real_platforms([worker]) == real

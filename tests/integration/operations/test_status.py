@@ -61,7 +61,7 @@ def test_status_names_what_somebody_should_look_at(ask, bench):
 
 
 def test_a_withdrawal_by_the_session_is_no_failure(ask, bench):
-    bench.beat()
+    bench.heartbeat()
     bench.cancel(bench.accept().transfer_id)
 
     assert as_json(ask("status", "--json"))["concerns"] == []
@@ -114,7 +114,7 @@ def test_list_finds_transfers_by_state_reason_destination_and_time(ask, worker, 
     assert ask("list", "--state", "expired").stdout == "None.\n"
 
 
-def test_a_span_that_cannot_be_read_is_named_with_its_mend(ask):
+def test_a_span_that_cannot_be_read_is_named_with_its_fix(ask):
     answer = ask("list", "--since", "yesterday", "--json")
     assert answer.exit_code == 2
     assert json.loads(answer.stdout)["error"]["field"] == "--since"

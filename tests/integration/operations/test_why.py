@@ -29,7 +29,7 @@ def test_why_says_the_reason_what_it_means_and_what_to_do_next(ask, worker):
 def test_why_of_an_open_transfer_says_who_has_to_act(ask, bench):
     transfer_id = bench.accept().transfer_id
     assert "no worker runs" in ask("why", transfer_id).stdout
-    bench.beat()
+    bench.heartbeat()
     assert "no worker has claimed it yet" in ask("why", transfer_id).stdout
     claim = bench.claim(transfer_id)
     assert "claimed it" in ask("why", transfer_id).stdout

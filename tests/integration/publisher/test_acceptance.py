@@ -8,7 +8,7 @@ import uuid
 
 import pytest
 
-from support.house import make_intent
+from support.cluster import make_intent
 from support.publishing import (
     make_settings,
     submit_in_time,

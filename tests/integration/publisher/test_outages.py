@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support import TO_CLIENT, wait_until_async
-from support.house import make_intent
+from support.cluster import make_intent
 from support.metronome import no_stall, within
 from support.publishing import (
     BUDGET_SECONDS,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from support import FaultProxy, wait_until
-from support.house import make_intent
+from support.cluster import make_intent
 from support.metronome import within
 from support.publishing import (
     BUDGET_SECONDS,

@@ -72,7 +72,7 @@ def test_what_is_not_plainly_one_whole_number_is_refused(text, code):
         parse_number(text)
     assert refused.value.code == code
     assert refused.value.problem
-    assert refused.value.mend
+    assert refused.value.fix
 
 
 def test_reading_a_number_again_changes_nothing_in_any_country():

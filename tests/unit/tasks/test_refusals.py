@@ -23,7 +23,7 @@ class Row(NamedTuple):
     example: str
     value: str
     problem: str
-    mend: str
+    fix: str
 
 
 def rows(text: str) -> list[Row]:
@@ -31,8 +31,8 @@ def rows(text: str) -> list[Row]:
     found = []
     for line in lines:
         cells = [cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
-        field, example, value, problem, mend = cells
-        found.append(Row(field.strip("`"), example.strip("`"), value, problem, mend))
+        field, example, value, problem, fix = cells
+        found.append(Row(field.strip("`"), example.strip("`"), value, problem, fix))
     return found
 
 
@@ -67,7 +67,7 @@ def test_a_refusal_reads_as_its_row_says(row):
     with pytest.raises(InvalidIntent) as refused:
         read(row.example)
     error = refused.value
-    assert Row(error.field, row.example, error.value, error.problem, error.mend) == row
+    assert Row(error.field, row.example, error.value, error.problem, error.fix) == row
 
 
 @pytest.mark.parametrize("row", REGISTRY_ROWS, ids=[row.example[:60] for row in REGISTRY_ROWS])
@@ -77,7 +77,7 @@ def test_the_registry_refuses_as_its_row_says(row):
 
     objection = rules.find_objection(read(row.example))
 
-    assert Row(objection.field, row.example, objection.value, objection.problem, objection.mend) == row
+    assert Row(objection.field, row.example, objection.value, objection.problem, objection.fix) == row
 
 
 def test_every_refusal_has_a_row():
@@ -87,9 +87,9 @@ def test_every_refusal_has_a_row():
 
     missing = [
         code
-        for code, (problem, mend) in REFUSALS.items()
+        for code, (problem, fix) in REFUSALS.items()
         if not any(
-            re.fullmatch(pattern(problem), row.problem) and re.fullmatch(pattern(mend), row.mend)
+            re.fullmatch(pattern(problem), row.problem) and re.fullmatch(pattern(fix), row.fix)
             for row in ROWS
         )
     ]
@@ -98,6 +98,6 @@ def test_every_refusal_has_a_row():
 
 def test_every_template_can_be_filled_in():
     for code, refusal in REFUSALS.items():
-        names = re.findall(r"(?<!\{)\{(\w+)\}", refusal.problem + refusal.mend)
+        names = re.findall(r"(?<!\{)\{(\w+)\}", refusal.problem + refusal.fix)
         filled = refusal.filled(dict.fromkeys(names, 7))
-        assert not re.search(r"\{\w+\}", filled.problem + filled.mend), code
+        assert not re.search(r"\{\w+\}", filled.problem + filled.fix), code

@@ -1,4 +1,4 @@
-"""`call-transfer` without its extra: one line that mends it, and no bug hidden behind that line."""
+"""`call-transfer` without its extra: one line that fixes it, and no bug hidden behind that line."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def _is_secret(text: str) -> bool:
 
 
 def _passwords(secret: str) -> tuple[str, ...]:
-    """Return the forms in which the passwords of a URL may stand in a line; of what is no URL, none."""
+    """Return the forms in which the passwords of a URL may stand in a line; of what is not a URL, none."""
     # Not `urlsplit`: it refuses several Sentinels with an IPv6 one among them.
     _, is_url, rest = secret.partition("://")
     if not is_url:

@@ -37,7 +37,7 @@ GATHER_SECONDS: Final = 0.1
 
 
 class AuditEvent(StrEnum):
-    """Every line that a transfer, a queue element or an operator can leave."""
+    """Every line that a transfer, a queue message or an operator can leave."""
 
     ACCEPTED = "transfer.accepted"
     REPEATED = "transfer.repeated"

@@ -11,7 +11,7 @@ from transfer_worker.cli.terminal import AsJson, Operator, expected_errors, prin
 
 if TYPE_CHECKING:
     from transfer_tasks.ledger.record import TransferRecord
-    from transfer_worker.operations.lookup import Desk
+    from transfer_worker.operations.lookup import OperatorTools
 
 TransferId = Annotated[str, typer.Argument(metavar="TRANSFER_ID")]
 MAX_REASON_LENGTH: Final = 100
@@ -64,7 +64,7 @@ def replay(
         from transfer_worker.cli import send
         from transfer_worker.operations import lookup, replay
 
-        with lookup.open_desk() as at:
+        with lookup.open_tools() as at:
             record = lookup.read_transfer(at.ledger, transfer_id)
             replay.check_replay(at, record, for_seconds=for_seconds)
             if not yes:
@@ -98,9 +98,9 @@ def replay(
         raise typer.Exit(send.exit_code_of(outcome))
 
 
-def _confirm(at: Desk, record: TransferRecord, *, is_silent: bool) -> None:
+def _confirm(at: OperatorTools, record: TransferRecord, *, is_silent: bool) -> None:
     """Ask before a real call may be moved."""
-    from transfer_worker.errors import DeskMisused, DeskRefused
+    from transfer_worker.errors import OperationMisused, OperationRefused
     from transfer_worker.monitoring.statistics import read_present
     from transfer_worker.operations.platforms import find_real_platforms
 
@@ -109,16 +109,16 @@ def _confirm(at: Desk, record: TransferRecord, *, is_silent: bool) -> None:
         return
     where = ", ".join(platforms)
     if is_silent or not sys.stdin.isatty():
-        raise DeskMisused(
+        raise OperationMisused(
             field="--yes",
             problem=f"this may move a real call (platform: {where}), and nobody is there to be asked",
-            mend="If it is meant, add --yes.",
+            fix="If it is meant, add --yes.",
         )
     to = f"{record.labels.get('destination', '?')} {record.labels.get('to', '')}".strip()
     if not typer.confirm(
         f"Move call {record.call_id} to {to}? The platform is {where}, not a sandbox.", err=True
     ):
-        raise DeskRefused(field="replay", problem="you said no", mend="Nothing is queued.")
+        raise OperationRefused(field="replay", problem="you said no", fix="Nothing is queued.")
 
 
 def resolve(
@@ -145,10 +145,10 @@ def resolve(
         from transfer_tasks.addresses import mask_text
         from transfer_tasks.ledger.verdicts import Ended
         from transfer_worker.cli import send
-        from transfer_worker.errors import DeskRefused
+        from transfer_worker.errors import OperationRefused
         from transfer_worker.operations import lookup
 
-        with lookup.open_desk() as at:
+        with lookup.open_tools() as at:
             record = lookup.read_transfer(at.ledger, transfer_id)
             seen = at.ledger.run(
                 at.commands.resolve(
@@ -159,10 +159,10 @@ def resolve(
                 )
             )
         if not isinstance(seen, Ended):
-            raise DeskRefused(
+            raise OperationRefused(
                 field="TRANSFER_ID",
                 problem=f"{record.transfer_id} is {record.state}, and only an unknown can be settled",
-                mend=f"See: call-transfer show {record.transfer_id}",
+                fix=f"See: call-transfer show {record.transfer_id}",
             )
         if as_json:
             print_json({"outcome": send.describe_outcome(seen.outcome)})
@@ -189,10 +189,10 @@ def cancel(
         from transfer_tasks.ledger.verdicts import Ended
         from transfer_tasks.outcome import Reason as Why
         from transfer_worker.cli import send
-        from transfer_worker.errors import DeskRefused
+        from transfer_worker.errors import OperationRefused
         from transfer_worker.operations import lookup
 
-        with lookup.open_desk() as at:
+        with lookup.open_tools() as at:
             record = lookup.read_transfer(at.ledger, transfer_id)
             is_cancelled, seen = at.ledger.run(
                 at.commands.cancel(
@@ -204,10 +204,10 @@ def cancel(
             )
         if not is_cancelled or not isinstance(seen, Ended):
             stands = f"has ended {seen.outcome.state}" if isinstance(seen, Ended) else "is being sent"
-            raise DeskRefused(
+            raise OperationRefused(
                 field="TRANSFER_ID",
                 problem=f"too late: {record.transfer_id} {stands}",
-                mend=f"See: call-transfer show {record.transfer_id}",
+                fix=f"See: call-transfer show {record.transfer_id}",
             )
         if as_json:
             print_json({"outcome": send.describe_outcome(seen.outcome)})
@@ -246,7 +246,7 @@ def pause(
         from transfer_worker.operations import lookup, pausing
 
         name = pausing.choose_destination(destination, is_all=everything)
-        with lookup.open_desk() as at:
+        with lookup.open_tools() as at:
             ended = at.ledger.run(
                 at.commands.pause(
                     name, operator=operator, reason=mask_text(reason), limit=pausing.ENDED_AT_ONCE
@@ -280,18 +280,18 @@ def resume(
     """
     with expected_errors(as_json=as_json):
         from transfer_tasks.addresses import mask_text
-        from transfer_worker.errors import DeskRefused
+        from transfer_worker.errors import OperationRefused
         from transfer_worker.operations import lookup, pausing
 
         name = pausing.choose_destination(destination, is_all=everything)
-        with lookup.open_desk() as at:
+        with lookup.open_tools() as at:
             was_paused = at.ledger.run(at.commands.resume(name, operator=operator, reason=mask_text(reason)))
             paused = [pause.destination for pause in pausing.read_pauses(at.ledger)]
         shown = pausing.name_for_people(name)
         names = ", ".join(map(pausing.name_for_people, paused))
         still = f"Still paused: {names}" if paused else "Nothing is paused"
         if not was_paused:
-            raise DeskRefused(field="DESTINATION", problem=f"{shown} was not paused", mend=f"{still}.")
+            raise OperationRefused(field="DESTINATION", problem=f"{shown} was not paused", fix=f"{still}.")
         if as_json:
             print_json({"destination": name, "paused": paused})
         else:

@@ -123,7 +123,7 @@ def show(
         from transfer_worker.cli import tables
         from transfer_worker.operations import describe, lookup
 
-        with lookup.open_desk() as at:
+        with lookup.open_tools() as at:
             records = lookup.read_story(at.ledger, wanted_id)
             if not records:
                 fail(

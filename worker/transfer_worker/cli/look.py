@@ -16,12 +16,12 @@ from rich.text import Text
 
 from transfer_tasks.outcome import Reason, State  # noqa: TC001 - typer reads the annotations
 from transfer_worker.cli.terminal import AsJson, expected_errors, make_console, print_json
-from transfer_worker.errors import DeskMisused
+from transfer_worker.errors import OperationMisused
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from transfer_worker.operations.lookup import Desk
+    from transfer_worker.operations.lookup import OperatorTools
 
 _SPAN: Final = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -31,12 +31,12 @@ def parse_span(text: str) -> float:
     """Return a span like ``90s``, ``5m``, ``1h`` or ``7d`` in seconds.
 
     Raises:
-        DeskMisused: It is not written so.
+        OperationMisused: It is not written so.
     """
     match = _SPAN.fullmatch(text)
     if not match:
-        raise DeskMisused(
-            field="--since", problem="is no span of time", mend="Write it like 90s, 5m, 1h or 7d."
+        raise OperationMisused(
+            field="--since", problem="is not a span of time", fix="Write it like 90s, 5m, 1h or 7d."
         )
     return float(match[1]) * _UNITS[match[2]]
 
@@ -61,7 +61,7 @@ def status(
         from transfer_worker.cli import status_screen
         from transfer_worker.operations import lookup, status
 
-        with lookup.open_desk() as at:
+        with lookup.open_tools() as at:
             if watch:
                 _watch(at, every_seconds=every, as_json=as_json)
             seen = status.read_overview(at.ledger)
@@ -71,7 +71,7 @@ def status(
             make_console().print(status_screen.draw_overview(seen))
 
 
-def _watch(at: Desk, *, every_seconds: float, as_json: bool) -> NoReturn:
+def _watch(at: OperatorTools, *, every_seconds: float, as_json: bool) -> NoReturn:
     """Look for ever. An outage of Redis is what somebody watches for, so it ends nothing."""
     from transfer_tasks.errors import LedgerUnavailable
     from transfer_worker.cli import status_screen
@@ -135,7 +135,7 @@ def list_(
         from transfer_worker.operations import describe, lookup
         from transfer_worker.operations.listing import list_transfers
 
-        with lookup.open_desk() as at:
+        with lookup.open_tools() as at:
             records = list_transfers(
                 at.ledger,
                 states=state or (),
@@ -188,7 +188,7 @@ def tail(
                 console.print(describe_line(line), soft_wrap=True)
 
         call_id = _parse_call_id(call) if call else ""
-        with lookup.open_desk() as at:
+        with lookup.open_tools() as at:
             keys = at.ledger.keys
             past, newest = tail.read_last_lines(at.ledger.client, keys=keys, count=lines, call_id=call_id)
             for line in past:
@@ -213,8 +213,8 @@ def _parse_call_id(text: str) -> str:
     try:
         return str(uuid.UUID(text))
     except ValueError:
-        raise DeskMisused(
-            field="--call", problem="is no UUID", mend="Write the call's id: call-transfer list shows it."
+        raise OperationMisused(
+            field="--call", problem="is not a UUID", fix="Write the call's id: call-transfer list shows it."
         ) from None
 
 
@@ -233,7 +233,7 @@ def why(
     with expected_errors(as_json=as_json):
         from transfer_worker.operations import advice, lookup
 
-        with lookup.open_desk() as at:
+        with lookup.open_tools() as at:
             told = advice.explain(lookup.read_transfer(at.ledger, transfer_id), at.ledger)
         if as_json:
             print_json(told)

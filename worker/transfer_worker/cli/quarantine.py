@@ -17,7 +17,7 @@ PoisonId = Annotated[str, typer.Argument(metavar="ID", help="As `list` shows it.
 
 @app.callback()
 def quarantine() -> None:
-    """Queue elements that could not be served. The last 1,000 are kept; none is ever served again."""
+    """Queue messages that could not be served. The last 1,000 are kept; none is ever served again."""
 
 
 @app.command("list")
@@ -34,7 +34,7 @@ def list_(as_json: AsJson = False) -> None:
         from transfer_worker.operations import lookup
         from transfer_worker.operations.quarantine import read_quarantine
 
-        with lookup.open_desk() as at:
+        with lookup.open_tools() as at:
             found = [poison.describe(is_whole=False) for poison in read_quarantine(at.ledger)]
         if as_json:
             print_json({"quarantine": found})
@@ -58,7 +58,7 @@ def show(poison_id: PoisonId, as_json: AsJson = False) -> None:
         from transfer_worker.operations import lookup
         from transfer_worker.operations.quarantine import read_quarantine
 
-        with lookup.open_desk() as at:
+        with lookup.open_tools() as at:
             shown = _find(read_quarantine(at.ledger), poison_id).describe(is_whole=True)
         if as_json:
             print_json(shown)
@@ -87,17 +87,17 @@ def drop(
     """
     with expected_errors(as_json=as_json):
         from transfer_tasks.addresses import mask_text
-        from transfer_worker.errors import DeskMisused
+        from transfer_worker.errors import OperationMisused
         from transfer_worker.operations import lookup
         from transfer_worker.operations.quarantine import read_quarantine
 
         if bool(poison_id) == everything:
-            raise DeskMisused(
+            raise OperationMisused(
                 field="ID",
                 problem="both one and --all" if everything else "neither one nor --all",
-                mend="call-transfer quarantine list shows the ids.",
+                fix="call-transfer quarantine list shows the ids.",
             )
-        with lookup.open_desk() as at:
+        with lookup.open_tools() as at:
             found = read_quarantine(at.ledger)
             chosen = found if poison_id is None else [_find(found, poison_id)]
             dropped = sum(
@@ -133,7 +133,7 @@ def adopt(
         from transfer_worker.operations import lookup
         from transfer_worker.operations.neighbours import find_left_behind
 
-        with lookup.open_desk() as at:
+        with lookup.open_tools() as at:
             adopted = sum(
                 at.ledger.run(
                     at.commands.adopt(
@@ -156,13 +156,13 @@ def adopt(
 
 def _find(found: list[Poison], poison_id: str) -> Poison:
     from transfer_tasks.addresses import mask_text
-    from transfer_worker.errors import DeskRefused
+    from transfer_worker.errors import OperationRefused
 
     for poison in found:
         if poison.poison_id == poison_id:
             return poison
-    raise DeskRefused(
+    raise OperationRefused(
         field="ID",
         problem=f"there is no {mask_text(poison_id)!r} in quarantine",
-        mend="call-transfer quarantine list shows the ids.",
+        fix="call-transfer quarantine list shows the ids.",
     )

@@ -66,7 +66,7 @@ def worker(
     SIGTERM or Ctrl-C lets transfers in flight finish; a second one ends at once.
 
     Exit codes:
-      0  stopped in good order
+      0  stopped gracefully
       1  ended by a second signal
       2  the settings are wrong; all problems are listed
     """
@@ -92,7 +92,7 @@ def sandbox(
         Path | None, typer.Option(dir_okay=False, help="Keep every request in this file of JSON lines, too.")
     ] = None,
 ) -> None:
-    """Stand in for the Piopiy API, on this machine: judge, misbehave as told, write everything down.
+    """Run a fake of the Piopiy API on this machine: it judges, misbehaves as told, writes everything down.
 
     For the worker:  PIOPIY_API_URL=http://127.0.0.1:8900/v3 PIOPIY_TOKEN=sandbox-token
     What it saw:     curl http://127.0.0.1:8900/_sandbox/requests
@@ -155,7 +155,7 @@ def metrics(
 
 
 def demo(as_json: AsJson = False) -> None:
-    """Move sandbox calls through the whole house, and show every step. Takes about ten seconds.
+    """Move sandbox calls through the whole system, and show every step. Takes about ten seconds.
 
     Starts a Redis, a sandbox and a worker of its own, needs no account, and leaves nothing behind. A Redis in
     TRANSFER_REDIS_URL is not touched: it may carry real transfers.

@@ -38,7 +38,7 @@ def build_intent(
             field="--to",
             value="both" if to else "neither",
             problem="give either a destination or a pipeline",
-            mend="Write --to support, --to +1…, --to sip:…, --to agent:…, or --pipeline FILE.json.",
+            fix="Write --to support, --to +1…, --to sip:…, --to agent:…, or --pipeline FILE.json.",
         )
     given = {name: value for name, value in fields.items() if value is not None}
     if pipeline:
@@ -57,7 +57,7 @@ def _split(pair: str) -> tuple[str, str]:
             field="--metadata",
             value=f"text of length {len(pair)}",
             problem="is not name=value",
-            mend="Write it like --metadata ticket=4711.",
+            fix="Write it like --metadata ticket=4711.",
         )
     return name, value
 
@@ -66,7 +66,7 @@ def read_pipeline(source: str) -> Any:
     """Return the JSON value in a file, or on stdin.
 
     Raises:
-        InvalidIntent: The file can't be read or is no JSON.
+        InvalidIntent: The file can't be read or is not JSON.
     """
     try:
         text = sys.stdin.read() if source == "-" else Path(source).read_text("utf-8")
@@ -76,7 +76,7 @@ def read_pipeline(source: str) -> Any:
     except (ValueError, RecursionError):
         problem = "is not JSON in UTF-8"
     raise InvalidIntent(
-        field="--pipeline", value=source, problem=problem, mend='It holds a list of actions: [{"action": …}].'
+        field="--pipeline", value=source, problem=problem, fix='It holds a list of actions: [{"action": …}].'
     )
 
 

@@ -59,10 +59,10 @@ def _tell_platform(platform: dict[str, Any]) -> str:
 def _draw_worker(worker: dict[str, Any]) -> Text:
     text = Text(f"{worker['worker']}  ")
     if worker["is_alive"]:
-        text.append(f"alive, beat {worker['beat_age_seconds']:.1f} s ago", style="green")
+        text.append(f"alive, heartbeat {worker['heartbeat_age_seconds']:.1f} s ago", style="green")
         text.append(f", version {worker.get('version')}, sends to {worker.get('platform')}")
     else:
-        text.append(f"GONE, last beat {worker['beat_age_seconds']:.1f} s ago", style="bold red")
+        text.append(f"GONE, last heartbeat {worker['heartbeat_age_seconds']:.1f} s ago", style="bold red")
     return text
 
 

@@ -103,7 +103,7 @@ def print_findings(console: Console, findings: list[Finding]) -> None:
         table.add_row(
             Text(finding.verdict.value, style=_VERDICT_STYLES[finding.verdict]),
             Text(finding.check),
-            Text(f"{finding.seen}. {finding.mend}" if finding.mend else finding.seen),
+            Text(f"{finding.seen}. {finding.fix}" if finding.fix else finding.seen),
         )
     console.print(table)
 

@@ -23,7 +23,7 @@ from transfer_tasks.errors import (
     TransferNotFound,
     TransferTasksError,
 )
-from transfer_worker.errors import DeskMisused, DeskRefused
+from transfer_worker.errors import OperationMisused, OperationRefused
 from transfer_worker.exit_codes import Exit
 from transfer_worker.local.redis_executable import EmbeddedRedisError
 
@@ -56,7 +56,7 @@ def _check_operator(name: str) -> str:
 
 
 class StopRequested(KeyboardInterrupt):
-    """SIGTERM or SIGHUP came, which end us in good order, as Ctrl-C does."""
+    """SIGTERM or SIGHUP came, which end us gracefully, as Ctrl-C does."""
 
     def __init__(self, number: int) -> None:
         self.exit_code = 128 + number
@@ -85,8 +85,8 @@ _EXPECTED: Final[tuple[tuple[type[Exception], Exit, str], ...]] = (
     (LedgerUnavailable, Exit.UNAVAILABLE, "See: call-transfer doctor"),
     (OutcomeTimeout, Exit.NOT_KNOWN_YET, "It goes on; see: call-transfer show"),
     (TransferTasksError, Exit.FAILED, ""),
-    (DeskMisused, Exit.USAGE, ""),
-    (DeskRefused, Exit.FAILED, ""),
+    (OperationMisused, Exit.USAGE, ""),
+    (OperationRefused, Exit.FAILED, ""),
     (EmbeddedRedisError, Exit.UNAVAILABLE, ""),
 )
 

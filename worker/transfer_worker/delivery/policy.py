@@ -33,7 +33,7 @@ class TransferPolicy:
         if objection := self._rules.find_objection(intent):
             raise NotPermitted(
                 reason=objection.reason,
-                detail=f"{objection.field}: {objection.problem} (got {objection.value}). {objection.mend}",
+                detail=f"{objection.field}: {objection.problem} (got {objection.value}). {objection.fix}",
             )
         destination = intent.destination
         listed = self._rules.registry[destination.name] if isinstance(destination, NamedDestination) else None

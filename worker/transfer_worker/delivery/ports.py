@@ -1,4 +1,4 @@
-"""What the heart needs of others, as it needs it: a ledger, a gateway, rules and a clock."""
+"""What the transfer service needs of others, as it needs it: a ledger, a gateway, rules and a clock."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """One `RestClient.voice.transfer` call, and what is known after it.
 
 The SDK (piopiy 1.2.2) is asked for exactly one POST, and its errors are not read: they can't tell a request
-that never left from one whose answer was lost. What is known comes from two witnesses instead, the
+that never left from one whose answer was lost. What is known comes from two sources instead, the
 connection (`exchange.Stage`: was anything written?) and the answer itself (`PreparedSession` hands it over):
 
 ===========================================  ==============================  ====================

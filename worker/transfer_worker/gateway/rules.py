@@ -147,7 +147,7 @@ RULES: Final = (
     Rule(
         name="success_unreadable",
         status="2xx",
-        body="no JSON object",
+        body="not a JSON object",
         holds=lambda answer, _: _is_success(answer),
         known=OutcomeUnknown,
         reason=Reason.ANSWER_UNREADABLE,
@@ -209,7 +209,7 @@ RULES: Final = (
         known=Refused,
         reason=Reason.REFUSED_BY_PLATFORM,
         source="The platform says it in JSON. Without, a web server knows no such address.",
-        detail="It says nothing of the call: no JSON object came with it. Check PIOPIY_API_URL.",
+        detail="It says nothing of the call: not a JSON object came with it. Check PIOPIY_API_URL.",
     ),
     Rule(
         name="in_progress",

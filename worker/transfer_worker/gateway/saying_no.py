@@ -26,7 +26,7 @@ def find_fault(value: object) -> int | None:
 
 
 def _codes_of(fields: dict[str, object]) -> list[float]:
-    """Return the numbers under `code` and `status` that are an error's. JSON's true is no number."""
+    """Return the numbers under `code` and `status` that are an error's. JSON's true is not a number."""
     found = (fields.get(name) for name in ("code", "status"))
     return [
         code for code in found if isinstance(code, int | float) and not isinstance(code, bool) and code >= 400

@@ -2,11 +2,11 @@
 
 ::
 
-    beat    beat    beat  X  (kill -9)
+    heartbeat . heartbeat . heartbeat  X  (kill -9)
      |-------|-------|----------- lease -----------|
-                                  sweep . sweep . sweep: the lease is over -> requeue -> POST by the heir
+                                  sweep . sweep . sweep: the lease is over -> requeue -> POST by the successor
 
-The thread does nothing but talk to Redis, so it beats also while the consumer reconnects.
+The thread does nothing but talk to Redis, so heartbeats go on while the consumer reconnects.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from transfer_tasks.ledger.script import Command
     from transfer_tasks.ledger.verdicts import Recovered
 
-BEAT_SECONDS = 0.5
+HEARTBEAT_SECONDS = 0.5
 LEASE_SECONDS = 2.0
-"""Four beats. Longer than any pause of a healthy process, short against a caller's patience."""
+"""Four heartbeats. Longer than any pause of a healthy process, short against a caller's patience."""
 
 GRACE_SECONDS = 1.25
-"""Two beats and a little: what the living get to show it when Redis, or everybody, has been away."""
+"""Two heartbeats and a little: what the living get to show it when Redis, or everybody, has been away."""
 
 SWEEP_LIMIT = 500
 
@@ -43,7 +43,7 @@ class Log(Protocol):
 
 
 class Recovery:
-    """Beats and sweeps for one worker process.
+    """Sends heartbeats and sweeps for one worker process.
 
     Args:
         ledger: The ledger, with a client whose timeout is shorter than the lease.
@@ -67,9 +67,11 @@ class Recovery:
         commands = ledger.commands
         self._ledger, self._log = ledger, log
         self._retire = commands.retire(worker=worker)
-        self._beat = commands.beat(worker=worker, lease_ms=round(LEASE_SECONDS * 1000), about_json=about_json)
+        self._heartbeat = commands.heartbeat(
+            worker=worker, lease_ms=round(LEASE_SECONDS * 1000), about_json=about_json
+        )
         self._sweep: Command[Recovered] = commands.recover(
-            interval_ms=round(BEAT_SECONDS * 1000) - 50,
+            interval_ms=round(HEARTBEAT_SECONDS * 1000) - 50,
             lease_ms=round(LEASE_SECONDS * 1000),
             queue=queue,
             attempt_bound_ms=round(attempt_bound_seconds * 1000),
@@ -79,11 +81,11 @@ class Recovery:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="recovery", daemon=True)
         self._is_away = False
-        self._beat_at = float("-inf")
+        self._heartbeat_at = float("-inf")
 
     def start(self) -> None:
-        """Beat once, then go on beating and sweeping."""
-        self.beat_and_sweep()
+        """Send a heartbeat, then go on with heartbeats and sweeps."""
+        self.heartbeat_and_sweep()
         self._thread.start()
 
     def stop(self) -> None:
@@ -96,7 +98,7 @@ class Recovery:
             self._log.warning("worker.retire_failed", cause=error.cause)
 
     def keep_lease(self) -> None:
-        """Beat now if the last heartbeat is old: whoever acts must not be taken for dead in that moment.
+        """Send a heartbeat now if the last one is old: whoever acts must not be taken for dead.
 
         So it can be after a start whose first heartbeat was lost, and when the line to Redis is back.
 
@@ -104,16 +106,16 @@ class Recovery:
             LedgerUnavailable: Redis did not answer in time.
         """
         asked_at = time.monotonic()
-        if asked_at - self._beat_at > LEASE_SECONDS / 2:
-            self._ledger.run(self._beat)
-            self._beat_at = asked_at
+        if asked_at - self._heartbeat_at > LEASE_SECONDS / 2:
+            self._ledger.run(self._heartbeat)
+            self._heartbeat_at = asked_at
 
-    def beat_and_sweep(self) -> None:
+    def heartbeat_and_sweep(self) -> None:
         """Do it once. A Redis that is away is told once, not every half second."""
         asked_at = time.monotonic()
         try:
-            self._ledger.run(self._beat)
-            self._beat_at = asked_at
+            self._ledger.run(self._heartbeat)
+            self._heartbeat_at = asked_at
             done = self._ledger.run(self._sweep)
         except LedgerUnavailable as error:
             if not self._is_away:
@@ -133,5 +135,5 @@ class Recovery:
             )
 
     def _run(self) -> None:
-        while not self._stop.wait(BEAT_SECONDS):
-            self.beat_and_sweep()
+        while not self._stop.wait(HEARTBEAT_SECONDS):
+            self.heartbeat_and_sweep()

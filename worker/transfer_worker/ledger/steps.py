@@ -119,9 +119,9 @@ class LedgerSteps:
         return self._persist(command, self._settle_patience_seconds)
 
     def quarantine(self, element: bytes, why: str, task_id: str) -> None:
-        """Keep a queue element that can't be served, and give its id, if it has one, an outcome.
+        """Keep a queue message that can't be served, and give its id, if it has one, an outcome.
 
-        Where the id has an open record, only the bell is broken: recovery rings a new one from the record.
+        Where the id has an open record, only the notification is broken: recovery sends a new one.
         """
         text = element[:QUARANTINED_BYTES].decode("utf-8", "backslashreplace")
         command = self._ledger.commands.quarantine(

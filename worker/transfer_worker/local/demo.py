@@ -1,4 +1,4 @@
-"""The demo: real transfers through the whole house, with the sandbox as the judge.
+"""The demo: real transfers through the whole system, with the sandbox as the judge.
 
 Each step is checked: how it ended, in how many attempts, and how many requests reached the platform.
 """

@@ -147,7 +147,7 @@ class EmbeddedRedis:
             raise
 
     def stop(self) -> None:
-        """End the server in good order and clean up; safe to call twice."""
+        """End the server gracefully and clean up; safe to call twice."""
         self._end_server(signal.SIGTERM)
         if self._lock_fd is not None:
             os.close(self._lock_fd)
@@ -162,7 +162,7 @@ class EmbeddedRedis:
         self._end_server(signal.SIGKILL)
 
     def restart(self) -> None:
-        """Start the server again, on the same port and data; ends it in good order if it still runs."""
+        """Start the server again, on the same port and data; ends it gracefully if it still runs."""
         self._end_server(signal.SIGTERM)
         self._launch(self._port)
 

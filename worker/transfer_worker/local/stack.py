@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 START_SECONDS: Final = 20.0
 DRAIN_SECONDS: Final = 15.0
-"""How long a child may take to end in good order; longer than the longest HTTP request."""
+"""How long a child may take to end gracefully; longer than the longest HTTP request."""
 
 _FLOWER_CONF: Final = Path(runtime.__file__).with_name("flowerconfig.py")
 _POLL_SECONDS: Final = 0.02
@@ -74,7 +74,7 @@ class Child:
         return "\n".join(self.log_path.read_text("utf-8", "replace").splitlines()[-lines:])
 
     def stop(self) -> None:
-        """End it in good order; an interrupt meanwhile ends it at once."""
+        """End it gracefully; an interrupt meanwhile ends it at once."""
         self.process.terminate()
         try:
             self._end_within(DRAIN_SECONDS)

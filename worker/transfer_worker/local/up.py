@@ -119,7 +119,7 @@ def run_up(console: Console, *, data_dir: Path) -> None:
             f"\nSend a transfer from another terminal:\n"
             f"  . {shlex.quote(str(data_dir / 'env'))}\n"
             f"  call-transfer send --call-id $(python3 -c 'import uuid; print(uuid.uuid4())') --to support\n"
-            f"\nCtrl-C ends everything in good order.\n",
+            f"\nCtrl-C ends everything gracefully.\n",
             soft_wrap=True,
         )
         with AuditWatch(

@@ -13,11 +13,11 @@ which only the fields with a star are found:
 ``outcome_ms|BUCKET``            from acceptance to the first ending; ``outcome_ms_sum`` is their sum
 ``accepted``                     transfers accepted
 ``stood_back|VERDICT``           requests that found another transfer in their way
-``requeued|WHY``                 transfers that another worker was rung for
+``requeued|WHY``                 transfers whose message recovery redelivered
 ``given_up|REASON``              transfers whose request was begun by a worker that is gone
-``quarantined``                  queue elements that could not be served
+``quarantined``                  queue messages that could not be served
 ``double_posts``                 requests that may have moved a call that another one may have moved, too
-``last_beat_ms``                 when any worker last gave a sign of life: no counter
+``last_heartbeat_ms``                 when any worker last gave a sign of life: no counter
 ===============================  =============================================================================
 """
 

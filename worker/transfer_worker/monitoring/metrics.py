@@ -85,7 +85,7 @@ def _gauges(present: Present) -> Iterator[Metric]:
         (
             "heartbeat_age_seconds",
             "Since the last sign of life of any worker; infinite where there was never one.",
-            math.inf if present.beat_age_seconds is None else present.beat_age_seconds,
+            math.inf if present.heartbeat_age_seconds is None else present.heartbeat_age_seconds,
         ),
     ):
         yield GaugeMetricFamily(f"transfer_{name}", about, value=value)
@@ -98,7 +98,7 @@ def _gauges(present: Present) -> Iterator[Metric]:
         about_it = worker.about
         ages.add_metric(
             (worker.worker, str(about_it.get("host", "")), str(about_it.get("version", ""))),
-            worker.beat_age_seconds,
+            worker.heartbeat_age_seconds,
         )
     yield ages
 
@@ -142,7 +142,7 @@ def _counters(totals: Counts) -> Iterator[Metric]:
         ),
         (
             "takeovers",
-            "Transfers that another worker was rung for, by why.",
+            "Transfers whose message recovery redelivered, by why.",
             ("why",),
             "requeued",
             [(why,) for why in _TAKEOVERS],
@@ -159,7 +159,7 @@ def _counters(totals: Counts) -> Iterator[Metric]:
         yield _counter(name, about, labels, dict.fromkeys(known, 0) | counted)
     for name, about in (
         ("accepted", "Transfers accepted."),
-        ("quarantined", "Queue elements that could not be served."),
+        ("quarantined", "Queue messages that could not be served."),
         ("double_posts", "Requests that may have moved a call which another one may have moved, too."),
     ):
         yield CounterMetricFamily(f"transfer_{name}", about, value=totals[name])

@@ -67,7 +67,7 @@ class WorkerStatus:
 
     worker: str
     is_alive: bool
-    beat_age_seconds: float
+    heartbeat_age_seconds: float
     about: dict[str, Any]
 
 
@@ -107,7 +107,7 @@ class Present:
     Attributes:
         oldest_waiting_seconds: How long the oldest one has waited; 0 where none waits.
         oldest_unknown_seconds: How long ago the oldest unresolved unknown ended; 0 where there is none.
-        beat_age_seconds: Since the last sign of life of any worker; None where there was never one.
+        heartbeat_age_seconds: Since the last sign of life of any worker; None where there was never one.
         totals: Everything that was counted since the beginning.
     """
 
@@ -118,13 +118,13 @@ class Present:
     unknown: int
     oldest_unknown_seconds: float
     workers: tuple[WorkerStatus, ...]
-    beat_age_seconds: float | None
+    heartbeat_age_seconds: float | None
     totals: Counts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """One screen for the on-call desk.
+    """One screen for whoever is on call.
 
     Attributes:
         platform_requests: How many requests of the last minute say something of the platform.
@@ -194,7 +194,7 @@ _QUESTIONS: Final[dict[str, Callable[[Any, Keys], object]]] = {
     "unknown": lambda pipe, keys: pipe.zcard(keys.unknown),
     "first_unknown": lambda pipe, keys: pipe.zrange(keys.unknown, 0, 0, withscores=True),
     "in_flight": lambda pipe, keys: pipe.zcard(keys.in_flight),
-    "beats": lambda pipe, keys: pipe.zrange(keys.workers, 0, -1, withscores=True),
+    "heartbeats": lambda pipe, keys: pipe.zrange(keys.workers, 0, -1, withscores=True),
     "statistics": lambda pipe, keys: pipe.hgetall(keys.statistics),
 }
 """What is asked of Redis about the present; each reply is found by the name of its question."""
@@ -214,7 +214,7 @@ def _build_present(ledger: Ledger, replies: dict[str, Any]) -> Present:
     first_waiting, first_unknown = replies["first_waiting"], replies["first_unknown"]
     now_ms = seconds * 1000 + microseconds // 1000
     totals = Counts.of([replies["statistics"]])
-    last_beat_ms = totals.pop("last_beat_ms", None)
+    last_heartbeat_ms = totals.pop("last_heartbeat_ms", None)
     return Present(
         now_ms=now_ms,
         waiting=replies["waiting"],
@@ -222,26 +222,28 @@ def _build_present(ledger: Ledger, replies: dict[str, Any]) -> Present:
         in_flight=replies["in_flight"],
         unknown=replies["unknown"],
         oldest_unknown_seconds=_age_seconds(now_ms, first_unknown[0][1]) if first_unknown else 0.0,
-        workers=_read_workers(ledger, replies["beats"], now_ms),
-        beat_age_seconds=None if last_beat_ms is None else _age_seconds(now_ms, last_beat_ms),
+        workers=_read_workers(ledger, replies["heartbeats"], now_ms),
+        heartbeat_age_seconds=None if last_heartbeat_ms is None else _age_seconds(now_ms, last_heartbeat_ms),
         totals=totals,
     )
 
 
-def _read_workers(ledger: Ledger, beats: list[tuple[str, float]], now_ms: int) -> tuple[WorkerStatus, ...]:
-    # One that has stopped in good order stays with the score 0 until the next sweep.
-    names = {worker: beat_ms for worker, beat_ms in beats if beat_ms}
+def _read_workers(
+    ledger: Ledger, heartbeats: list[tuple[str, float]], now_ms: int
+) -> tuple[WorkerStatus, ...]:
+    # One that has stopped gracefully stays with the score 0 until the next sweep.
+    names = {worker: heartbeat_ms for worker, heartbeat_ms in heartbeats if heartbeat_ms}
     if not names:
         return ()
     abouts = cast("list[str | None]", ledger.client.mget([ledger.keys.worker(name) for name in names]))
     return tuple(
         WorkerStatus(
             worker=name,
-            is_alive=about is not None and _age_seconds(now_ms, beat_ms) <= LEASE_SECONDS,
-            beat_age_seconds=_age_seconds(now_ms, beat_ms),
+            is_alive=about is not None and _age_seconds(now_ms, heartbeat_ms) <= LEASE_SECONDS,
+            heartbeat_age_seconds=_age_seconds(now_ms, heartbeat_ms),
             about=json.loads(about) if about else {},
         )
-        for (name, beat_ms), about in zip(names.items(), abouts, strict=True)
+        for (name, heartbeat_ms), about in zip(names.items(), abouts, strict=True)
     )
 
 

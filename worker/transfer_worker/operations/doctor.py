@@ -19,7 +19,7 @@ from transfer_tasks.redis.diagnosis import diagnose
 from transfer_tasks.registry.destinations import DestinationRegistry
 from transfer_tasks.settings import SETTINGS_CONFIG, load_settings
 from transfer_worker.monitoring.statistics import Status, read_status
-from transfer_worker.operations.lookup import open_desk
+from transfer_worker.operations.lookup import open_tools
 from transfer_worker.operations.neighbours import find_left_behind, find_neighbours
 from transfer_worker.operations.programs import check_programs
 from transfer_worker.operations.proxy import check_proxy
@@ -55,7 +55,7 @@ def run_doctor() -> list[Finding]:
         SettingsError: The settings are wrong.
     """
     settings = WorkerSettings.load()
-    with open_desk() as at:
+    with open_tools() as at:
         return examine(settings, at.ledger)
 
 
@@ -92,7 +92,7 @@ def _check_neighbours(ledger: Ledger, queue: str) -> Finding:
             check="neighbours",
             verdict=Verdict.WARNING,
             seen=f"{len(left_behind)} messages of ours lie in `unacked`, kombu's default name",
-            mend="Stop workers of older versions, then: call-transfer quarantine adopt",
+            fix="Stop workers of older versions, then: call-transfer quarantine adopt",
         )
     seen = f"other Celery applications use this database: {', '.join(others[:8])}" if others else "none here"
     return Finding(check="neighbours", verdict=Verdict.OK, seen=seen)
@@ -104,7 +104,7 @@ def describe_finding(finding: Finding) -> dict[str, str]:
         "check": finding.check,
         "verdict": finding.verdict.value,
         "seen": finding.seen,
-        "mend": finding.mend,
+        "fix": finding.fix,
     }
 
 
@@ -123,7 +123,7 @@ def _check_token(settings: WorkerSettings, status: Status | None) -> Finding:
             check="token",
             verdict=Verdict.PROBLEM,
             seen=f"{where}; the workers' token was refused {refused} times in the last 5 minutes",
-            mend="Check PIOPIY_TOKEN on the workers, now, and start them again.",
+            fix="Check PIOPIY_TOKEN on the workers, now, and start them again.",
         )
     if hour and (taken := hour.outcomes[State.SUBMITTED]):
         return Finding(
@@ -139,7 +139,7 @@ def _check_token(settings: WorkerSettings, status: Status | None) -> Finding:
 
 
 def _probe_sandbox(settings: WorkerSettings) -> Finding | None:
-    """Return what a sandbox thinks of the token; None if it is no sandbox (a tunnel, say)."""
+    """Return what a sandbox thinks of the token; None if it is not a sandbox (a tunnel, say)."""
     url = settings.piopiy_api_url.rstrip("/")
     origin = f"{urlsplit(url).scheme}://{urlsplit(url).netloc}"
     headers = {"Authorization": f"Bearer {settings.piopiy_token.get_secret_value()}"}
@@ -162,14 +162,14 @@ def _probe_sandbox(settings: WorkerSettings) -> Finding | None:
             check="token",
             verdict=Verdict.PROBLEM,
             seen=f"nobody answers at {origin}: {type(error).__name__}",
-            mend="Start the sandbox, or correct PIOPIY_API_URL.",
+            fix="Start the sandbox, or correct PIOPIY_API_URL.",
         )
     if answer.status_code == requests.codes.unauthorized:
         return Finding(
             check="token",
             verdict=Verdict.PROBLEM,
             seen=f"the sandbox at {origin} refuses PIOPIY_TOKEN",
-            mend="Use the token that the sandbox was started with.",
+            fix="Use the token that the sandbox was started with.",
         )
     return Finding(check="token", verdict=Verdict.OK, seen=f"accepted by the sandbox at {origin}")
 
@@ -181,7 +181,7 @@ def _check_registry(settings: WorkerSettings) -> Finding:
             check="registry",
             verdict=Verdict.WARNING,
             seen="no named destinations",
-            mend="Run call-transfer init, which writes destinations.toml; or set TRANSFER_DESTINATIONS_FILE.",
+            fix="Run call-transfer init, which writes destinations.toml; or set TRANSFER_DESTINATIONS_FILE.",
         )
     try:
         registry = DestinationRegistry.load(path)
@@ -190,7 +190,7 @@ def _check_registry(settings: WorkerSettings) -> Finding:
             check="registry",
             verdict=Verdict.PROBLEM,
             seen="; ".join(error.problems),
-            mend="Correct the file; a worker does not start with it.",
+            fix="Correct the file; a worker does not start with it.",
         )
     return Finding(check="registry", verdict=Verdict.OK, seen=f"{path.absolute()}: {', '.join(registry)}")
 
@@ -207,7 +207,7 @@ def _check_latency(client: redis.Redis) -> Finding:
             check="latency",
             verdict=Verdict.PROBLEM,
             seen=diagnose(error).seen,
-            mend="Until it is fixed, no request is accepted or sent.",
+            fix="Until it is fixed, no request is accepted or sent.",
         )
     typical_ms = median(times_ms)
     if typical_ms > SLOW_REDIS_MS:
@@ -215,7 +215,7 @@ def _check_latency(client: redis.Redis) -> Finding:
             check="latency",
             verdict=Verdict.WARNING,
             seen=f"Redis takes {typical_ms:.1f} ms",
-            mend="Move Redis and the workers closer together: a transfer takes three round trips.",
+            fix="Move Redis and the workers closer together: a transfer takes three round trips.",
         )
     return Finding(check="latency", verdict=Verdict.OK, seen=f"Redis takes {typical_ms:.1f} ms")
 
@@ -232,7 +232,7 @@ def _check_clocks(client: redis.Redis) -> Finding:
             check="clocks",
             verdict=Verdict.WARNING,
             seen=f"Redis's clock is {abs(ahead_seconds):.1f} s {side} ours",
-            mend="Set both by NTP: deadlines that come as a point in time are cut or stretched by as much.",
+            fix="Set both by NTP: deadlines that come as a point in time are cut or stretched by as much.",
         )
     return Finding(check="clocks", verdict=Verdict.OK, seen=f"{abs(ahead_seconds) * 1000:.0f} ms apart")
 
@@ -247,14 +247,14 @@ def _check_memory(status: Status) -> Finding:
             check="memory",
             verdict=Verdict.PROBLEM,
             seen=f"{seen}: it is full, and takes no request",
-            mend=f"Raise maxmemory{LOOK_IT_UP}, or delete what is not ours; then all goes on by itself.",
+            fix=f"Raise maxmemory{LOOK_IT_UP}, or delete what is not ours; then all goes on by itself.",
         )
     if most and used >= FULL_SHARE * most:
         return Finding(
             check="memory",
             verdict=Verdict.WARNING,
             seen=seen,
-            mend=f"Raise maxmemory{LOOK_IT_UP} before it is full: then no request is taken.",
+            fix=f"Raise maxmemory{LOOK_IT_UP} before it is full: then no request is taken.",
         )
     return Finding(check="memory", verdict=Verdict.OK, seen=seen)
 
@@ -274,7 +274,7 @@ def _check_disk(client: redis.Redis) -> Finding:
             check="disk",
             verdict=Verdict.PROBLEM,
             seen=f"Redis can't write: {', '.join(wrong)}",
-            mend="Look at the disk of Redis: full or read-only? What is accepted now may be lost.",
+            fix="Look at the disk of Redis: full or read-only? What is accepted now may be lost.",
         )
     return Finding(check="disk", verdict=Verdict.OK, seen="Redis's last writes succeeded")
 
@@ -288,16 +288,16 @@ def _check_flower() -> Finding:
             verdict=Verdict.NOT_CHECKED,
             seen="FLOWER_BASIC_AUTH is not set here; without a login Flower does not start",
         )
-    risks, mends = [], []
+    risks, fixes = [], []
     if not is_this_machine(flower.address):
         risks.append(f"listens on {flower.address}")
-        mends.append("Leave FLOWER_ADDRESS out, and reach it by a tunnel or a proxy with TLS.")
+        fixes.append("Leave FLOWER_ADDRESS out, and reach it by a tunnel or a proxy with TLS.")
     if flower.read_only.strip().lower() not in {"true", "1", "yes", "on"}:
         risks.append("lets everybody who logs in stop workers")
-        mends.append("Leave FLOWER_READ_ONLY out when the work is done.")
+        fixes.append("Leave FLOWER_READ_ONLY out when the work is done.")
     if risks:
         return Finding(
-            check="flower", verdict=Verdict.WARNING, seen=f"it {' and '.join(risks)}", mend=" ".join(mends)
+            check="flower", verdict=Verdict.WARNING, seen=f"it {' and '.join(risks)}", fix=" ".join(fixes)
         )
     return Finding(check="flower", verdict=Verdict.OK, seen=f"a login, read only, on {flower.address}")
 
@@ -309,7 +309,7 @@ def _check_workers(status: Status) -> Finding:
             check="workers",
             verdict=Verdict.WARNING,
             seen="none gives a sign of life",
-            mend="Start one: call-transfer worker. Until then every request runs into its deadline.",
+            fix="Start one: call-transfer worker. Until then every request runs into its deadline.",
         )
     ours = version("call-transfer")
     others = sorted({str(worker.about.get("version")) for worker in alive} - {ours})
@@ -318,6 +318,6 @@ def _check_workers(status: Status) -> Finding:
             check="workers",
             verdict=Verdict.WARNING,
             seen=f"{len(alive)}, some of version {', '.join(others)}; this is {ours}",
-            mend="Restart what is old. Workers go first, publishers after them.",
+            fix="Restart what is old. Workers go first, publishers after them.",
         )
     return Finding(check="workers", verdict=Verdict.OK, seen=f"{len(alive)}, all of version {ours}")

@@ -11,8 +11,8 @@ import redis
 
 from transfer_tasks.addresses import mask_text
 from transfer_tasks.errors import LedgerUnavailable, TransferNotFound
-from transfer_tasks.ledger.desk_commands import DeskCommands
 from transfer_tasks.ledger.ledger import Ledger
+from transfer_tasks.ledger.operator_commands import OperatorCommands
 from transfer_tasks.redis.connection import connect
 from transfer_tasks.redis.diagnosis import diagnose
 from transfer_tasks.settings import PublisherSettings
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Desk:
+class OperatorTools:
     """What every command works with."""
 
     settings: PublisherSettings
     ledger: Ledger
-    commands: DeskCommands
+    commands: OperatorCommands
 
 
 @contextmanager
-def open_desk() -> Iterator[Desk]:
-    """Yield the desk of the Redis in the settings. Every wait for Redis is bounded by the publisher's budget.
+def open_tools() -> Iterator[OperatorTools]:
+    """Yield the tools for the Redis in the settings; waits are bounded by the publisher's budget.
 
     Raises:
         SettingsError: The settings are wrong.
@@ -44,10 +44,10 @@ def open_desk() -> Iterator[Desk]:
     with connect(
         settings.redis_url.get_secret_value(), timeout_seconds=settings.publish_budget_seconds
     ) as client:
-        yield Desk(
+        yield OperatorTools(
             settings=settings,
             ledger=Ledger(client, retention_seconds=retention_seconds),
-            commands=DeskCommands(retention_seconds=retention_seconds),
+            commands=OperatorCommands(retention_seconds=retention_seconds),
         )
 
 

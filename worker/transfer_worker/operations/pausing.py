@@ -11,7 +11,7 @@ import redis
 from transfer_tasks.errors import LedgerUnavailable
 from transfer_tasks.intent.fields import is_destination_name
 from transfer_tasks.redis.diagnosis import diagnose
-from transfer_worker.errors import DeskMisused
+from transfer_worker.errors import OperationMisused
 
 if TYPE_CHECKING:
     from transfer_tasks.ledger.ledger import Ledger
@@ -70,19 +70,19 @@ def choose_destination(name: str | None, *, is_all: bool) -> str:
         is_all: Whether all destinations are meant.
 
     Raises:
-        DeskMisused: Neither or both are given, or it is no name.
+        OperationMisused: Neither or both are given, or it is not a name.
     """
     if bool(name) == is_all:
-        raise DeskMisused(
+        raise OperationMisused(
             field="DESTINATION",
             problem=f"{'both' if name else 'neither'} a name and --all",
-            mend="Write a name from the registry, endpoints, pipeline, or --all.",
+            fix="Write a name from the registry, endpoints, pipeline, or --all.",
         )
     if name and not is_destination_name(name):
-        raise DeskMisused(
+        raise OperationMisused(
             field="DESTINATION",
-            problem="is no destination's name",
-            mend="Write a name from the registry; addresses and pipelines without one are paused together, "
+            problem="is not a destination's name",
+            fix="Write a name from the registry; addresses and pipelines without one are paused together, "
             "as endpoints and pipeline.",
         )
     return name or EVERYTHING

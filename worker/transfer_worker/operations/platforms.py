@@ -1,4 +1,4 @@
-"""Whom the workers talk to: the real platform, or a stand-in on this machine."""
+"""Whom the workers talk to: the real platform, or a fake on this machine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def find_real_platforms(workers: Iterable[WorkerStatus]) -> list[str]:
-    """Return the platforms, other than a stand-in on their own machine, that living workers send to.
+    """Return the platforms, other than a fake on their own machine, that living workers send to.
 
     Where no worker lives, or one does not say, it may be the real one: that is ``unknown``.
     """

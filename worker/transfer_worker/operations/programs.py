@@ -24,5 +24,5 @@ def check_programs() -> Iterator[Finding]:
                 check="install",
                 verdict=Verdict.PROBLEM,
                 seen=f"{program} can't start: {module} needs more than is installed ({error})",
-                mend="Install call-transfer[worker] anew, into an environment of its own.",
+                fix="Install call-transfer[worker] anew, into an environment of its own.",
             )

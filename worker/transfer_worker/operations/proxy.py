@@ -35,7 +35,7 @@ def check_proxy(settings: WorkerSettings, env: Mapping[str, str] = os.environ) -
             check="proxy",
             verdict=Verdict.WARNING,
             seen=f"{named} is set and has no effect: the worker connects directly",
-            mend="If this site gets out through a proxy only, name it in PIOPIY_PROXY_URL.",
+            fix="If this site gets out through a proxy only, name it in PIOPIY_PROXY_URL.",
         )
     ]
 
@@ -56,7 +56,7 @@ def _try_proxy(api_url: str, proxy_url: str) -> Finding:
                 check="proxy",
                 verdict=Verdict.PROBLEM,
                 seen=f"{where} does not lead to {api.hostname}: {_find_cause(error)}",
-                mend="Correct PIOPIY_PROXY_URL, or have the proxy allow CONNECT to that host.",
+                fix="Correct PIOPIY_PROXY_URL, or have the proxy allow CONNECT to that host.",
             )
     return Finding(
         check="proxy",

@@ -1,4 +1,4 @@
-"""`call-transfer quarantine`: queue elements that could not be served."""
+"""`call-transfer quarantine`: queue messages that could not be served."""
 
 from __future__ import annotations
 

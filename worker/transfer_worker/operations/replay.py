@@ -10,13 +10,13 @@ from transfer_tasks.addresses import mask_text
 from transfer_tasks.intent import TransferIntent
 from transfer_tasks.outcome import State
 from transfer_tasks.publisher.acceptance import build_accept
-from transfer_worker.errors import DeskRefused
+from transfer_worker.errors import OperationRefused
 from transfer_worker.operations.lookup import read_clock_ms
 
 if TYPE_CHECKING:
     from transfer_tasks.ledger.record import TransferRecord
     from transfer_tasks.ledger.verdicts import Accepted
-    from transfer_worker.operations.lookup import Desk
+    from transfer_worker.operations.lookup import OperatorTools
 
 _WHY_NOT: Final = {
     State.SUBMITTED: (
@@ -32,35 +32,35 @@ _WHY_NOT_OPEN: Final = ("it has not ended", "Wait for it, or withdraw it: call-t
 
 
 def replay(
-    desk: Desk, record: TransferRecord, *, operator: str, reason: str, for_seconds: float | None
+    tools: OperatorTools, record: TransferRecord, *, operator: str, reason: str, for_seconds: float | None
 ) -> tuple[Accepted, TransferIntent]:
     """Ask for a transfer again.
 
     Args:
-        desk: Where.
+        tools: Where.
         record: The transfer. It need not be its call's last one; that one must not have moved the call.
         operator: Who asks.
         reason: Why, for people to read, in a line: it has to fit into `requested_by`.
         for_seconds: A new deadline from now; else the old one holds.
 
     Raises:
-        DeskRefused: The call has been moved, or may have been; or its deadline has passed.
+        OperationRefused: The call has been moved, or may have been; or its deadline has passed.
         InvalidIntent: The request on record is none for this version.
         LedgerUnavailable: Redis did not answer in time. It may have been accepted: see `show`.
     """
-    last = check_replay(desk, record, for_seconds=for_seconds)
+    last = check_replay(tools, record, for_seconds=for_seconds)
     remaining_ms = (
-        record.expires_at_ms - read_clock_ms(desk.ledger)
+        record.expires_at_ms - read_clock_ms(tools.ledger)
         if for_seconds is None
         else round(for_seconds * 1000)
     )
     requested_by = f"{operator}, replay of {record.transfer_id}: {reason}"
     intent = _build_intent(record, requested_by=requested_by, remaining_ms=remaining_ms)
-    accepted = desk.ledger.run(
+    accepted = tools.ledger.run(
         build_accept(
-            desk.commands,
+            tools.commands,
             intent,
-            queue=desk.settings.queue,
+            queue=tools.settings.queue,
             # None of its own: under the old key, it would be a repeat of what has ended.
             idempotency_key="",
             remaining_ms=remaining_ms,
@@ -73,37 +73,39 @@ def replay(
     return accepted, intent
 
 
-def check_replay(desk: Desk, record: TransferRecord, *, for_seconds: float | None) -> TransferRecord:
+def check_replay(
+    tools: OperatorTools, record: TransferRecord, *, for_seconds: float | None
+) -> TransferRecord:
     """Return the last transfer of the call if it leaves room for a replay. The ledger judges once more.
 
     Raises:
-        DeskRefused: It does not, or the deadline has passed.
+        OperationRefused: It does not, or the deadline has passed.
         LedgerUnavailable: Redis did not answer in time.
     """
     if not record.intent_json:
-        raise DeskRefused(
+        raise OperationRefused(
             field="TRANSFER_ID",
             problem=f"the request of {record.transfer_id} could never be read",
-            mend="Ask for the transfer with send.",
+            fix="Ask for the transfer with send.",
         )
-    last = desk.ledger.read_call(record.call_id)[-1]
+    last = tools.ledger.read_call(record.call_id)[-1]
     if last.state.is_open or last.state in _WHY_NOT:
         raise _refuse(last.transfer_id, last.state)
-    if for_seconds is None and record.expires_at_ms <= read_clock_ms(desk.ledger):
-        raise DeskRefused(
+    if for_seconds is None and record.expires_at_ms <= read_clock_ms(tools.ledger):
+        raise OperationRefused(
             field="--for-seconds",
             problem="the deadline has passed, and the caller may have gone",
-            mend="If the caller is still there, set a new deadline: --for-seconds 15.",
+            fix="If the caller is still there, set a new deadline: --for-seconds 15.",
         )
     return last
 
 
-def _refuse(transfer_id: str, state: State) -> DeskRefused:
-    problem, mend = _WHY_NOT.get(state, _WHY_NOT_OPEN)
-    return DeskRefused(
+def _refuse(transfer_id: str, state: State) -> OperationRefused:
+    problem, fix = _WHY_NOT.get(state, _WHY_NOT_OPEN)
+    return OperationRefused(
         field="TRANSFER_ID",
         problem=f"the call's last transfer, {transfer_id}, is {state}: {problem}",
-        mend=mend,
+        fix=fix,
     )
 
 

@@ -86,7 +86,7 @@ def describe_overview(status: Status, pauses: tuple[Pause, ...]) -> dict[str, An
             {
                 "worker": worker.worker,
                 "is_alive": worker.is_alive,
-                "beat_age_seconds": round(worker.beat_age_seconds, 3),
+                "heartbeat_age_seconds": round(worker.heartbeat_age_seconds, 3),
                 **worker.about,
             }
             for worker in present.workers
@@ -144,7 +144,7 @@ def _concerns_of_workers(status: Status) -> Iterator[Concern]:
     present = status.present
     gone = [worker for worker in present.workers if not worker.is_alive]
     if len(gone) == len(present.workers):
-        age = present.beat_age_seconds
+        age = present.heartbeat_age_seconds
         since = "there was never one" if age is None else f"the last one {_span(age)} ago"
         yield Concern(text=f"No worker gives a sign of life ({since})", command="call-transfer doctor")
     elif gone:
@@ -178,7 +178,7 @@ PLATFORM_WORDS: Final = {
     "denied": "denied (4xx)",
     "429": "429 (too many)",
     "5xx": "5xx",
-    "unreadable": "an answer that is no JSON",
+    "unreadable": "an answer that is not JSON",
     "refused": "no connection",
     "silent": "no answer",
 }

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 FROM_THE_BEGINNING: Final = "0"
 _NO_TEXT: Final = frozenset({"timestamp", "event_id"})
-"""What is made of digits and is no number."""
+"""What is made of digits and is not a number."""
 
 
 def read_last_lines(

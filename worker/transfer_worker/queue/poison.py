@@ -10,13 +10,13 @@ from transfer_tasks.publisher.message import EMPTY_BODY, TASK_NAME
 from transfer_worker.queue.qos import Element
 
 MAX_ELEMENT_BYTES: Final = 256 * 1024
-"""An intent has at most 32 KiB; what is far larger is no message of ours."""
+"""An intent has at most 32 KiB; what is far larger is not a message of ours."""
 
 _PROTOCOL_2_PARTS: Final = 3
 
 
 class Poison(Exception):
-    """A queue element that can't be served.
+    """A queue message that can't be served.
 
     Attributes:
         task_id: Its task id, or an empty text.
@@ -28,7 +28,7 @@ class Poison(Exception):
 
 
 def read_element(element: bytes) -> Element:
-    """Return a queue element as what a worker can serve.
+    """Return a queue message as what a worker can serve.
 
     Args:
         element: What was taken from the list.
@@ -41,9 +41,9 @@ def read_element(element: bytes) -> Element:
     try:
         message = json.loads(element)
     except (ValueError, RecursionError):
-        raise Poison("no JSON") from None
+        raise Poison("not JSON") from None
     if not isinstance(message, dict):
-        raise Poison("no JSON object")
+        raise Poison("not a JSON object")
     why, task_id = _find_poison(message)
     if why:
         raise Poison(why, task_id)

@@ -97,7 +97,7 @@ def _configuration(settings: PublisherSettings) -> dict[str, Any]:
         # Redis may be away for long; giving up would need a human at 3 a.m.
         "broker_connection_max_retries": None,
         "broker_transport_options": {
-            # The outer net: a message whose worker died comes back after this, whatever else fails.
+            # The fallback: a message whose worker died comes back after this, whatever else fails.
             "visibility_timeout": VISIBILITY_TIMEOUT_SECONDS,
             # Names of our own: by the default ones, all applications on this Redis database would share them,
             # and after our visibility timeout we would give their messages back to be run again.
@@ -176,9 +176,9 @@ def _start_process(sender: Any, **_: Any) -> None:
     problems = []
     for finding in _wait_for_findings(settings, _process, log):
         if finding.verdict is Verdict.PROBLEM:
-            problems.append(f"{finding.check}: {finding.seen}. {finding.mend}")
+            problems.append(f"{finding.check}: {finding.seen}. {finding.fix}")
         elif finding.verdict is not Verdict.OK:
-            log.warning("preflight.warning", check=finding.check, seen=finding.seen, mend=finding.mend)
+            log.warning("preflight.warning", check=finding.check, seen=finding.seen, fix=finding.fix)
     if problems:
         _refuse_to_start(str(PreflightFailed(problems)))
     _process.start()
@@ -200,7 +200,7 @@ def _wait_for_findings(settings: WorkerSettings, process: WorkerProcess, log: An
             return findings
         if waiting.seen != said:
             said = waiting.seen
-            log.warning("preflight.waiting", check=waiting.check, seen=said, mend=waiting.mend)
+            log.warning("preflight.waiting", check=waiting.check, seen=said, fix=waiting.fix)
         time.sleep(_LOOK_EVERY_SECONDS)
 
 

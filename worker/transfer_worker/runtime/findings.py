@@ -23,12 +23,12 @@ class Finding:
         check: What was looked at.
         verdict: Whether a worker may start.
         seen: What was found.
-        mend: What to do about it; empty where nothing is to be done.
+        fix: What to do about it; empty where nothing is to be done.
         must_wait: Whether the rest can be looked at only when this is over, as it may be by itself.
     """
 
     check: str
     verdict: Verdict
     seen: str
-    mend: str = ""
+    fix: str = ""
     must_wait: bool = False

@@ -40,7 +40,7 @@ def check_packages() -> Finding:
             check="packages",
             verdict=Verdict.PROBLEM,
             seen=" and ".join(found) + " in one environment",
-            mend="Make a new environment with call-transfer[worker] only; the voice process gets its own.",
+            fix="Make a new environment with call-transfer[worker] only; the voice process gets its own.",
         )
     return Finding(check="packages", verdict=Verdict.OK, seen=", ".join(found))
 
@@ -53,7 +53,7 @@ def check_timing(settings: WorkerSettings) -> Finding:
             check="timing",
             verdict=Verdict.PROBLEM,
             seen=f"an attempt may take {longest:g} s, visibility timeout {VISIBILITY_TIMEOUT_SECONDS} s",
-            mend=f"Set TRANSFER_ATTEMPT_TIMEOUT_SECONDS to at most {MAX_ATTEMPT_TIMEOUT_SECONDS}.",
+            fix=f"Set TRANSFER_ATTEMPT_TIMEOUT_SECONDS to at most {MAX_ATTEMPT_TIMEOUT_SECONDS}.",
         )
     return Finding(
         check="timing",
@@ -72,7 +72,7 @@ def check_sentinels(url: SentinelUrl, client: redis.Redis) -> Iterator[Finding]:
             check="sentinels",
             verdict=Verdict.PROBLEM,
             seen=f"none knows {url.master_name!r}",
-            mend="Correct master_name in TRANSFER_REDIS_URL: it is the name in `sentinel monitor`.",
+            fix="Correct master_name in TRANSFER_REDIS_URL: it is the name in `sentinel monitor`.",
         )
     elif silent or any(not told.startswith("OK") for told in heard):
         seen = f"{len(heard)} of {len(answers)} answer"
@@ -80,7 +80,7 @@ def check_sentinels(url: SentinelUrl, client: redis.Redis) -> Iterator[Finding]:
             check="sentinels",
             verdict=Verdict.WARNING,
             seen="; ".join([seen, *(told.removeprefix(_SILENT) for told in silent), *sorted(set(heard))]),
-            mend="Start those that are missing, or correct sentinel_username and sentinel_password: without "
+            fix="Start those that are missing, or correct sentinel_username and sentinel_password: without "
             "a majority nobody takes over from a dead primary.",
         )
     else:
@@ -91,7 +91,7 @@ def check_sentinels(url: SentinelUrl, client: redis.Redis) -> Iterator[Finding]:
             check="split",
             verdict=Verdict.WARNING,
             seen="min-replicas-to-write 0",
-            mend=f"Set min-replicas-to-write 1{LOOK_IT_UP}: else workers read on at a replaced primary.",
+            fix=f"Set min-replicas-to-write 1{LOOK_IT_UP}: else workers read on at a replaced primary.",
         )
 
 
@@ -107,7 +107,7 @@ def _check_replicas(url: SentinelUrl, client: redis.Redis) -> Finding:
             check="replicas",
             verdict=Verdict.NOT_CHECKED,
             seen=f"how many follow is not known: {why}",
-            mend="Permit INFO to this user: ACL SETUSER <user> +info.",
+            fix="Permit INFO to this user: ACL SETUSER <user> +info.",
         )
     return _judge_replicas(url.replicas, int(following))
 
@@ -129,19 +129,19 @@ def _ask_quorum(url: SentinelUrl, address: tuple[str, int]) -> str:
 def _judge_replicas(waited_for: int, following: int) -> Finding:
     if not waited_for:
         verdict, seen = Verdict.WARNING, "replicas=0"
-        mend = "Write replicas=1 in TRANSFER_REDIS_URL: what the primary alone has is lost with it."
+        fix = "Write replicas=1 in TRANSFER_REDIS_URL: what the primary alone has is lost with it."
     elif following < waited_for:
         verdict, seen = Verdict.WARNING, f"{following} of {waited_for} follow the primary"
-        mend = "Start what is missing: until then no step counts, so that nothing is accepted or sent."
+        fix = "Start what is missing: until then no step counts, so that nothing is accepted or sent."
     elif following > waited_for:
         verdict, seen = Verdict.WARNING, f"{following} follow the primary, {waited_for} are waited for"
-        mend = (
+        fix = (
             f"Write replicas={following} in TRANSFER_REDIS_URL, or never switch while the old primary lives: "
             "docs/capacity.md."
         )
     else:
-        verdict, seen, mend = Verdict.OK, f"{following} follow the primary, and are waited for", ""
-    return Finding(check="replicas", verdict=verdict, seen=seen, mend=mend)
+        verdict, seen, fix = Verdict.OK, f"{following} follow the primary, and are waited for", ""
+    return Finding(check="replicas", verdict=verdict, seen=seen, fix=fix)
 
 
 def check_worker(settings: WorkerSettings, client: redis.Redis) -> list[Finding]:

@@ -97,12 +97,12 @@ class WorkerProcess:
         )
 
     def start(self) -> None:
-        """Begin to beat, sweep and write the audit log."""
+        """Begin heartbeats and sweeps, and write the audit log."""
         self.recovery.start()
         self.audit.start()
 
     def stop(self) -> None:
-        """End in good order; every transfer of this process has ended before."""
+        """End gracefully; every transfer of this process has ended before."""
         self.recovery.stop()
         self.audit.stop(within_seconds=STOP_SECONDS)
         self.gateway.close()

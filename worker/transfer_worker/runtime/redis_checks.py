@@ -113,12 +113,12 @@ def _ask(client: redis.Redis, question: str) -> tuple[Mapping[str, Any], str]:
 
 def _tell(found: Diagnosis) -> Finding:
     if not found.passes:
-        return Finding(check="redis", verdict=Verdict.PROBLEM, seen=found.seen, mend=found.fix)
+        return Finding(check="redis", verdict=Verdict.PROBLEM, seen=found.seen, fix=found.fix)
     return Finding(
         check="redis",
         verdict=Verdict.WARNING,
         seen=found.seen,
-        mend=f"{found.fix} A worker waits.",
+        fix=f"{found.fix} A worker waits.",
         must_wait=True,
     )
 
@@ -130,7 +130,7 @@ def _check_kind(facts: _Facts, troubles: Iterable[Diagnosis]) -> Iterator[Findin
             check="redis",
             verdict=Verdict.PROBLEM,
             seen="this is a Sentinel, which keeps no data",
-            mend="Write sentinel://… with master_name in TRANSFER_REDIS_URL: docs/capacity.md.",
+            fix="Write sentinel://… with master_name in TRANSFER_REDIS_URL: docs/capacity.md.",
         )
         return
     if facts.mode == "cluster":
@@ -139,7 +139,7 @@ def _check_kind(facts: _Facts, troubles: Iterable[Diagnosis]) -> Iterator[Findin
     others = {found.trouble: found for found in troubles if found.trouble not in _NOT_OURS}
     for found in others.values():
         verdict = Verdict.WARNING if found.passes else Verdict.PROBLEM
-        yield Finding(check="redis", verdict=verdict, seen=found.seen, mend=found.fix)
+        yield Finding(check="redis", verdict=verdict, seen=found.seen, fix=found.fix)
     if others:
         return
     number = re.match(r"(\d+)\.(\d+)", facts.version)
@@ -148,7 +148,7 @@ def _check_kind(facts: _Facts, troubles: Iterable[Diagnosis]) -> Iterator[Findin
             check="redis",
             verdict=Verdict.PROBLEM,
             seen=f"version {facts.version}",
-            mend="Use Redis 6.2 or newer, or Valkey: recovery of audit lines needs XAUTOCLAIM.",
+            fix="Use Redis 6.2 or newer, or Valkey: recovery of audit lines needs XAUTOCLAIM.",
         )
     elif number:
         yield Finding(check="redis", verdict=Verdict.OK, seen=f"version {facts.version}")
@@ -165,14 +165,14 @@ def _check_permissions(troubles: Mapping[Command, Diagnosis], *, rules: str) -> 
     names = [" ".join(command[:2]) for command in list(refused)[:_SHOWN]]
     more = f" and {len(refused) - len(names)} more" if len(refused) > len(names) else ""
     first = next(iter(refused.values()))
-    mend = first.fix
+    fix = first.fix
     if first.trouble is Trouble.NO_PERMISSION:
-        mend = f"ACL SETUSER <user> {rules}"
+        fix = f"ACL SETUSER <user> {rules}"
     return Finding(
         check="permissions",
         verdict=Verdict.PROBLEM,
         seen=f"refused: {', '.join(names)}{more}: {first.seen}",
-        mend=mend,
+        fix=fix,
     )
 
 
@@ -185,7 +185,7 @@ def _check_eviction(facts: _Facts, client: redis.Redis, *, is_said_never_to_evic
             check="eviction",
             verdict=Verdict.PROBLEM,
             seen=f"maxmemory-policy {policy}",
-            mend=f"Set maxmemory-policy noeviction{LOOK_IT_UP}: an evicted record is a doubled transfer.",
+            fix=f"Set maxmemory-policy noeviction{LOOK_IT_UP}: an evicted record is a doubled transfer.",
         )
     why = facts.refusal or "INFO has no maxmemory_policy, and CONFIG GET does not tell"
     if is_said_never_to_evict:
@@ -198,7 +198,7 @@ def _check_eviction(facts: _Facts, client: redis.Redis, *, is_said_never_to_evic
         check="eviction",
         verdict=Verdict.PROBLEM,
         seen=f"maxmemory-policy is not told ({why})",
-        mend="Permit INFO to this user: ACL SETUSER <user> +info. Of a service that hides it, make sure that "
+        fix="Permit INFO to this user: ACL SETUSER <user> +info. Of a service that hides it, make sure that "
         "it is noeviction, and set TRANSFER_REDIS_NEVER_EVICTS=true: an evicted record doubles a transfer.",
     )
 
@@ -209,7 +209,7 @@ def _check_persistence(facts: _Facts, client: redis.Redis) -> Finding:
             check="persistence",
             verdict=Verdict.NOT_CHECKED,
             seen=f"the append-only file is not told of ({facts.refusal or 'INFO has no aof_enabled'})",
-            mend="Permit INFO to this user (ACL SETUSER <user> +info), or see that it is on: without it, a "
+            fix="Permit INFO to this user (ACL SETUSER <user> +info), or see that it is on: without it, a "
             "restart of Redis forgets what was accepted.",
         )
     if not int(facts.info["aof_enabled"]):
@@ -217,7 +217,7 @@ def _check_persistence(facts: _Facts, client: redis.Redis) -> Finding:
             check="persistence",
             verdict=Verdict.WARNING,
             seen="append-only file off",
-            mend=f"Set appendonly yes{LOOK_IT_UP}: without it, a restart of Redis forgets what was accepted.",
+            fix=f"Set appendonly yes{LOOK_IT_UP}: without it, a restart of Redis forgets what was accepted.",
         )
     fsync = read_config(client, "appendfsync")
     if not fsync:
@@ -225,13 +225,13 @@ def _check_persistence(facts: _Facts, client: redis.Redis) -> Finding:
             check="persistence",
             verdict=Verdict.NOT_CHECKED,
             seen="append-only file on; when it gets to the disk is not told (CONFIG GET appendfsync)",
-            mend="Permit it (ACL SETUSER <user> +config|get), or see that appendfsync is always.",
+            fix="Permit it (ACL SETUSER <user> +config|get), or see that appendfsync is always.",
         )
     if fsync != "always":
         return Finding(
             check="persistence",
             verdict=Verdict.WARNING,
             seen=f"append-only file on, appendfsync {fsync}",
-            mend=f"Set appendfsync always{LOOK_IT_UP}: else a crash of Redis may forget two seconds.",
+            fix=f"Set appendfsync always{LOOK_IT_UP}: else a crash of Redis may forget two seconds.",
         )
     return Finding(check="persistence", verdict=Verdict.OK, seen="append-only file on")

@@ -6,7 +6,7 @@ A busy Celery 5.7 worker ends when Redis goes away, so whoever starts one must s
         └── celery worker
               │ ends unasked    -> started again after 0.2, 0.4, 0.8 … 5 s; the others run on meanwhile
               │ ends with 2     -> SIGTERM to the others, then so do we: the settings are wrong, another start
-              │                    won't mend them
+              │                    won't fix them
     SIGTERM, SIGINT, SIGHUP     -> SIGTERM to all: transfers in flight finish; ours is exit code 0
     a second one                -> SIGKILL to all: the ledger and the other workers settle what they held
     SIGKILL to us               -> they read the end of their lifeline, and are gone at once as well
@@ -223,7 +223,7 @@ def supervise_worker(
 
 
 def list_programs(settings: WorkerSettings) -> list[Program]:
-    """Return what the processes of a worker run, each with its share of the places.
+    """Return what the processes of a worker run, each with its share of the slots.
 
     Their names bear our process id: they stay over restarts, and two workers on one host don't clash.
     """

@@ -112,7 +112,7 @@ def parse_behaviour(text: str) -> Behaviour:
     """
     match = _WRITTEN.fullmatch(text)
     if match is None:
-        raise ValueError(f"{text!r} is no behaviour; write NAME, NAME:SECONDS or NAME-not-done")
+        raise ValueError(f"{text!r} is not a behaviour; write NAME, NAME:SECONDS or NAME-not-done")
     name, not_done = match["name"], match["not_done"] is not None
     seconds = float(match["seconds"]) if match["seconds"] else None
     if name in _TAKEN:
@@ -126,7 +126,7 @@ def parse_behaviour(text: str) -> Behaviour:
     elif name in _OPEN:
         settings, is_open, delay_seconds = _OPEN[name], True, seconds or 0.0
     else:
-        raise ValueError(f"{name!r} is no behaviour; see docs/sandbox.md")
+        raise ValueError(f"{name!r} is not a behaviour; see docs/sandbox.md")
     if not_done and not is_open:
         raise ValueError(f"{name!r} says by itself whether the call was moved; -not-done doesn't apply")
     carried_out = name in _TAKEN or (is_open and not not_done)
@@ -134,7 +134,7 @@ def parse_behaviour(text: str) -> Behaviour:
 
 
 def _of_status(status: int, retry_after_seconds: float | None) -> dict[str, Any]:
-    HTTPStatus(status)  # ValueError for a number that is no status
+    HTTPStatus(status)  # ValueError for a number that is not a status
     value = {"error": _ERRORS.get(status, HTTPStatus(status).phrase)}
     if status == HTTPStatus.CONFLICT:
         value["request_id"] = "sandbox-409"  # of the transfer that is running
@@ -163,6 +163,6 @@ def parse_script(first: Iterable[str], then: str = "ok") -> Script:
     """Return the script that is written as a list of behaviours.
 
     Raises:
-        ValueError: One of them is no behaviour.
+        ValueError: One of them is not a behaviour.
     """
     return Script(tuple(parse_behaviour(text) for text in first), parse_behaviour(then))

@@ -21,7 +21,7 @@ class Faults:
 
     Attributes:
         upcoming: Behaviours for the next requests, one each.
-        mix: Probability of each behaviour, once `upcoming` is used up; what is left of 1 is no fault.
+        mix: Probability of each behaviour, once `upcoming` is used up; what is left of 1 is not a fault.
         random: Draws from the mix.
         delay_ms: Delay before every answer.
     """
@@ -55,7 +55,7 @@ def parse_faults(
     """Return the faults that are written as texts of behaviours.
 
     Raises:
-        ValueError: A text is no behaviour, or a number is out of range.
+        ValueError: A text is not a behaviour, or a number is out of range.
     """
     chances = [(float(probability), parse_behaviour(text)) for text, probability in (mix or {}).items()]
     if any(probability < 0 for probability, _ in chances) or sum(chance for chance, _ in chances) > 1.000001:

@@ -36,7 +36,7 @@ _LINGER_NOT: Final = struct.pack("ii", 1, 0)  # SO_LINGER with no time: closing 
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class Controls:
     """What the sandbox's connections share.
 
     Attributes:
@@ -60,7 +60,7 @@ class Desk:
         """Choose what happens to a call's next requests, one behaviour each, and to those after them.
 
         Raises:
-            ValueError: One of them is no behaviour.
+            ValueError: One of them is not a behaviour.
         """
         self.director.set_script(canonicalize_call_id(call_id), parse_script(behaviours, then))
 
@@ -76,7 +76,7 @@ class Desk:
 
         Args:
             upcoming: Behaviours for the next requests, one each.
-            mix: Probability of each behaviour after those; what is left of 1 is no fault.
+            mix: Probability of each behaviour after those; what is left of 1 is not a fault.
             seed: Makes the draws from the mix repeatable.
             delay_ms: Delay before every answer.
 
@@ -94,8 +94,8 @@ class ConnectionServer(ThreadingTCPServer):
     daemon_threads = True
     request_queue_size = 1024
 
-    def __init__(self, address: tuple[str, int], desk: Desk) -> None:
-        self.desk = desk
+    def __init__(self, address: tuple[str, int], controls: Controls) -> None:
+        self.controls = controls
         self._lock = threading.Lock()
         self._connections: dict[object, threading.Thread] = {}
         self._to_reset: set[object] = set()
@@ -153,7 +153,7 @@ class RequestHandler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """Receive a transfer: write it down, then answer it."""
-        desk, body = self.server.desk, self._read_body()
+        controls, body = self.server.controls, self._read_body()
         if body is None:
             return
         if urlsplit(self.path).path != TRANSFER_PATH:
@@ -162,14 +162,14 @@ class RequestHandler(BaseHTTPRequestHandler):
         payload = _parse(body)
         fields: dict[str, Any] = payload if isinstance(payload, dict) else {}
         call_id = canonicalize_call_id(fields.get("call_id"))
-        is_authorized = self.headers.get("Authorization") == f"Bearer {desk.token}"
+        is_authorized = self.headers.get("Authorization") == f"Bearer {controls.token}"
         delay_seconds = 0.0
         refusal = _find_refusal(payload) if is_authorized else _UNAUTHORIZED
         if refusal is None:
-            behaviour, delay_seconds = desk.director.choose(call_id, fields["pipeline"])
+            behaviour, delay_seconds = controls.director.choose(call_id, fields["pipeline"])
         else:
             behaviour = refusal
-        desk.recorder.record(
+        controls.recorder.record(
             {
                 "call_id": call_id,
                 "idempotency_key": self.headers.get("Idempotency-Key"),
@@ -181,13 +181,13 @@ class RequestHandler(BaseHTTPRequestHandler):
             }
         )
         if delay_seconds:
-            desk.stopping.wait(delay_seconds)
+            controls.stopping.wait(delay_seconds)
         self._behave(behaviour)
 
     def do_GET(self) -> None:
         """Show what the sandbox knows."""
         self._skip_body()
-        recorder, parts = self.server.desk.recorder, urlsplit(self.path)
+        recorder, parts = self.server.controls.recorder, urlsplit(self.path)
         query = parse_qs(parts.query)
         since = query.get("since", ["0"])[0]
         if parts.path == "/_sandbox/health":
@@ -202,16 +202,16 @@ class RequestHandler(BaseHTTPRequestHandler):
 
     def do_PUT(self) -> None:
         """Choose what will happen."""
-        desk, path, body = self.server.desk, urlsplit(self.path).path, self._read_body()
+        controls, path, body = self.server.controls, urlsplit(self.path).path, self._read_body()
         if body is None:
             return
         value: Any = _parse(body)
         try:
             if path == "/_sandbox/faults":
-                desk.set_faults(**value)
+                controls.set_faults(**value)
             elif path.startswith("/_sandbox/behaviours/"):
                 script = {"behaviours": value} if isinstance(value, list) else value
-                desk.script(unquote(path.rsplit("/", 1)[1]), **script)
+                controls.script(unquote(path.rsplit("/", 1)[1]), **script)
             else:
                 self._answer(404, {"error": "not_found"})
                 return
@@ -223,11 +223,11 @@ class RequestHandler(BaseHTTPRequestHandler):
     def do_DELETE(self) -> None:
         """Forget the requests, or end the faults."""
         self._skip_body()
-        desk, path = self.server.desk, urlsplit(self.path).path
+        controls, path = self.server.controls, urlsplit(self.path).path
         if path == "/_sandbox/requests":
-            desk.clear()
+            controls.clear()
         elif path == "/_sandbox/faults":
-            desk.set_faults()
+            controls.set_faults()
         else:
             self._answer(404, {"error": "not_found"})
             return
@@ -270,11 +270,11 @@ class RequestHandler(BaseHTTPRequestHandler):
         elif behaviour.manner is Manner.DRIP:
             for byte in behaviour.to_bytes():
                 self.wfile.write(bytes([byte]))
-                if self.server.desk.stopping.wait(DRIP_SECONDS):
+                if self.server.controls.stopping.wait(DRIP_SECONDS):
                     break
 
     def _wait_for_goodbye(self) -> None:
-        while not self.server.desk.stopping.is_set():
+        while not self.server.controls.stopping.is_set():
             if select.select([self.connection], [], [], 0.1)[0]:
                 return
 

@@ -1,4 +1,4 @@
-"""A local stand-in for the Piopiy API: it judges with the vendor's own validator and writes everything down.
+"""A local fake of the Piopiy API: it judges with the vendor's own validator and writes everything down.
 
 `POST /v3/voice/pcmo/transfer` answers like the platform, or misbehaves as told (`sandbox.behaviours`). It
 removes no repeats: a client that sends twice moves the call twice, and the record shows it. `docs/sandbox.md`
@@ -12,7 +12,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from transfer_worker.sandbox.http_server import ConnectionServer, Desk
+from transfer_worker.sandbox.http_server import ConnectionServer, Controls
 from transfer_worker.sandbox.record import Recorder
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class SandboxServer:
         record_path: File of JSON lines to keep the record in as well; what it holds already is counted in.
 
     Attributes:
-        desk: Scripts and faults: `desk.script(…)`, `desk.set_faults(…)`, `desk.clear()`.
+        controls: Scripts and faults: `controls.script(…)`, `controls.set_faults(…)`, `controls.clear()`.
 
     Raises:
         OSError: The address can't be listened on, or the file not be opened.
@@ -46,11 +46,11 @@ class SandboxServer:
         token: str = DEFAULT_TOKEN,
         record_path: Path | None = None,
     ) -> None:
-        self.desk = Desk(token, Recorder(record_path))
+        self.controls = Controls(token, Recorder(record_path))
         try:
-            self._server = ConnectionServer((host, port), self.desk)
+            self._server = ConnectionServer((host, port), self.controls)
         except OSError:
-            self.desk.recorder.close()
+            self.controls.recorder.close()
             raise
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.05,), name="sandbox", daemon=True
@@ -61,12 +61,12 @@ class SandboxServer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.desk.stopping.set()
+        self.controls.stopping.set()
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
         self._server.end_connections()
-        self.desk.recorder.close()
+        self.controls.recorder.close()
 
     @property
     def origin(self) -> str:
@@ -82,19 +82,19 @@ class SandboxServer:
     @property
     def token(self) -> str:
         """What `PIOPIY_TOKEN` has to be."""
-        return self.desk.token
+        return self.controls.token
 
     def requests(self, call_id: str | None = None, since: int = 0) -> list[dict[str, Any]]:
         """Return the requests after the number `since`, of one call or of all, in order of arrival."""
-        return self.desk.recorder.find(call_id, since)
+        return self.controls.recorder.find(call_id, since)
 
     def post_count(self, call_id: str | None = None) -> int:
         """Return how many requests came, for one call or for all."""
-        return self.desk.recorder.post_count(call_id)
+        return self.controls.recorder.post_count(call_id)
 
     def carried_out_count(self, call_id: str | None = None) -> int:
         """Return how often the simulated platform moved a call, or any call."""
-        return self.desk.recorder.carried_out_count(call_id)
+        return self.controls.recorder.carried_out_count(call_id)
 
 
 def run(

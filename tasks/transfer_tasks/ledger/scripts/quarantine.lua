@@ -1,4 +1,4 @@
--- quarantine: keep a queue element that can't be served, for an engineer to read; newest first.
+-- quarantine: keep a queue message that can't be served, for an engineer to read; newest first.
 --
 -- Arguments:
 --   transfer_id  its task id, or ''

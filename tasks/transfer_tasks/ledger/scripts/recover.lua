@@ -1,10 +1,10 @@
 -- recover: the sweep. Every worker runs it, and it is safe for all to run: one a time interval acts.
 --
---   last beat          lease over           next sweep          POST by the heir
+--   last heartbeat     lease over           next sweep          POST by the successor
 --      |<--- lease_ms --->|<--- interval_ms --->|<-- milliseconds -->|
 --
 -- Where no sweep ran for longer than a lease, Redis or all workers were away, and every lease is over, whoever
--- lives. So nobody is judged until the living have had time for a beat:
+-- lives. So nobody is judged until the living have had time for a heartbeat:
 --
 --   last sweep ... Redis away ...  first sweep |<--- grace_ms --->| deaths are judged again
 --
@@ -44,25 +44,25 @@ local function expire(id)
   expired = expired + 1
 end
 
--- Whom to ring the bell for again. Collected first: the oldest must be pushed last, to be taken first.
-local bells, has_bell = {}, {}
+-- Whose message to put back. Collected first: the oldest must be pushed last, to be taken first.
+local redeliveries, is_collected = {}, {}
 local function requeue(id, why, worker)
-  if has_bell[id] then return end
-  has_bell[id] = true
-  table.insert(bells, { id = id, why = why, worker = worker, accepted = tonumber(get(id, 'accepted_ms')[1]) })
+  if is_collected[id] then return end
+  is_collected[id] = true
+  table.insert(redeliveries, { id = id, why = why, worker = worker, accepted = tonumber(get(id, 'accepted_ms')[1]) })
 end
 
 -- kombu keeps a fetched message in UNACKED under its delivery tag, which is the transfer's id: what lies
 -- there now is ours to give to another worker.
-local function ring(bell)
-  local message = get(bell.id, 'message')[1]
+local function redeliver(redelivery)
+  local message = get(redelivery.id, 'message')[1]
   if not message or message == '' then return end
-  redis.call('HDEL', UNACKED, bell.id)
-  redis.call('ZREM', UNACKED_INDEX, bell.id)
+  redis.call('HDEL', UNACKED, redelivery.id)
+  redis.call('ZREM', UNACKED_INDEX, redelivery.id)
   redis.call('RPUSH', queue, message)
-  redis.call('HSET', record_key(bell.id), 'requeued_ms', int(NOW))
-  audit(bell.id, 'transfer.requeued', cjson.encode({ why = bell.why, worker = bell.worker }))
-  count('requeued|' .. bell.why)
+  redis.call('HSET', record_key(redelivery.id), 'requeued_ms', int(NOW))
+  audit(redelivery.id, 'transfer.requeued', cjson.encode({ why = redelivery.why, worker = redelivery.worker }))
+  count('requeued|' .. redelivery.why)
   requeued = requeued + 1
 end
 
@@ -84,7 +84,7 @@ for _, id in ipairs(redis.call('ZRANGE', IN_FLIGHT, 0, limit - 1)) do
     elseif may_judge and NOW > tonumber(r[4]) + attempt_bound_ms then give_up(id, 'answer_lost', worker) end
   elseif state == 'claimed' and not is_alive(worker) then
     if is_late then expire(id) else
-      -- The token moves on here already, so that the old holder can do nothing before the heir has claimed.
+      -- The token moves on here already, so that the old holder can do nothing before the successor has claimed.
       redis.call('HINCRBY', record_key(id), 'token', 1)
       redis.call('HSET', record_key(id), 'state', 'waiting')
       redis.call('ZREM', IN_FLIGHT, id)
@@ -122,17 +122,17 @@ for _, id in ipairs(redis.call('ZRANGE', WAITING, 0, limit - 1)) do
     expire(id)
   else
     local accepted = tonumber(r[1])
-    local rang_at = tonumber(r[3]) or accepted
+    local notified_at = tonumber(r[3]) or accepted
     local is_fetched = redis.call('HEXISTS', UNACKED, id) == 1
     if is_fetched then
       if gone_workers > 0 then requeue(id, 'its_worker_has_gone') end
-    elseif queued_since and accepted < queued_since and NOW - rang_at > lease_ms then
+    elseif queued_since and accepted < queued_since and NOW - notified_at > lease_ms then
       requeue(id, 'message_lost')
     end
   end
 end
 
-table.sort(bells, function(one, other) return one.accepted > other.accepted end)
-for _, bell in ipairs(bells) do ring(bell) end
+table.sort(redeliveries, function(one, other) return one.accepted > other.accepted end)
+for _, redelivery in ipairs(redeliveries) do redeliver(redelivery) end
 
 return { requeued, given_up, expired, gone_workers }

@@ -1,4 +1,4 @@
--- retire: a worker has stopped in good order. The next sweep sees to what it had fetched and not begun.
+-- retire: a worker has stopped gracefully. The next sweep sees to what it had fetched and not begun.
 --
 -- Arguments:
 --   worker

@@ -174,7 +174,7 @@ def test_junk_in_any_field_is_refused_or_becomes_an_intent_that_can_be_stored(fi
     try:
         value = intent(**fields)
     except InvalidIntent as error:
-        said = [error.field, error.value, error.problem, error.mend]
+        said = [error.field, error.value, error.problem, error.fix]
     else:
         said = []
         assert TransferIntent.from_json(value.to_json()) == value

@@ -39,7 +39,7 @@ def test_tls_goes_to_the_sentinels_too(tmp_path):
         (f"{HOSTS}/zero?master_name=m", "the database must be a number"),
         (f"{HOSTS}?master_name=m&replicas=-1", "replicas must be a number"),
         (f"{HOSTS}?master_name=m&replicas=11", "replicas must be a number"),
-        (f"{HOSTS}?master_name=m&quorum=2", "quorum is no option"),
+        (f"{HOSTS}?master_name=m&quorum=2", "quorum is not an option"),
         (f"{HOSTS}?master_name=m&ssl_ca_certs=/ca.pem", "write sentinels://"),
         ("sentinels://one?master_name=m&ssl_ca_certs=/nowhere/ca.pem", "ssl_ca_certs names no file"),
         ("sentinel://?master_name=m", "a host and a port"),
@@ -51,7 +51,7 @@ def test_tls_goes_to_the_sentinels_too(tmp_path):
         ("sentinel://one:26379;two:26379?master_name=m", "a host and a port"),
     ],
 )
-def test_what_is_wrong_is_named_with_the_mend(url, said):
+def test_what_is_wrong_is_named_with_the_fix(url, said):
     with pytest.raises(WrongUrl, match=said):
         SentinelUrl.parse(url.replace("://", "://:hunter2@"))
 

@@ -41,7 +41,7 @@ def test_a_name_that_the_registry_does_not_know_is_refused_with_the_names_it_kno
     objection = object_to("sales")
 
     assert (objection.reason, objection.field) == (Reason.UNKNOWN_DESTINATION, "destination.name")
-    assert "support" in objection.mend
+    assert "support" in objection.fix
 
 
 @pytest.mark.parametrize(
@@ -60,14 +60,14 @@ def test_what_is_not_listed_is_refused_unless_allowed(destination: str, unlisted
         Reason.DESTINATION_NOT_ALLOWED,
         "destination.endpoints[0]",
     )
-    assert "TRANSFER_ALLOW_UNLISTED" in objection.mend
+    assert "TRANSFER_ALLOW_UNLISTED" in objection.fix
     assert object_to(destination, unlisted=unlisted) is None
 
 
 def test_a_prefix_is_no_region() -> None:
     jamaica = object_to("+1 876-926-1234", unlisted="US")
 
-    assert "JM" in jamaica.mend
+    assert "JM" in jamaica.fix
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_a_number_that_costs_more_is_never_allowed_by_its_region(number: str) ->
     objection = object_to(number, unlisted="US, GB")
 
     assert "premium" in objection.problem
-    assert "TRANSFER_ALLOW_UNLISTED" not in objection.mend
+    assert "TRANSFER_ALLOW_UNLISTED" not in objection.fix
 
 
 def test_every_endpoint_of_a_pipeline_is_looked_at_and_named() -> None:

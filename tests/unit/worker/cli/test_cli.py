@@ -130,7 +130,7 @@ def test_what_is_wrong_with_the_options_is_named_and_mended(options, field, tmp_
     with pytest.raises(errors.InvalidIntent) as refused:
         build(**options)
     assert refused.value.field == field
-    assert refused.value.mend
+    assert refused.value.fix
 
 
 def test_an_invalid_intent_is_one_line_with_the_field_and_exit_code_2():
@@ -212,7 +212,7 @@ def test_a_sandbox_that_cannot_listen_says_so_in_one_line():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "environment", "places"),
+    ("arguments", "environment", "slots"),
     [
         (["-c", "4", "--processes", "5"], {}, 4),
         (["-p", "9"], {}, 8),
@@ -220,14 +220,14 @@ def test_a_sandbox_that_cannot_listen_says_so_in_one_line():
         (["--processes", "5"], {"TRANSFER_PROCESSES": "1", "TRANSFER_CONCURRENCY": "4"}, 4),
     ],
 )
-def test_more_processes_than_transfers_at_a_time_are_refused_with_the_mend(
-    monkeypatch, arguments, environment, places
+def test_more_processes_than_transfers_at_a_time_are_refused_with_the_fix(
+    monkeypatch, arguments, environment, slots
 ):
     for name, value in {"PIOPIY_TOKEN": "a-token", **environment}.items():
         monkeypatch.setenv(name, value)
     answer = run("worker", *arguments)
     assert answer.exit_code == Exit.USAGE
-    assert re.search(rf"TRANSFER_PROCESSES .* ask for {places} at most, or leave it out", answer.stderr)
+    assert re.search(rf"TRANSFER_PROCESSES .* ask for {slots} at most, or leave it out", answer.stderr)
     assert "--processes" in answer.stderr
 
 
@@ -283,10 +283,10 @@ def test_where_to_is_said_once_when_it_is_accepted():
     assert "destination=support" not in line("transfer.claimed", destination="support")
 
 
-def test_findings_are_plain_text_with_their_mend():
+def test_findings_are_plain_text_with_their_fix():
     out = io.StringIO()
     findings = [
-        Finding(check="redis", verdict=Verdict.PROBLEM, seen="version 5.0", mend="Use [a] newer one."),
+        Finding(check="redis", verdict=Verdict.PROBLEM, seen="version 5.0", fix="Use [a] newer one."),
         Finding(check="packages", verdict=Verdict.OK, seen="piopiy"),
     ]
     tables.print_findings(Console(file=out, width=100), findings)

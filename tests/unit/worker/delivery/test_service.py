@@ -75,7 +75,7 @@ def test_what_another_worker_acts_on_is_left_alone(stage, state):
     assert stage.gateway.sent == []
 
 
-def test_a_bell_without_a_record_ends_unknown_because_redis_has_lost_data(stage):
+def test_a_notification_without_a_record_ends_unknown_because_redis_has_lost_data(stage):
     assert ended(stage.perform()) == (State.UNKNOWN, Reason.RECORD_MISSING)
     assert stage.gateway.sent == []
 

@@ -148,8 +148,8 @@ def test_requests_per_transfer_are_told(bench, scrape):
 def test_ages_are_told_by_the_clock_of_redis(bench, scrape):
     waiting = bench.accept()
     bench.client.zincrby(bench.keys.waiting, -4000, waiting.transfer_id)
-    bench.beat("w1")
-    bench.client.hincrby(bench.keys.statistics, "last_beat_ms", -9000)
+    bench.heartbeat("w1")
+    bench.client.hincrby(bench.keys.statistics, "last_heartbeat_ms", -9000)
 
     samples = scrape()
 
@@ -181,7 +181,7 @@ def test_names_follow_the_conventions(bench, scrape):
 
 
 def test_it_is_served_over_http_and_a_scrape_is_two_round_trips(bench):
-    bench.beat()
+    bench.heartbeat()
     finish(bench)
     with MetricsServer(bench.ledger, port=0) as server:
         bench.client.config_resetstat()

@@ -29,7 +29,7 @@ def test_clocks_that_differ_are_told_with_their_direction(ahead_seconds, verdict
 
     assert found.verdict == verdict
     assert said in found.seen
-    assert bool(found.mend) == (found.verdict is not Verdict.OK)
+    assert bool(found.fix) == (found.verdict is not Verdict.OK)
 
 
 @pytest.mark.parametrize(

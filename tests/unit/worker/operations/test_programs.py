@@ -23,7 +23,7 @@ def test_a_vendors_missing_package_is_a_problem_that_names_it(monkeypatch):
     assert found.verdict is Verdict.PROBLEM
     assert found.seen.startswith("worker can't start: kombu.transport.redis needs more than is installed (")
     assert "packaging.version" in found.seen
-    assert "call-transfer[worker]" in found.mend
+    assert "call-transfer[worker]" in found.fix
 
 
 def test_both_programs_are_looked_at(monkeypatch):

@@ -162,7 +162,7 @@ def test_every_finding_that_is_not_ok_says_what_to_do() -> None:
 
     findings = [found for found in look(sick).values() if found.verdict is not Verdict.OK]
 
-    assert all(found.mend for found in findings)
+    assert all(found.fix for found in findings)
     assert len(findings) == 3
 
 
@@ -172,7 +172,7 @@ def test_both_piopiy_packages_in_one_environment_are_a_problem(monkeypatch: pyte
     finding = check_packages()
 
     assert finding.verdict is Verdict.PROBLEM
-    assert "new environment" in finding.mend
+    assert "new environment" in finding.fix
 
 
 def test_the_rest_sdk_alone_is_fine() -> None:
@@ -204,4 +204,4 @@ def test_all_replicas_should_be_there_and_be_waited_for(
     found = preflight._judge_replicas(waited_for, following)
 
     assert (found.verdict, found.seen) == (verdict, said)
-    assert bool(found.mend) is (verdict is not Verdict.OK)
+    assert bool(found.fix) is (verdict is not Verdict.OK)

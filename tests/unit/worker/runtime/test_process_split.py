@@ -1,4 +1,4 @@
-"""How a worker's places are spread over processes: the rule, the shares, and the CPUs that count."""
+"""How a worker's slots are spread over processes: the rule, the shares, and the CPUs that count."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transfer_worker.runtime.process_split import count_cpus, count_processes, share_places, spread_places
+from transfer_worker.runtime.process_split import count_cpus, count_processes, share_slots, spread_places
 from transfer_worker.settings import WorkerSettings
 
 
 @pytest.mark.parametrize(
-    ("places", "cpus", "shares"),
+    ("slots", "cpus", "shares"),
     [
         (1, 2, [1]),
         (8, 2, [8]),
@@ -29,14 +29,14 @@ from transfer_worker.settings import WorkerSettings
         (256, 64, [16] * 16),
     ],
 )
-def test_there_is_one_process_for_every_16_places_begun_and_no_more_than_cpus(places, cpus, shares):
-    assert share_places(places, processes=count_processes(places, cpus=cpus)) == shares
+def test_there_is_one_process_for_every_16_places_begun_and_no_more_than_cpus(slots, cpus, shares):
+    assert share_slots(slots, processes=count_processes(slots, cpus=cpus)) == shares
 
 
-@given(places=st.integers(1, 256), processes=st.integers(1, 64))
-def test_shares_are_even_and_their_sum_is_what_was_asked(places, processes):
-    shares = share_places(places, processes=processes)
-    assert (len(shares), sum(shares)) == (processes, places)
+@given(slots=st.integers(1, 256), processes=st.integers(1, 64))
+def test_shares_are_even_and_their_sum_is_what_was_asked(slots, processes):
+    shares = share_slots(slots, processes=processes)
+    assert (len(shares), sum(shares)) == (processes, slots)
     assert max(shares) - min(shares) <= 1
 
 

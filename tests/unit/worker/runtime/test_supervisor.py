@@ -278,7 +278,7 @@ def test_several_processes_are_numbered_and_each_knows_its_share_alone():
     ]
     for program, share in zip(programs, ("2", "2", "1"), strict=True):
         assert option(program, "--concurrency") == program.env["TRANSFER_CONCURRENCY"] == share
-        # More than its places would be refused.
+        # More than its slots would be refused.
         assert program.env["TRANSFER_PROCESSES"] == "1"
 
 

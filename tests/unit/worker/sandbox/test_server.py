@@ -198,12 +198,12 @@ def test_half_a_request_counts_for_nothing(sandbox):
 
 
 def test_it_is_written_down_before_it_is_answered(sandbox, client):
-    sandbox.desk.script(CALL_ID, ["silence"])
+    sandbox.controls.script(CALL_ID, ["silence"])
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(post, client, sandbox, timeout=5)
         wait_until(lambda: sandbox.post_count(CALL_ID) == 1)
         assert not waiting.done()
-        sandbox.desk.stopping.set()
+        sandbox.controls.stopping.set()
         with pytest.raises(requests.ConnectionError):
             waiting.result()
 
@@ -212,7 +212,7 @@ def test_it_is_written_down_before_it_is_answered(sandbox, client):
     ("behaviour", "cause"), [("reset", "ConnectionReset"), ("close", "RemoteDisconnected")]
 )
 def test_a_reset_is_a_reset_and_a_close_is_a_close(sandbox, client, behaviour, cause):
-    sandbox.desk.script(CALL_ID, [behaviour])
+    sandbox.controls.script(CALL_ID, [behaviour])
     with pytest.raises(requests.ConnectionError, match=cause):
         post(client, sandbox)
 
@@ -241,8 +241,8 @@ def test_a_script_may_say_what_comes_after_it(sandbox, client):
 
 
 def test_a_script_goes_before_faults_and_faults_before_magic_numbers(sandbox, client):
-    sandbox.desk.set_faults(upcoming=["500", "502"])
-    sandbox.desk.script(OTHER_CALL_ID, ["409"])
+    sandbox.controls.set_faults(upcoming=["500", "502"])
+    sandbox.controls.script(OTHER_CALL_ID, ["409"])
     assert statuses(client, sandbox, 1, call_id=OTHER_CALL_ID) == [409]
     assert statuses(client, sandbox, 3, number="12025550104") == [500, 502, 404]
 
@@ -351,7 +351,7 @@ def test_the_record_outlives_the_server_in_its_file(client, tmp_path):
         assert (second.post_count(CALL_ID), second.carried_out_count(CALL_ID)) == (2, 1)
         post(client, second)
         assert [entry["sequence"] for entry in second.requests()] == [1, 2, 3]
-        second.desk.clear()
+        second.controls.clear()
         assert path.read_text() == ""
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 

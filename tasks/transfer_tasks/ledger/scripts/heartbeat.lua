@@ -1,4 +1,4 @@
--- beat: renew a worker's lease.
+-- heartbeat: renew a worker's lease.
 --
 -- Arguments:
 --   worker
@@ -10,7 +10,7 @@
 local worker, lease_ms, about = unpack(ARGV, 3)
 redis.call('SET', NS .. 'worker:' .. worker, about, 'PX', lease_ms)
 add_to(NS .. 'workers', worker, NOW)
-redis.call('HSET', STATISTICS, 'last_beat_ms', int(NOW))
+redis.call('HSET', STATISTICS, 'last_heartbeat_ms', int(NOW))
 keep(STATISTICS)
 keep(PAUSED)
 return 1

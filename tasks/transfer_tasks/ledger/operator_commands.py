@@ -1,4 +1,4 @@
-"""The steps of the on-call desk: pause, resume, and tidying up the quarantine."""
+"""The steps of operators: pause, resume, and tidying up the quarantine."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from transfer_tasks.ledger.script import Command
 
 
-class DeskCommands(LedgerCommands):
+class OperatorCommands(LedgerCommands):
     """Every step that a person takes, and no session or worker does."""
 
     def pause(self, destination: str, *, operator: str, reason: str, limit: int) -> Command[int]:

@@ -1,4 +1,4 @@
-"""The whole house for one test: a real Redis, the sandbox, real worker processes, a publisher."""
+"""The whole cluster for one test: a real Redis, the sandbox, real worker processes, a publisher."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ PIOPIY_NUMBER = "12025550199"
 
 
 @dataclass
-class House:
+class Cluster:
     """One test's arrangement.
 
     Attributes:
         redis_url: Where Redis is; a fault proxy's address may stand in for it.
-        sandbox: The stand-in for Piopiy.
+        sandbox: The fake Piopiy.
         spawn: Starts processes that end with the test.
         environment: What every worker gets besides.
     """

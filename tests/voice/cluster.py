@@ -52,7 +52,7 @@ class Post:
         return self.pipeline[0]["endpoints"][0]
 
 
-class House:
+class Cluster:
     """One Redis, one sandbox, and as many workers as a test starts."""
 
     def __init__(self, spawn: ProcessSpawner) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from support import ProcessSpawner, wait_until
 from support.cluster import Cluster, make_intent
-from support.flower_desk import LOGIN, ROOT, SIP_USER, SUPPORT_NUMBER, Scene, free_port, is_up, send_plainly
+from support.flower_scene import LOGIN, ROOT, SIP_USER, SUPPORT_NUMBER, Scene, free_port, is_up, send_plainly
 from transfer_worker.local.embedded_redis import EmbeddedRedis
 from transfer_worker.sandbox import SandboxServer
 

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Error, expect
 
 from support.browser import open_browser
-from support.flower_desk import LOGIN, ROOT
+from support.flower_scene import LOGIN, ROOT
 
 SCREENSHOTS = ROOT / "build" / "screenshots"
 

@@ -13,8 +13,8 @@ import pytest
 from celery import Celery
 
 from support import wait_until
-from support.flower_desk import LOGIN, SIP_USER, send_plainly
 from support.cluster import PIOPIY_NUMBER, make_intent
+from support.flower_scene import LOGIN, SIP_USER, send_plainly
 from transfer_tasks.outcome import State
 from transfer_tasks.publisher.message import build_message
 from transfer_worker.queue.transport import CONTROL_EXCHANGE

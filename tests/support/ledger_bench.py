@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from transfer_tasks.ledger.ledger import Ledger
 from transfer_tasks.ledger.verdicts import Claim, Ended
 from transfer_tasks.outcome import Reason, State, TransferOutcome
-from transfer_worker.audit.outbox import read_line
+from transfer_worker.audit.outbox import GROUP, read_line
 
 if TYPE_CHECKING:
     import redis
@@ -190,6 +190,8 @@ class LedgerBench:
         attempt_bound_ms: int = LONG_MS,
         limit: int = 500,
         grace_ms: int = 0,
+        audit_kept: int = 1000,
+        audit_bound: int = 2000,
     ) -> Recovered:
         """Sweep, by default at once and trusting nobody's silence."""
         return self.run(
@@ -200,6 +202,9 @@ class LedgerBench:
                 attempt_bound_ms=attempt_bound_ms,
                 limit=limit,
                 grace_ms=grace_ms,
+                audit_group=GROUP,
+                audit_kept=audit_kept,
+                audit_bound=audit_bound,
             )
         )
 

@@ -100,7 +100,7 @@ class WorkerSettings(PublisherSettings):
         attempt_timeout_seconds: What one HTTP request may take as a whole.
         keep_alive: Whether a connection to the platform carries more than one request.
         max_attempts: How many HTTP requests one transfer may cost, all proven not carried out but the last.
-        audit_file: Audit lines are also appended here.
+        audit_file: Audit lines are also appended here; its mode is 0600.
         redis_never_evicts: The operator's word for a Redis that does not say its memory policy.
         log_level: The lowest level that is logged.
     """

@@ -251,6 +251,9 @@ class LedgerCommands:
         attempt_bound_ms: int,
         limit: int,
         grace_ms: int,
+        audit_group: str,
+        audit_kept: int,
+        audit_bound: int,
     ) -> Command[Recovered]:
         """Take over from dead workers, and end what is overdue."""
         return self._build(
@@ -262,12 +265,27 @@ class LedgerCommands:
             attempt_bound_ms=attempt_bound_ms,
             limit=limit,
             grace_ms=grace_ms,
+            audit_group=audit_group,
+            audit_kept=audit_kept,
+            audit_bound=audit_bound,
         )
 
+    def audit_backlog(self, *, audit_group: str, limit: int) -> Command[list[Any]]:
+        """Ask how far the writers of the audit log are behind."""
+        return self._build("audit_backlog", list, audit_group=audit_group, limit=limit)
+
     def quarantine(
-        self, *, transfer_id: str, why: str, element: str, size_bytes: int, max_entries: int
+        self,
+        *,
+        transfer_id: str,
+        why: str,
+        element: str,
+        size_bytes: int,
+        max_entries: int,
+        audit_group: str = "",
+        audit_entry: str = "",
     ) -> Command[None]:
-        """Keep a queue message that can't be served."""
+        """Keep a queue message that can't be served, or an audit entry that can't be read."""
         return self._build(
             "quarantine",
             lambda _: None,
@@ -276,4 +294,6 @@ class LedgerCommands:
             element=element,
             size_bytes=size_bytes,
             max_entries=max_entries,
+            audit_group=audit_group,
+            audit_entry=audit_entry,
         )

@@ -88,6 +88,7 @@ class Recovered:
     given_up: int
     expired: int
     gone_workers: int
+    lost_lines: int = 0
 
 
 def parse_outcome(text: str) -> TransferOutcome:

@@ -24,6 +24,7 @@ def draw_overview(overview: dict[str, Any]) -> RenderableType:
     facts.add_row(Text("unknown", style="dim"), _draw_count(overview, "unknown", "oldest_unknown_seconds"))
     twice = overview["possibly_moved_twice"]
     facts.add_row(Text("moved twice", style="dim"), Text(str(twice), style="bold red" if twice else ""))
+    facts.add_row(Text("audit", style="dim"), _draw_audit(overview["audit"]))
     facts.add_row(Text("platform", style="dim"), Text(_tell_platform(overview["platform"])))
     for pause in overview["paused"]:
         name = name_for_people(pause["destination"])
@@ -45,6 +46,15 @@ def _draw_count(overview: dict[str, Any], count: str, age: str) -> Text:
     if overview[count]:
         text.append(f", the oldest for {overview[age]:.1f} s", style="yellow")
     return text
+
+
+def _draw_audit(audit: dict[str, Any]) -> Text:
+    if not audit["is_late"]:
+        return Text("up to date")
+    return Text(
+        f"{audit['backlog_lines']} lines in no log yet, the oldest for {audit['oldest_seconds']:.1f} s",
+        style="bold red",
+    )
 
 
 def _tell_platform(platform: dict[str, Any]) -> str:

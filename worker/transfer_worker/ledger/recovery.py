@@ -16,6 +16,7 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 from transfer_tasks.errors import LedgerUnavailable
+from transfer_worker.audit.outbox import GROUP
 
 if TYPE_CHECKING:
     from transfer_tasks.ledger.ledger import Ledger
@@ -30,6 +31,12 @@ GRACE_SECONDS = 1.25
 """Two heartbeats and a little: what the living get to show it when Redis, or everybody, has been away."""
 
 SWEEP_LIMIT = 500
+
+AUDIT_KEPT_LINES = 100_000
+"""For `call-transfer tail`: four lines a transfer. In Redis a line takes about 200 bytes."""
+
+AUDIT_BOUND_LINES = 300_000
+"""What is more is dropped, though nobody has written it: a full Redis would take no request."""
 
 
 class Log(Protocol):
@@ -77,6 +84,9 @@ class Recovery:
             attempt_bound_ms=round(attempt_bound_seconds * 1000),
             limit=SWEEP_LIMIT,
             grace_ms=round(GRACE_SECONDS * 1000),
+            audit_group=GROUP,
+            audit_kept=AUDIT_KEPT_LINES,
+            audit_bound=AUDIT_BOUND_LINES,
         )
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="recovery", daemon=True)
@@ -125,6 +135,8 @@ class Recovery:
         if self._is_away:
             self._log.info("redis.back")
             self._is_away = False
+        if done.lost_lines:
+            self._log.warning("audit.lines_lost", lines=done.lost_lines)
         if done.requeued or done.given_up or done.expired or done.gone_workers:
             self._log.info(
                 "recovery.swept",

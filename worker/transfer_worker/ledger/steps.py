@@ -6,6 +6,7 @@ platform is kept in memory meanwhile, and settled when Redis is back.
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 import uuid
@@ -14,9 +15,10 @@ from typing import TYPE_CHECKING, TypeVar
 from transfer_tasks.errors import LedgerUnavailable
 from transfer_tasks.outcome import Reason, State
 from transfer_tasks.publisher.acceptance import build_accept
+from transfer_worker.audit.outbox import GROUP
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from transfer_tasks.intent import TransferIntent
     from transfer_tasks.ledger.ledger import Ledger
@@ -152,6 +154,25 @@ class LedgerSteps:
                 task_id,
                 error.cause,
             )
+
+    def set_line_aside(self, entry_id: str, fields: Mapping[str, str], why: str) -> None:
+        """Keep an entry of the audit outbox that can't be read, and acknowledge it, in one step.
+
+        Raises:
+            LedgerUnavailable: Redis did not answer in time.
+        """
+        text = json.dumps(fields)
+        self._ledger.run(
+            self._ledger.commands.quarantine(
+                transfer_id="",
+                why=f"an audit line that can't be read: {why}",
+                element=text[:QUARANTINED_BYTES],
+                size_bytes=len(text),
+                max_entries=QUARANTINED_ENTRIES,
+                audit_group=GROUP,
+                audit_entry=entry_id,
+            )
+        )
 
     def _persist(self, command: Command[T], patience_seconds: float, *, needs_lease: bool = False) -> T:
         give_up_at = time.monotonic() + patience_seconds

@@ -17,6 +17,8 @@ which only the fields with a star are found:
 ``given_up|REASON``              transfers whose request was begun by a worker that is gone
 ``quarantined``                  queue messages that could not be served
 ``double_posts``                 requests that may have moved a call that another one may have moved, too
+``audit_set_aside`` *            entries of the audit outbox that could not be read
+``audit_lines_lost`` *           audit lines that were dropped before anybody had written them
 ``last_heartbeat_ms``                 when any worker last gave a sign of life: no counter
 ===============================  =============================================================================
 """

@@ -81,6 +81,12 @@ def _gauges(present: Present) -> Iterator[Metric]:
             "How long ago the oldest unresolved one ended unknown.",
             present.oldest_unknown_seconds,
         ),
+        ("audit_backlog_lines", "Audit lines that are in Redis and in no log yet.", present.audit.lines),
+        (
+            "audit_oldest_seconds",
+            "How old the oldest audit line is that is in no log yet.",
+            present.audit.oldest_seconds,
+        ),
         ("workers", "Workers whose lease runs.", sum(worker.is_alive for worker in present.workers)),
         (
             "heartbeat_age_seconds",
@@ -160,6 +166,8 @@ def _counters(totals: Counts) -> Iterator[Metric]:
     for name, about in (
         ("accepted", "Transfers accepted."),
         ("quarantined", "Queue messages that could not be served."),
+        ("audit_set_aside", "Entries of the audit outbox that could not be read."),
+        ("audit_lines_lost", "Audit lines that were dropped before anybody had written them."),
         ("double_posts", "Requests that may have moved a call which another one may have moved, too."),
     ):
         yield CounterMetricFamily(f"transfer_{name}", about, value=totals[name])

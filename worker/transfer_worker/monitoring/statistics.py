@@ -13,12 +13,12 @@ from transfer_tasks.errors import LedgerUnavailable
 from transfer_tasks.outcome import Reason, State
 from transfer_tasks.redis.diagnosis import diagnose
 from transfer_worker.ledger.recovery import LEASE_SECONDS
+from transfer_worker.monitoring.audit_backlog import AuditBacklog, ask_audit_backlog, build_audit_backlog
 from transfer_worker.monitoring.counts import Counts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from transfer_tasks.ledger.keys import Keys
     from transfer_tasks.ledger.ledger import Ledger
 
 SLICE_MS: Final = 10_000
@@ -49,6 +49,8 @@ class Window:
         outcomes: Endings by state, all states.
         reasons: Endings by reason, of those that were not `submitted`; the most frequent first.
         destinations: Endings that were not `submitted`, by destination; the most frequent first.
+        audit_lines_lost: Audit lines that were dropped before anybody had written them.
+        audit_set_aside: Entries of the audit outbox that could not be read.
         post_p50_ms: Half of the transfers were sent within this time of their acceptance.
         post_p99_ms: Likewise, 99 of 100.
     """
@@ -57,6 +59,8 @@ class Window:
     outcomes: dict[State, int]
     reasons: dict[str, int]
     destinations: dict[str, int]
+    audit_lines_lost: int
+    audit_set_aside: int
     post_p50_ms: float | None
     post_p99_ms: float | None
 
@@ -119,6 +123,7 @@ class Present:
     oldest_unknown_seconds: float
     workers: tuple[WorkerStatus, ...]
     heartbeat_age_seconds: float | None
+    audit: AuditBacklog
     totals: Counts
 
 
@@ -187,22 +192,23 @@ def read_status(ledger: Ledger) -> Status:
     )
 
 
-_QUESTIONS: Final[dict[str, Callable[[Any, Keys], object]]] = {
+_QUESTIONS: Final[dict[str, Callable[[Any, Ledger], object]]] = {
     "clock": lambda pipe, _: pipe.time(),
-    "waiting": lambda pipe, keys: pipe.zcard(keys.waiting),
-    "first_waiting": lambda pipe, keys: pipe.zrange(keys.waiting, 0, 0, withscores=True),
-    "unknown": lambda pipe, keys: pipe.zcard(keys.unknown),
-    "first_unknown": lambda pipe, keys: pipe.zrange(keys.unknown, 0, 0, withscores=True),
-    "in_flight": lambda pipe, keys: pipe.zcard(keys.in_flight),
-    "heartbeats": lambda pipe, keys: pipe.zrange(keys.workers, 0, -1, withscores=True),
-    "statistics": lambda pipe, keys: pipe.hgetall(keys.statistics),
+    "audit": ask_audit_backlog,
+    "waiting": lambda pipe, of: pipe.zcard(of.keys.waiting),
+    "first_waiting": lambda pipe, of: pipe.zrange(of.keys.waiting, 0, 0, withscores=True),
+    "unknown": lambda pipe, of: pipe.zcard(of.keys.unknown),
+    "first_unknown": lambda pipe, of: pipe.zrange(of.keys.unknown, 0, 0, withscores=True),
+    "in_flight": lambda pipe, of: pipe.zcard(of.keys.in_flight),
+    "heartbeats": lambda pipe, of: pipe.zrange(of.keys.workers, 0, -1, withscores=True),
+    "statistics": lambda pipe, of: pipe.hgetall(of.keys.statistics),
 }
 """What is asked of Redis about the present; each reply is found by the name of its question."""
 
 
 def _ask_present(pipe: Any, ledger: Ledger) -> None:
     for ask in _QUESTIONS.values():
-        ask(pipe, ledger.keys)
+        ask(pipe, ledger)
 
 
 def _name_replies(replies: list[Any]) -> dict[str, Any]:
@@ -224,6 +230,7 @@ def _build_present(ledger: Ledger, replies: dict[str, Any]) -> Present:
         oldest_unknown_seconds=_age_seconds(now_ms, first_unknown[0][1]) if first_unknown else 0.0,
         workers=_read_workers(ledger, replies["heartbeats"], now_ms),
         heartbeat_age_seconds=None if last_heartbeat_ms is None else _age_seconds(now_ms, last_heartbeat_ms),
+        audit=build_audit_backlog(replies["audit"], now_ms),
         totals=totals,
     )
 
@@ -265,6 +272,8 @@ def _build_window(minutes: int, counts: Counts) -> Window:
         outcomes=outcomes,
         reasons=dict(reasons.most_common()),
         destinations=dict(destinations.most_common()),
+        audit_lines_lost=counts["audit_lines_lost"],
+        audit_set_aside=counts["audit_set_aside"],
         post_p50_ms=counts.quantile_ms("post_ms", 0.5),
         post_p99_ms=counts.quantile_ms("post_ms", 0.99),
     )

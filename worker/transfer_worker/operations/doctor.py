@@ -79,6 +79,7 @@ def examine(settings: WorkerSettings, ledger: Ledger) -> list[Finding]:
         _check_memory(status),
         _check_disk(ledger.client),
         _check_workers(status),
+        _check_audit(status),
     ]
 
 
@@ -321,3 +322,23 @@ def _check_workers(status: Status) -> Finding:
             fix="Restart what is old. Workers go first, publishers after them.",
         )
     return Finding(check="workers", verdict=Verdict.OK, seen=f"{len(alive)}, all of version {ours}")
+
+
+def _check_audit(status: Status) -> Finding:
+    audit, lost = status.present.audit, status.present.totals["audit_lines_lost"]
+    if audit.is_late:
+        return Finding(
+            check="audit",
+            verdict=Verdict.PROBLEM,
+            seen=f"{audit.lines} lines are in no log yet, the oldest for {audit.oldest_seconds:.0f} s",
+            mend="Look at the workers' stdout: audit.file_failed names the fault of the file (a full disk?). "
+            "The lines are kept in Redis, and come by themselves.",
+        )
+    if lost:
+        return Finding(
+            check="audit",
+            verdict=Verdict.WARNING,
+            seen=f"up to date; {lost} lines were dropped before anybody had written them",
+            mend="The workers' stdout may have them. Keep the disk of TRANSFER_AUDIT_FILE from filling up.",
+        )
+    return Finding(check="audit", verdict=Verdict.OK, seen="every line is in the log")

@@ -57,6 +57,13 @@ def describe_overview(status: Status, pauses: tuple[Pause, ...]) -> dict[str, An
         "in_flight": present.in_flight,
         "unknown": present.unknown,
         "oldest_unknown_seconds": round(present.oldest_unknown_seconds, 3),
+        "audit": {
+            "backlog_lines": present.audit.lines,
+            "oldest_seconds": round(present.audit.oldest_seconds, 3),
+            "is_late": present.audit.is_late,
+            "set_aside": present.totals["audit_set_aside"],
+            "lines_lost": present.totals["audit_lines_lost"],
+        },
         "possibly_moved_twice": present.totals["double_posts"],
         "windows": [
             {
@@ -123,6 +130,7 @@ def find_concerns(status: Status, pauses: tuple[Pause, ...]) -> Iterator[Concern
             text=f"Calls perhaps moved twice since the beginning: {twice}",
             command="call-transfer list --state submitted --since 1h",
         )
+    yield from _concerns_of_audit(status)
 
 
 def _concerns_of_redis(status: Status) -> Iterator[Concern]:
@@ -171,6 +179,26 @@ def _concerns_of_platform(status: Status) -> Iterator[Concern]:
                 f"({status.platform_requests}) got {PLATFORM_WORDS[answer]}",
                 command="call-transfer list --state failed --state unknown --since 5m",
             )
+
+
+def _concerns_of_audit(status: Status) -> Iterator[Concern]:
+    audit, hour = status.present.audit, status.windows[-1]
+    if audit.is_late:
+        age = _span(audit.oldest_seconds)
+        yield Concern(
+            text=f"The audit log is behind: {audit.lines} lines, the oldest for {age}",
+            command="call-transfer doctor",
+        )
+    if hour.audit_lines_lost:
+        yield Concern(
+            text=f"{hour.audit_lines_lost} audit lines were dropped unwritten in the last hour",
+            command="call-transfer doctor",
+        )
+    if hour.audit_set_aside:
+        yield Concern(
+            text=f"{hour.audit_set_aside} audit lines of the last hour could not be read",
+            command="call-transfer quarantine list",
+        )
 
 
 PLATFORM_WORDS: Final = {

@@ -10,7 +10,7 @@ import redis
 from transfer_tasks.errors import LedgerUnavailable
 from transfer_tasks.redis.diagnosis import diagnose
 from transfer_worker.audit.console import RECONNECT_SECONDS
-from transfer_worker.audit.outbox import BATCH_LINES, follow, read_line
+from transfer_worker.audit.outbox import BATCH_LINES, follow, read_any_line
 from transfer_worker.operations.describe import mask_value
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def read_last_lines(
         ):
             if newest == FROM_THE_BEGINNING:
                 newest = page[0][0]
-            lines = (read_line(event_id, fields) for event_id, fields in page)
+            lines = (read_any_line(event_id, fields) for event_id, fields in page)
             found += [line for line in lines if call_id in {"", line["call_id"]}]
             if len(found) >= count:
                 break

@@ -17,7 +17,9 @@ import structlog
 from transfer_tasks.ledger.ledger import Ledger
 from transfer_tasks.redis.connection import connect
 from transfer_worker.audit import logs
-from transfer_worker.audit.outbox import BLOCK_SECONDS, AuditWriter
+from transfer_worker.audit.file import AuditFile
+from transfer_worker.audit.outbox import BLOCK_SECONDS
+from transfer_worker.audit.writer import AuditWriter
 from transfer_worker.delivery.policy import TransferPolicy
 from transfer_worker.delivery.retry import RetryPolicy
 from transfer_worker.delivery.service import TransferService
@@ -68,13 +70,6 @@ class WorkerProcess:
             attempt_bound_seconds=self.gateway.attempt_bound_seconds + REDIS_TIMEOUT_SECONDS + LEASE_SECONDS,
             log=log,
         )
-        self.audit = AuditWriter(
-            connect(url, timeout_seconds=BLOCK_SECONDS + REDIS_TIMEOUT_SECONDS),
-            keys=self.ledger.keys,
-            worker=self.worker,
-            log=logs.make_line_logger(level=settings.log_level, secrets=settings.secrets),
-            file=settings.audit_file,
-        )
         steps = LedgerSteps(
             self.ledger,
             worker=self.worker,
@@ -84,6 +79,20 @@ class WorkerProcess:
             keep_lease=self.recovery.keep_lease,
         )
         GuardedChannel.on_poison = steps.quarantine
+        self.audit = AuditWriter(
+            connect(
+                url,
+                timeout_seconds=BLOCK_SECONDS + REDIS_TIMEOUT_SECONDS,
+                encoding_errors="backslashreplace",  # anybody may have put anything into the outbox
+            ),
+            keys=self.ledger.keys,
+            worker=self.worker,
+            lines=logs.make_line_logger(level=settings.log_level),
+            log=log,
+            clean=logs.Redaction(settings.secrets).clean,
+            set_aside=steps.set_line_aside,
+            file=AuditFile(settings.audit_file) if settings.audit_file else None,
+        )
         rules = settings.load_rules()
         MaskedRequest.list_endpoints(rules.registry)
         self.service = TransferService(

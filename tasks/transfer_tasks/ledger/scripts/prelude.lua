@@ -11,7 +11,6 @@
 
 local NS = ARGV[1] .. ':'
 local RETENTION = tonumber(ARGV[2])
-local AUDIT_MAX_EVENTS = 100000
 
 local OPEN = { waiting = true, claimed = true, sending = true }
 
@@ -39,10 +38,10 @@ local function get(id, ...) return redis.call('HMGET', record_key(id), ...) end
 
 -- Append one line to the audit outbox, in the same step as the change that it tells of.
 -- `data` is a JSON object with what only this line has; `of` is {call_id, key, hop, attempt, labels}, where the
--- step knows them already.
+-- step knows them already. No step trims: it can't know what is written already. The sweep does (recover.lua).
 local function audit(id, event, data, of)
   local r = of or get(id, 'call_id', 'key', 'hop', 'attempt', 'labels')
-  redis.call('XADD', AUDIT, 'MAXLEN', '~', AUDIT_MAX_EVENTS, '*',
+  redis.call('XADD', AUDIT, '*',
     'event', event, 'at_ms', int(NOW), 'transfer_id', id, 'call_id', r[1] or '', 'key', r[2] or '',
     'hop', r[3] or '', 'attempt', r[4] or '0', 'labels', r[5] or '{}', 'data', data)
   keep(AUDIT)
@@ -75,9 +74,10 @@ local function count(field, by)
   return sum
 end
 
-local function count_in_slice(field)
+local function count_in_slice(field, by)
+  by = by or 1
   local slice = STATISTICS .. ':' .. int(math.floor(NOW / 10000))
-  if redis.call('HINCRBY', slice, field, 1) == 1 then redis.call('EXPIRE', slice, SLICE_TTL) end
+  if redis.call('HINCRBY', slice, field, int(by)) == by then redis.call('EXPIRE', slice, SLICE_TTL) end
 end
 
 -- Upper bound of a histogram's bucket: 1, 2, 3, 5, 7, 10, 20 … 300000 ms, then 'inf'.

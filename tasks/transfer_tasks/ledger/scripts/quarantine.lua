@@ -1,4 +1,5 @@
--- quarantine: keep a queue message that can't be served, for an engineer to read; newest first.
+-- quarantine: keep what can't be served for an engineer to read; newest first. It is a message of the queue, or an
+-- entry of the audit outbox, which is acknowledged in the same step.
 --
 -- Arguments:
 --   transfer_id  its task id, or ''
@@ -6,16 +7,25 @@
 --   element      the beginning of it, as text
 --   size_bytes
 --   max_entries
+--   audit_group  whose entry it is; or '' for an element of the queue
+--   audit_entry  its id, or ''
 --
--- Reply: 1
+-- Reply: 1, or 0 where somebody else has set this entry aside
 
-local transfer_id, why, element, size_bytes, max_entries = unpack(ARGV, 3)
+local transfer_id, why, element, size_bytes, max_entries, audit_group, audit_entry = unpack(ARGV, 3)
 local QUARANTINE = NS .. 'quarantine'
+if audit_entry ~= '' and redis.call('XACK', AUDIT, audit_group, audit_entry) == 0 then return 0 end
 redis.call('LPUSH', QUARANTINE,
   cjson.encode({ at_ms = NOW, transfer_id = transfer_id, why = why, element = element,
     size_bytes = tonumber(size_bytes) }))
 redis.call('LTRIM', QUARANTINE, 0, tonumber(max_entries) - 1)
 keep(QUARANTINE)
-audit(transfer_id, 'message.quarantined', cjson.encode({ why = why, size_bytes = tonumber(size_bytes) }))
-count('quarantined')
+if audit_entry ~= '' then
+  audit('', 'audit.set_aside', cjson.encode({ why = why, entry = audit_entry, size_bytes = tonumber(size_bytes) }))
+  count('audit_set_aside')
+  count_in_slice('audit_set_aside')
+else
+  audit(transfer_id, 'message.quarantined', cjson.encode({ why = why, size_bytes = tonumber(size_bytes) }))
+  count('quarantined')
+end
 return 1

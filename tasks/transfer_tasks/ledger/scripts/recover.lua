@@ -15,19 +15,24 @@
 --   attempt_bound_ms  the longest an attempt may take, its settling included
 --   limit             how many transfers of each kind one sweep looks at
 --   grace_ms          see above
+--   audit_group       who writes the audit lines
+--   audit_kept        lines that stay in the outbox for people who watch, though they are written
+--   audit_bound       how many lines the outbox holds at most, written or not
 --
--- Reply: {requeued, given_up, expired, gone_workers}
+-- Reply: {requeued, given_up, expired, gone_workers, lost_lines}
 
-local interval_ms, lease_ms, queue, attempt_bound_ms, limit, grace_ms = unpack(ARGV, 3)
+local interval_ms, lease_ms, queue, attempt_bound_ms, limit, grace_ms, audit_group, audit_kept,
+  audit_bound = unpack(ARGV, 3)
 interval_ms, lease_ms, limit = tonumber(interval_ms), tonumber(lease_ms), tonumber(limit)
 attempt_bound_ms, grace_ms = tonumber(attempt_bound_ms), tonumber(grace_ms)
-local requeued, given_up, expired, gone_workers = 0, 0, 0, 0
+audit_kept, audit_bound = tonumber(audit_kept), tonumber(audit_bound)
+local requeued, given_up, expired, gone_workers, lost_lines = 0, 0, 0, 0, 0
 
 local SWEEP = NS .. 'sweep'
 local UNACKED, UNACKED_INDEX = NS .. 'unacked', NS .. 'unacked_index'
 local past = redis.call('HMGET', SWEEP, 'last_ms', 'resumed_ms')
 local last, resumed = tonumber(past[1]) or 0, tonumber(past[2]) or NOW
-if NOW >= last and NOW - last < interval_ms then return { 0, 0, 0, 0 } end
+if NOW >= last and NOW - last < interval_ms then return { 0, 0, 0, 0, 0 } end
 -- A clock that was set back is an outage, too.
 if NOW < last or NOW - last > lease_ms then resumed = NOW end
 redis.call('HSET', SWEEP, 'last_ms', int(NOW), 'resumed_ms', int(resumed))
@@ -135,4 +140,48 @@ end
 table.sort(redeliveries, function(one, other) return one.accepted > other.accepted end)
 for _, redelivery in ipairs(redeliveries) do redeliver(redelivery) end
 
-return { requeued, given_up, expired, gone_workers }
+-- What is written goes first. Lines that nobody has written go only where Redis would fill up: they are counted.
+local OUTBOX_LIMIT = 2000 -- how many lines one sweep drops at most; their ids are handed to one command
+
+local function last_read()
+  local groups = redis.pcall('XINFO', 'GROUPS', AUDIT)
+  for _, group in ipairs(groups.err and {} or groups) do
+    local said = {}
+    for at = 1, #group, 2 do said[group[at]] = group[at + 1] end
+    if said.name == audit_group then return said['last-delivered-id'] end
+  end
+end
+
+local function trim_outbox()
+  local length = redis.call('XLEN', AUDIT)
+  if length <= audit_kept then return end
+  local read_until = last_read()
+  if read_until then
+    local pending = redis.call('XPENDING', AUDIT, audit_group)
+    local written_until = pending[1] > 0 and pending[2] or read_until
+    redis.call('XTRIM', AUDIT, 'MINID', '~', written_until, 'LIMIT', length - audit_kept)
+    length = redis.call('XLEN', AUDIT)
+  end
+  if length <= audit_bound then return end
+  local doomed = redis.call('XRANGE', AUDIT, '-', '+', 'COUNT', math.min(length - audit_bound, OUTBOX_LIMIT))
+  local newest = doomed[#doomed][1]
+  if read_until then
+    local unread = redis.call('XRANGE', AUDIT, '(' .. read_until, newest, 'COUNT', #doomed)
+    lost_lines = #unread
+    local held = {}
+    for _, line in ipairs(redis.call('XPENDING', AUDIT, audit_group, '-', newest, #doomed)) do
+      table.insert(held, line[1])
+    end
+    if #held > 0 then lost_lines = lost_lines + redis.call('XACK', AUDIT, audit_group, unpack(held)) end
+  else
+    lost_lines = #doomed
+  end
+  redis.call('XTRIM', AUDIT, 'MAXLEN', '=', length - #doomed)
+  if lost_lines > 0 then
+    count('audit_lines_lost', lost_lines)
+    count_in_slice('audit_lines_lost', lost_lines)
+  end
+end
+trim_outbox()
+
+return { requeued, given_up, expired, gone_workers, lost_lines }

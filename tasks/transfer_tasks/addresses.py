@@ -16,6 +16,10 @@ NON_GEOGRAPHIC_REGION: Final = "001"
 # Letters are left out on purpose: vanity numbers (1-800-FLOWERS) and extensions are read as other numbers.
 _SPELLING: Final = re.compile(r" *\(?(?P<prefix>[+＋]|00)?(?P<rest>[\d ().\-/\u00a0\u2010-\u2015\u2212]+)")  # noqa: RUF001
 _SPELLING_MAX_LENGTH: Final = 64
+_TEL_SCHEME: Final = "tel:"  # RFC 3966; its parameters (an extension, a context) are not read
+_NATIONAL_MAX_DIGITS: Final = 10
+"""So long a number may be without its country code: in North America, in India. Who reads it as a whole one
+calls a stranger in another country."""
 # piopiy 1.2.2, piopiy.voice.validators._PHONE_RE; there with match(), so a trailing newline slips through.
 _PLATFORM_NUMBER: Final = re.compile(r"[1-9][0-9]{6,15}")
 _ORDINARY: Final = frozenset(
@@ -68,6 +72,8 @@ class AddressError(ValueError):
 
 def resembles_number(text: str) -> bool:
     """Whether text begins as a phone number does, so that its mistakes are those of a number."""
+    if text[: len(_TEL_SCHEME)].lower() == _TEL_SCHEME:
+        return True
     first = text.lstrip(" (")[:1]
     return first.isdecimal() or first in {"+", "＋"}  # noqa: RUF001
 
@@ -75,30 +81,71 @@ def resembles_number(text: str) -> bool:
 def parse_number(text: str) -> str:
     """Return the number as the platform takes it: digits only, country code first, no plus.
 
-    Without ``+`` or ``00`` the text must be digits only, or its first group must be the country code:
-    ``(435) 555-0143`` is a number in Utah to its writer, and one in Austria (+43) to a parser.
+    What is read: ``+…`` and ``tel:+…``; ``00…`` whose groups are those of the country; and more than ten
+    digits whose first group is the country code. ``435 555 0143`` is a number in Utah to its writer, and one
+    in Austria (+43) to a parser; ``001 65 9486 8436`` is one in Singapore, dialled from Korea, or in Alabama.
 
     Raises:
         AddressError: The text is not a valid number, or its country code is not plain to see.
     """
-    spelling = _SPELLING.fullmatch(text) if len(text) <= _SPELLING_MAX_LENGTH else None
+    is_uri = text[: len(_TEL_SCHEME)].lower() == _TEL_SCHEME
+    written = text[len(_TEL_SCHEME) :] if is_uri else text
+    spelling = _SPELLING.fullmatch(written) if len(written) <= _SPELLING_MAX_LENGTH else None
     if spelling is None:
         raise AddressError("number_characters")
-    rest = spelling["rest"]
+    prefix, groups = spelling["prefix"] or "", re.findall(r"\d+", spelling["rest"])
+    is_international = prefix not in {"", "00"}
+    if not is_international and (is_uri or (not prefix and len("".join(groups)) <= _NATIONAL_MAX_DIGITS)):
+        raise AddressError("number_country_code")
     try:
-        number = phonenumbers.parse("+" + rest)
+        number = phonenumbers.parse("+" + "".join(groups))
     except phonenumbers.NumberParseException as error:
-        raise AddressError("number_invalid" if spelling["prefix"] else "number_country_code") from error
-    if not spelling["prefix"]:
-        groups = re.findall(r"\d+", rest)
-        if len(groups) > 1 and int(groups[0]) != number.country_code:
-            raise AddressError("number_country_code")
+        raise AddressError("number_invalid" if prefix else "number_country_code") from error
+    if not prefix and len(groups) > 1 and int(groups[0]) != number.country_code:
+        raise AddressError("number_country_code")
     if not phonenumbers.is_valid_number(number):
         raise AddressError("number_invalid")
+    if prefix == "00" and not _is_plain(number, groups, is_apart=spelling["rest"][0] == " "):
+        raise AddressError("number_country_code")
     digits = f"{number.country_code}{phonenumbers.national_significant_number(number)}"
     if not _PLATFORM_NUMBER.fullmatch(digits):
         raise AddressError("number_length")
     return digits
+
+
+def write_number(number: str) -> str:
+    """Return a parsed number so that `parse_number` reads it again: a short one keeps its plus."""
+    return number if len(number) > _NATIONAL_MAX_DIGITS else f"+{number}"
+
+
+def _is_plain(number: phonenumbers.PhoneNumber, groups: list[str], *, is_apart: bool) -> bool:
+    """Whether ``00`` can only be the prefix of what `number` is, by the groups that stand behind it.
+
+    Args:
+        number: What the digits behind ``00`` are.
+        groups: These digits, as they were written.
+        is_apart: Whether ``00`` stands by itself.
+    """
+    shown = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.INTERNATIONAL)
+    # A trunk zero, as in 0044 (0)20 7946 0958, is no digit of the number.
+    own = [group for group in groups if group != "0"]
+    ends, usual_ends = _ends(own), _ends(re.findall(r"\d+", shown))
+    if not ends <= usual_ends:
+        return False
+    # One group, so nothing speaks for a country: 001 is a prefix of its own in Asia.
+    is_one_group = not ends - {len(str(number.country_code))} - {len("".join(own))}
+    return is_apart or not (is_one_group and groups[0][0] == "1" and _is_valid("".join(own)[1:]))
+
+
+def _ends(groups: list[str]) -> set[int]:
+    return {sum(map(len, groups[: count + 1])) for count in range(len(groups))}
+
+
+def _is_valid(digits: str) -> bool:
+    try:
+        return phonenumbers.is_valid_number(phonenumbers.parse("+" + digits))
+    except phonenumbers.NumberParseException:
+        return False
 
 
 def region_of(number: str) -> str:

@@ -137,7 +137,7 @@ def test_what_is_written_is_no_backlog(bench: LedgerBench) -> None:
 
 
 def test_status_and_doctor_name_a_writer_that_is_behind(bench: LedgerBench) -> None:
-    bench.beat()
+    bench.heartbeat()
     add_lines(bench, 30, age_ms=100_000)
     read(bench, 30)
 

@@ -45,6 +45,8 @@ def _read_destination(value: object) -> object:
         return {"endpoints": [value]} if "type" in value else _no_destination()
     if isinstance(value, NamedDestination | EndpointsDestination | PipelineDestination):
         return value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        raise refusal("string_type")  # a phone number, most likely
     if not isinstance(value, list | tuple):
         build = getattr(value, "build", None)  # piopiy's PipelineBuilder
         if not callable(build) or isinstance(value, type):

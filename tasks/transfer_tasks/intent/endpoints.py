@@ -79,6 +79,8 @@ def _endpoint(value: object) -> object:
         return read_short_form(value)
     if isinstance(value, dict | PhoneEndpoint | SipEndpoint | AgentEndpoint):
         return value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        raise refusal("string_type")  # a phone number, most likely
     raise refusal("endpoint")
 
 

@@ -12,12 +12,14 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainSerializer,
     PlainValidator,
+    SerializationInfo,
     WithJsonSchema,
 )
 from pydantic_core import PydanticCustomError
 
-from transfer_tasks.addresses import AddressError, parse_number, parse_sip_uri
+from transfer_tasks.addresses import AddressError, parse_number, parse_sip_uri, write_number
 from transfer_tasks.refusals import REFUSALS
 
 # JSON readers that keep numbers as doubles lose whole numbers beyond this (RFC 8259, section 6).
@@ -114,6 +116,14 @@ read_sip_uri: Final = _address(parse_sip_uri)
 read_uuid: Final = _uuid
 
 
+FOR_PLATFORM: Final = {"for": "platform"}
+"""The serialisation context in which a number has no plus: piopiy 1.2.2 refuses one."""
+
+
+def _write_number(number: str, info: SerializationInfo) -> str:
+    return number if info.context == FOR_PLATFORM else write_number(number)
+
+
 def _url(text: str) -> str:
     if _HTTP_URL.fullmatch(text) and is_clean(text):
         return text
@@ -186,7 +196,12 @@ WITHOUT_CONTROLS: Final = BeforeValidator(
 )  # for texts that people read; machines' texts must be clean
 
 Uuid = Annotated[str, BeforeValidator(_uuid), WithJsonSchema({"type": "string", "format": "uuid"})]
-Number = Annotated[str, Field(strict=True, examples=["+1 202-555-0143"]), AfterValidator(read_number)]
+Number = Annotated[
+    str,
+    Field(strict=True, examples=["+1 202-555-0143"]),
+    AfterValidator(read_number),
+    PlainSerializer(_write_number),
+]
 SipUri = Annotated[str, Field(strict=True, examples=["sip:desk@example.com"]), AfterValidator(read_sip_uri)]
 HttpUrl = Annotated[str, Field(strict=True, max_length=2048), AfterValidator(_url)]
 ShortText = Annotated[str, Field(strict=True, min_length=1, max_length=256), AfterValidator(_clean)]

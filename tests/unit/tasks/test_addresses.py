@@ -15,6 +15,7 @@ from transfer_tasks.addresses import (
     parse_sip_uri,
     region_of,
     sip_host,
+    write_number,
 )
 
 UUID = "6f1c1f0e-5b0a-4d4e-9a51-0c9d6a3c2b11"
@@ -36,6 +37,9 @@ UUID = "6f1c1f0e-5b0a-4d4e-9a51-0c9d6a3c2b11"
         "\uff0b\uff11\uff12\uff10\uff12\uff15\uff15\uff15\uff10\uff11\uff14\uff13",  # full-width
         "(+1) 202-555-0143",
         " +1 202 555 0143 ",
+        "001 202 555 0143",
+        "tel:+1-202-555-0143",
+        "TEL:+1(202)555.0143",
     ],
 )
 def test_any_human_spelling_with_a_country_code_is_read(text):
@@ -51,6 +55,17 @@ def test_a_national_trunk_zero_is_dropped_where_the_country_drops_it():
     [
         ("(435) 555-0143", "number_country_code"),  # Utah to its writer, Austria (+43) to a parser
         ("202-555-0143", "number_country_code"),
+        ("4355550143", "number_country_code"),
+        ("4512345678", "number_country_code"),  # Denmark, or nobody knows
+        ("45 12 34 56 78", "number_country_code"),
+        ("001 65 9486 8436", "number_country_code"),  # Singapore from Korea, Alabama (+1 659) to a parser
+        ("001 6594868436", "number_country_code"),
+        ("0016594868436", "number_country_code"),
+        ("0044 2079 460 958", "number_country_code"),  # no grouping of London's
+        ("tel:2025550143", "number_country_code"),
+        ("tel:12025550143", "number_country_code"),
+        ("tel:+12025550143;ext=5", "number_characters"),
+        ("tel:tel:+12025550143", "number_characters"),
         ("158 1234 5678", "number_country_code"),  # China to its writer, Quebec (+1 581) to a parser
         ("0202 555 0143", "number_country_code"),
         ("+1 555 0143", "number_invalid"),
@@ -61,7 +76,6 @@ def test_a_national_trunk_zero_is_dropped_where_the_country_drops_it():
         ("+1202555\x000143", "number_characters"),
         ("+12025550143 ext. 5", "number_characters"),
         ("+1-800-FLOWERS", "number_characters"),
-        ("tel:+12025550143", "number_characters"),
         ("++12025550143", "number_characters"),
         ("+1" + " " * 100 + "2025550143", "number_characters"),
         ("+98 9601", "number_length"),
@@ -81,8 +95,25 @@ def test_reading_a_number_again_changes_nothing_in_any_country():
         number = parse_number(
             phonenumbers.format_number(example, phonenumbers.PhoneNumberFormat.INTERNATIONAL)
         )
-        assert parse_number(number) == number
         assert parse_number("+" + number) == number
+
+
+@given(st.from_regex(r"[0-9][0-9 ().\-]{0,20}", fullmatch=True))
+def test_ten_digits_and_fewer_are_nobodys_number_without_a_plus(text):
+    digits = "".join(filter(str.isdigit, text))
+    if len(digits) <= 10 and not digits.startswith("00"):
+        with pytest.raises(AddressError) as refused:
+            parse_number(text)
+        assert refused.value.code == "number_country_code"
+
+
+def test_what_is_written_of_a_number_is_read_as_the_same_in_every_country():
+    for region in phonenumbers.SUPPORTED_REGIONS:
+        example = phonenumbers.example_number(region)
+        number = parse_number(phonenumbers.format_number(example, phonenumbers.PhoneNumberFormat.E164))
+        assert parse_number(write_number(number)) == number
+        international = phonenumbers.format_number(example, phonenumbers.PhoneNumberFormat.INTERNATIONAL)
+        assert parse_number(f"00 {international[1:]}") == number
 
 
 @given(st.text(max_size=70) | st.from_regex(r"[+]?[0-9 ().\-]{5,25}", fullmatch=True))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from transfer_tasks.intent import EndpointsDestination, PipelineDestination
 from transfer_tasks.intent.actions import Connect
+from transfer_tasks.intent.fields import FOR_PLATFORM
 from transfer_tasks.outcome import Reason
 from transfer_worker.errors import NotPermitted
 
@@ -82,4 +83,4 @@ def _fill(connect: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
 
 
 def _plain(model: BaseModel) -> dict[str, Any]:
-    return model.model_dump(mode="json", exclude_none=True)
+    return model.model_dump(mode="json", exclude_none=True, context=FOR_PLATFORM)

@@ -13,16 +13,16 @@ import requests
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings
 
-from transfer_tasks.errors import LedgerUnavailable, SettingsError
+from transfer_tasks.errors import LedgerUnavailable
 from transfer_tasks.outcome import Reason, State
 from transfer_tasks.redis.diagnosis import diagnose
-from transfer_tasks.registry.destinations import DestinationRegistry
 from transfer_tasks.settings import SETTINGS_CONFIG, load_settings
 from transfer_worker.monitoring.statistics import Status, read_status
 from transfer_worker.operations.lookup import open_tools
 from transfer_worker.operations.neighbours import find_left_behind, find_neighbours
 from transfer_worker.operations.programs import check_programs
 from transfer_worker.operations.proxy import check_proxy
+from transfer_worker.operations.registry_check import check_registry
 from transfer_worker.runtime.findings import Finding, Verdict
 from transfer_worker.runtime.preflight import check_worker
 from transfer_worker.runtime.redis_checks import LOOK_IT_UP
@@ -61,7 +61,7 @@ def run_doctor() -> list[Finding]:
 
 def examine(settings: WorkerSettings, ledger: Ledger) -> list[Finding]:
     """Return what preflight finds, and what only people want to know."""
-    findings = [*check_programs(), _check_registry(settings), *check_worker(settings, ledger.client)]
+    findings = [*check_programs(), check_registry(settings), *check_worker(settings, ledger.client)]
     latency = _check_latency(ledger.client)
     findings += [latency, *check_proxy(settings), _check_flower()]
     try:
@@ -173,27 +173,6 @@ def _probe_sandbox(settings: WorkerSettings) -> Finding | None:
             fix="Use the token that the sandbox was started with.",
         )
     return Finding(check="token", verdict=Verdict.OK, seen=f"accepted by the sandbox at {origin}")
-
-
-def _check_registry(settings: WorkerSettings) -> Finding:
-    path = settings.destinations_file
-    if path is None:
-        return Finding(
-            check="registry",
-            verdict=Verdict.WARNING,
-            seen="no named destinations",
-            fix="Run call-transfer init, which writes destinations.toml; or set TRANSFER_DESTINATIONS_FILE.",
-        )
-    try:
-        registry = DestinationRegistry.load(path)
-    except SettingsError as error:
-        return Finding(
-            check="registry",
-            verdict=Verdict.PROBLEM,
-            seen="; ".join(error.problems),
-            fix="Correct the file; a worker does not start with it.",
-        )
-    return Finding(check="registry", verdict=Verdict.OK, seen=f"{path.absolute()}: {', '.join(registry)}")
 
 
 def _check_latency(client: redis.Redis) -> Finding:
@@ -331,7 +310,7 @@ def _check_audit(status: Status) -> Finding:
             check="audit",
             verdict=Verdict.PROBLEM,
             seen=f"{audit.lines} lines are in no log yet, the oldest for {audit.oldest_seconds:.0f} s",
-            mend="Look at the workers' stdout: audit.file_failed names the fault of the file (a full disk?). "
+            fix="Look at the workers' stdout: audit.file_failed names the fault of the file (a full disk?). "
             "The lines are kept in Redis, and come by themselves.",
         )
     if lost:
@@ -339,6 +318,6 @@ def _check_audit(status: Status) -> Finding:
             check="audit",
             verdict=Verdict.WARNING,
             seen=f"up to date; {lost} lines were dropped before anybody had written them",
-            mend="The workers' stdout may have them. Keep the disk of TRANSFER_AUDIT_FILE from filling up.",
+            fix="The workers' stdout may have them. Keep the disk of TRANSFER_AUDIT_FILE from filling up.",
         )
     return Finding(check="audit", verdict=Verdict.OK, seen="every line is in the log")

@@ -52,6 +52,21 @@ def test_a_name_is_what_the_registry_says():
     ]
 
 
+def test_a_short_number_is_sent_without_the_plus_that_it_is_kept_with():
+    """Ten digits of Denmark: without the plus nobody could read the intent again, with it the SDK refuses."""
+    number, caller_id = "+45 32 12 34 56", "+45 32 12 34 57"
+    asked = TransferIntent(
+        call_id=CALL_ID,
+        destination=[{"action": "connect", "endpoints": [number], "params": {"caller_id": caller_id}}],
+    )
+    intent = TransferIntent.from_json(asked.to_json())
+    assert intent == asked
+    (connect,) = build_pipeline(intent, listed=None, default_caller_id=None)
+    assert connect["endpoints"] == [{"type": "pstn", "number": "4532123456"}]
+    assert connect["params"]["caller_id"] == "4532123457"
+    validate_transfer_request({"call_id": CALL_ID, "pipeline": [connect]})
+
+
 def test_the_intent_comes_before_the_registry():
     (connect,) = build(
         caller_id="+1 202-555-0108",

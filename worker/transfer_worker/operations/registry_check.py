@@ -1,0 +1,54 @@
+"""What `call-transfer doctor` says of the registry: each name, and the country that it leads to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from transfer_tasks.addresses import NON_GEOGRAPHIC_REGION, region_of, sip_host
+from transfer_tasks.errors import SettingsError
+from transfer_tasks.intent.endpoints import PhoneEndpoint, SipEndpoint
+from transfer_tasks.registry.destinations import DestinationRegistry
+from transfer_worker.runtime.findings import Finding, Verdict
+
+if TYPE_CHECKING:
+    from transfer_tasks.intent.endpoints import AgentEndpoint
+    from transfer_tasks.registry.destinations import Destination
+    from transfer_worker.settings import WorkerSettings
+
+
+def check_registry(settings: WorkerSettings) -> Finding:
+    """Read the registry as a worker does; a number of the wrong country is seen before it is called."""
+    path = settings.destinations_file
+    if path is None:
+        return Finding(
+            check="registry",
+            verdict=Verdict.WARNING,
+            seen="no named destinations",
+            fix="Run call-transfer init, which writes destinations.toml; or set TRANSFER_DESTINATIONS_FILE.",
+        )
+    try:
+        registry = DestinationRegistry.load(path)
+    except SettingsError as error:
+        return Finding(
+            check="registry",
+            verdict=Verdict.PROBLEM,
+            seen="; ".join(error.problems),
+            fix="Correct the file; a worker does not start with it.",
+        )
+    names = ", ".join(f"{name} ({_places_of(entry)})" for name, entry in registry.items())
+    return Finding(check="registry", verdict=Verdict.OK, seen=f"{path.absolute()}: {names}")
+
+
+def _places_of(entry: Destination) -> str:
+    return ", ".join(dict.fromkeys(map(_place_of, entry.endpoints)))
+
+
+def _place_of(endpoint: PhoneEndpoint | SipEndpoint | AgentEndpoint) -> str:
+    match endpoint:
+        case PhoneEndpoint(number=number):
+            region = region_of(number)
+            return "no country" if region == NON_GEOGRAPHIC_REGION else region
+        case SipEndpoint(uri=uri):
+            return sip_host(uri)
+        case _:
+            return "AI agent"

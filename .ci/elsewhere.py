@@ -78,7 +78,7 @@ def copy_tree(target: Path) -> None:
     for name in filter(None, listed.split("\0")):
         if (ROOT / name).is_file():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, target / name)
+            shutil.copy2(ROOT / name, target / name, follow_symlinks=False)
 
 
 def main(stages: list[str]) -> int:
@@ -94,7 +94,7 @@ def main(stages: list[str]) -> int:
         (Path(scratch) / "tmp").mkdir()
         if is_root:
             for path in (Path(scratch), *Path(scratch).rglob("*")):
-                os.chown(path, USER_ID, USER_ID)
+                os.chown(path, USER_ID, USER_ID, follow_symlinks=False)
         return subprocess.run(
             ["nohup", "make", "test", f"STAGES={' '.join(stages)}"],
             cwd=tree,

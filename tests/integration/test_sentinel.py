@@ -17,6 +17,7 @@ from support.cluster import Cluster, make_intent
 from support.flower import read_queue_length
 from support.metronome import within
 from support.sentinels import MASTER_NAME, RedisGroup
+from support.waiting import DEADLINE_SECONDS
 from transfer_tasks.errors import (
     LedgerUnavailable,
     OutcomeTimeout,
@@ -103,6 +104,7 @@ class Load:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("group", "cluster", "fault"),
     [
@@ -123,7 +125,7 @@ async def test_a_failover_under_load_loses_nothing_and_doubles_nothing(
         running = asyncio.create_task(load.run())
         await asyncio.to_thread(_fail_over, group, fault, load)
         load.is_over = True
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(DEADLINE_SECONDS):
             await running
 
     assert load.accepted_at.keys() == {intent.transfer_id for intent in load.asked}, "each, in the end"
@@ -176,7 +178,9 @@ def test_what_only_the_primary_has_is_lost_with_it_unless_replicas_are_waited_fo
     cluster: Cluster, group: RedisGroup, replicas: int
 ) -> None:
     old, replica = group.primary(), group.a_replica()
-    with cluster.publisher(redis_url=group.url(replicas=replicas)) as publisher:
+    with cluster.publisher(
+        redis_url=group.url(replicas=replicas), budget_seconds=BUDGET_SECONDS
+    ) as publisher:
         publisher.submit(make_intent())
         with group.client(old.port) as client:
             client.config_set("min-replicas-to-write", 0)
@@ -208,7 +212,7 @@ def test_a_step_that_found_everything_written_waits_for_the_replicas_too(
 ) -> None:
     replica = group.a_replica()
     intent = make_intent(expires_in_seconds=EXPIRES_IN_SECONDS)
-    with cluster.publisher() as publisher:
+    with cluster.publisher(budget_seconds=BUDGET_SECONDS) as publisher:
         publisher.submit(make_intent())
         replica.process.send_signal(signal.SIGSTOP)
         for _ in range(2):  # the second finds the record of the first
@@ -228,7 +232,7 @@ def test_a_step_that_found_everything_written_waits_for_the_replicas_too(
 def test_without_sentinels_a_publisher_is_told_so_in_time_and_a_connected_one_goes_on(
     cluster: Cluster, group: RedisGroup, fault: str
 ) -> None:
-    with cluster.publisher() as connected, cluster.publisher() as late:
+    with cluster.publisher() as connected, cluster.publisher(budget_seconds=BUDGET_SECONDS) as late:
         connected.submit(make_intent())
         for sentinel in group.sentinels:
             sentinel.process.send_signal(signal.SIGSTOP if fault == "silent" else signal.SIGKILL)

@@ -80,13 +80,15 @@ class Cluster:
             "PYTHONPATH": str(Path(__file__).parent.parent),
         } | self.environment
 
-    def publisher(self, *, redis_url: str = "") -> TransferPublisher:
-        """Return a publisher; close it, or use it in a `with`."""
-        return TransferPublisher(PublisherSettings(redis_url=redis_url or self.redis_url))
+    def publisher(self, *, redis_url: str = "", budget_seconds: float = 10.0) -> TransferPublisher:
+        """Return a publisher; close it, or use it in a `with`. No busy machine exhausts its budget."""
+        return TransferPublisher(
+            PublisherSettings(redis_url=redis_url or self.redis_url, publish_budget_seconds=budget_seconds)
+        )
 
     def ledger(self) -> Ledger:
         """Return the ledger, to look into."""
-        client = connect(self.redis_url, timeout_seconds=2.0)
+        client = connect(self.redis_url, timeout_seconds=30)
         return Ledger(client, namespace="transfer", retention_seconds=3600)
 
     def audit_events(self, transfer_id: str) -> list[str]:
@@ -98,5 +100,6 @@ class Cluster:
 
 
 def make_intent(destination: Any = OK_NUMBER, **fields: Any) -> TransferIntent:
-    """Return an intent for a new call, unless told otherwise."""
-    return TransferIntent(**{"call_id": str(uuid.uuid4()), "destination": destination, **fields})
+    """Return an intent for a new call; unless told otherwise, with a deadline that no busy machine meets."""
+    known = {"call_id": str(uuid.uuid4()), "destination": destination, "expires_in_seconds": 60}
+    return TransferIntent(**{**known, **fields})

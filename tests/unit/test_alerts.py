@@ -45,7 +45,7 @@ def test_every_alert_is_seen_to_fire_and_to_be_silent():
 @pytest.fixture(scope="module")
 def exported(redis_server):
     """The labels of every sample that /metrics has, by name, from a cluster in which something happened."""
-    with connect(redis_server.url, timeout_seconds=5) as client:
+    with connect(redis_server.url, timeout_seconds=30) as client:
         client.flushall()
         bench = LedgerBench(client)
         bench.heartbeat()

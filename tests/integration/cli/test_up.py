@@ -19,6 +19,7 @@ import pytest
 from support import urlopen_directly, wait_until
 from support.kinship import descendants, still_running
 from support.operating import COMMAND, REGISTRY
+from support.waiting import DEADLINE_SECONDS
 from transfer_worker.local.redis_executable import find_redis_server
 
 
@@ -61,7 +62,7 @@ def ask_with(env_file, *arguments):
         cwd="/",
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=DEADLINE_SECONDS,
         check=False,
     )
     return run.stdout + run.stderr

@@ -28,7 +28,7 @@ def steps(request: pytest.FixtureRequest) -> Iterator[Any]:
     if request.param == "fake":
         yield FakeLedger(FakeClock(time.monotonic()))
         return
-    with connect(request.getfixturevalue("redis_url"), timeout_seconds=2) as client:
+    with connect(request.getfixturevalue("redis_url"), timeout_seconds=30) as client:
         yield LedgerSteps(
             Ledger(client, namespace="transfer", retention_seconds=100),
             worker="this worker",

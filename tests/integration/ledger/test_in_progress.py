@@ -21,7 +21,7 @@ ANSWER = '{"error": "transfer_in_progress", "request_id": "r-7"}'
 @pytest.fixture
 def bench(redis_url):
     """The steps, and at the end the key-leak check."""
-    with connect(redis_url, timeout_seconds=2) as client:
+    with connect(redis_url, timeout_seconds=30) as client:
         yield LedgerBench(client)
         assert keys_without_ttl(client) == []
 

@@ -322,7 +322,7 @@ class LedgerMachine(LedgerInvariants):
 
 
 def test_no_sequence_of_steps_reaches_an_illegal_state(redis_url):
-    with connect(redis_url, timeout_seconds=5) as client:
+    with connect(redis_url, timeout_seconds=30) as client:
         run_state_machine_as_test(
             type("Machine", (LedgerMachine,), {"client": client}),
             settings=settings(

@@ -35,7 +35,7 @@ def proxy(redis_url: str) -> Iterator[FaultProxy]:
 
 @pytest.fixture
 def bench(redis_url: str) -> Iterator[LedgerBench]:
-    with connect(redis_url, timeout_seconds=2) as client:
+    with connect(redis_url, timeout_seconds=30) as client:
         yield LedgerBench(client)
 
 

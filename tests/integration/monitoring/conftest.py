@@ -10,5 +10,5 @@ from transfer_tasks.redis.connection import connect
 
 @pytest.fixture
 def bench(redis_url):
-    with connect(redis_url, timeout_seconds=5) as client:
+    with connect(redis_url, timeout_seconds=30) as client:
         yield LedgerBench(client)

@@ -62,7 +62,7 @@ async def test_a_redis_that_loads_its_data_means_not_queued(publisher, proxy):
     proxy.answer_with(b"-LOADING Redis is loading the dataset in memory\r\n")
     with pytest.raises(PublishUnavailable) as told:
         await submit_in_time(publisher)
-    assert "loading" in told.value.cause
+    assert "reading its data" in told.value.cause
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ async def test_a_redis_that_loads_its_data_means_not_queued(publisher, proxy):
     ids=["out of memory", "too few replicas"],
 )
 async def test_a_redis_that_refuses_writes_means_not_queued_at_once(private_redis, setting, value):
-    with connect(private_redis.url, timeout_seconds=2) as client:
+    with connect(private_redis.url, timeout_seconds=30) as client:
         client.config_set(setting, value)
         settings = make_settings(private_redis.url, publish_budget_seconds=30)
         async with AsyncTransferPublisher(settings) as publisher:
@@ -81,13 +81,13 @@ async def test_a_redis_that_refuses_writes_means_not_queued_at_once(private_redi
 
 
 async def test_a_replica_means_not_queued_at_once(private_redis):
-    with connect(private_redis.url, timeout_seconds=2) as client:
+    with connect(private_redis.url, timeout_seconds=30) as client:
         client.execute_command("REPLICAOF", "127.0.0.1", "1")
         settings = make_settings(private_redis.url, publish_budget_seconds=30)
         async with AsyncTransferPublisher(settings) as publisher:
             with within(10), pytest.raises(PublishUnavailable) as told:
                 await publisher.submit(make_intent())
-        assert "read only" in told.value.cause
+        assert "is a replica" in told.value.cause
         assert client.dbsize() == 0
 
 

@@ -135,8 +135,11 @@ async def test_a_handle_can_be_made_from_an_id_alone(patient_publisher, bench):
 
 
 @pytest.mark.parametrize("patience_seconds", [0, 0.2])
-async def test_patience_that_ends_is_a_timeout_and_changes_nothing(publisher, bench, patience_seconds):
-    handle = await publisher.submit(make_intent())
+async def test_patience_that_ends_is_a_timeout_and_changes_nothing(
+    patient_publisher, bench, patience_seconds, monkeypatch
+):
+    monkeypatch.setattr(asynchronous, "LEAST_LOOK_SECONDS", 10)
+    handle = await patient_publisher.submit(make_intent())
     with within(patience_seconds + MARGIN_SECONDS), pytest.raises(OutcomeTimeout) as told:
         await handle.outcome(timeout=patience_seconds)
     assert (told.value.transfer_id, told.value.state) == (handle.transfer_id, "waiting")

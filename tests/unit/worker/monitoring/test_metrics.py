@@ -20,7 +20,7 @@ from transfer_worker.monitoring.metrics import LedgerCollector, MetricsServer
 
 @pytest.fixture
 def bench(redis_url):
-    with connect(redis_url, timeout_seconds=5) as client:
+    with connect(redis_url, timeout_seconds=30) as client:
         yield LedgerBench(client)
 
 

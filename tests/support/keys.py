@@ -22,10 +22,13 @@ KEYS_OF_THE_QUEUE = (
 
 def keys_without_ttl(client: redis.Redis) -> list[str]:
     """Return the names of all keys that would stay for ever and do not belong to the queue."""
-    names = (key.decode() if isinstance(key, bytes) else str(key) for key in client.scan_iter(count=1000))
-    leaked = [
+    names = [key.decode() if isinstance(key, bytes) else str(key) for key in client.scan_iter(count=1000)]
+    with client.pipeline(transaction=False) as pipe:  # in one round trip, however many there are
+        for name in names:
+            pipe.ttl(name)
+        ttls = pipe.execute()
+    return sorted(
         name
-        for name in names
-        if not any(fnmatchcase(name, pattern) for pattern in KEYS_OF_THE_QUEUE) and client.ttl(name) == -1
-    ]
-    return sorted(leaked)
+        for name, ttl in zip(names, ttls, strict=True)
+        if ttl == -1 and not any(fnmatchcase(name, pattern) for pattern in KEYS_OF_THE_QUEUE)
+    )

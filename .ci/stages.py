@@ -34,6 +34,7 @@ STAGES: dict[str, list[list[str]]] = {
         ["mypy"],
         ["lint-imports"],
         ["yamllint", "--strict", "docker-compose.yml", "monitoring"],
+        ["pytest", "--collect-only", "-qq", "tests"],  # each test can be imported, those of later stages too
     ],
     "alerts": [
         ["/bin/sh", ".ci/promtool", str(BIN / "promtool")],

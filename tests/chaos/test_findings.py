@@ -19,7 +19,8 @@ from transfer_tasks.ledger.async_ledger import AsyncLedger
 from transfer_tasks.ledger.ledger import Ledger
 from transfer_tasks.outcome import Reason, State
 from transfer_tasks.redis.connection import connect
-from transfer_worker.audit.outbox import BLOCK_SECONDS, GROUP, AuditWriter
+from transfer_worker.audit.outbox import BLOCK_SECONDS, GROUP
+from transfer_worker.audit.writer import AuditWriter
 from transfer_worker.ledger.recovery import Recovery
 from transfer_worker.ledger.steps import LedgerSteps
 

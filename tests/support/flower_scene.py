@@ -40,7 +40,7 @@ SUPPORT_NUMBER = "+1 202 555 0143"
 
 
 @dataclass
-class Desk:
+class Scene:
     """Flower, and the transfers that it has seen, by what each of them shows."""
 
     cluster: Cluster

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 import socket
 from importlib.metadata import version
 
@@ -48,6 +49,13 @@ def be_silent(connection: socket.socket, _number: int) -> None:
 
 def hang_up(_connection: socket.socket, _number: int) -> None:
     """Close without an answer."""
+
+
+@pytest.fixture(autouse=True)
+def _no_proxy_of_the_environment(monkeypatch):
+    """The vendor's client heeds them (ours does not), and the servers here are this machine's."""
+    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+        monkeypatch.delenv(name)
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ endpoints = ["+1 202-555-0143"]
 description = "Invoices"
 endpoints = ["+1 202-555-0104"]
 
-[night-run_command]
+[night-desk]
 description = "At night"
 endpoints = ["+1 202-555-0162"]
 """
@@ -75,7 +75,7 @@ def trouble(cluster, publisher, bench, monkeypatch):
     cluster.start_worker()
     cluster.sandbox.controls.script(call(3), ["503:60"])  # asks for a wait beyond every deadline
     submit(publisher, 3, "sales", expires_in_seconds=1).outcome(5)
-    for number, to in ((4, "billing"), (5, "night-run_command"), (1, "support")):
+    for number, to in ((4, "billing"), (5, "night-desk"), (1, "support")):
         submit(publisher, number, to).outcome(5)
 
 

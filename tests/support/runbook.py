@@ -18,7 +18,7 @@ _VOLATILE: Final = (
     (r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", "ID"),
     (r"\b[0-9a-f]{8}\b(?=  )", "ID"),
     (r"@test/\d+-\w+", "@WORKER"),
-    (r"\S+/destinations\.toml", "destinations.toml"),
+    (r"/[^\n:]*/destinations\.toml", "destinations.toml"),
     (r"127\.0\.0\.1:\d+", "ADDRESS"),
     (r"\b\d+\.\d+\.\d+\b", "VERSION"),
     (r"(?<![\w.])\d+(\.\d+)? (s|ms|MiB)\b", r"N \2"),

@@ -11,7 +11,7 @@ from transfer_tasks.ledger.commands import load_script
 from transfer_tasks.redis.connection import connect
 from transfer_worker.audit.outbox import GROUP
 from transfer_worker.monitoring.statistics import read_present, read_status
-from transfer_worker.operations.doctor import _check_audit
+from transfer_worker.operations.doctor.workers import check_audit
 from transfer_worker.operations.status import find_concerns
 from transfer_worker.runtime.preflight import Verdict
 
@@ -145,7 +145,7 @@ def test_status_and_doctor_name_a_writer_that_is_behind(bench: LedgerBench) -> N
 
     (concern,) = [concern.text for concern in find_concerns(status, ()) if "audit" in concern.text]
     assert concern.startswith("The audit log is behind: 30 lines, the oldest for 10")
-    finding = _check_audit(status)
+    finding = check_audit(status)
     assert finding.verdict is Verdict.PROBLEM
     assert "30 lines are in no log yet" in finding.seen
 
@@ -159,4 +159,4 @@ def test_status_and_doctor_name_lines_that_were_lost(bench: LedgerBench) -> None
 
     (concern,) = [concern.text for concern in find_concerns(status, ()) if "audit" in concern.text]
     assert concern.startswith("300 audit lines were dropped unwritten")
-    assert _check_audit(status).verdict is Verdict.WARNING
+    assert check_audit(status).verdict is Verdict.WARNING

@@ -10,7 +10,7 @@ import trustme
 
 from support.connect_proxy import ConnectProxy
 from support.far_end import FarEnd, make_answer
-from transfer_worker.operations.proxy import check_proxy
+from transfer_worker.operations.doctor.proxy import check_proxy
 from transfer_worker.runtime.findings import Verdict
 from transfer_worker.settings import WorkerSettings
 

@@ -36,28 +36,25 @@ def check_packages() -> Finding:
         except PackageNotFoundError:
             continue
     if len(found) > 1:
-        return Finding(
-            check="packages",
-            verdict=Verdict.PROBLEM,
+        return Finding.problem(
+            "packages",
             seen=" and ".join(found) + " in one environment",
             fix="Make a new environment with call-transfer[worker] only; the voice process gets its own.",
         )
-    return Finding(check="packages", verdict=Verdict.OK, seen=", ".join(found))
+    return Finding.ok("packages", seen=", ".join(found))
 
 
 def check_timing(settings: WorkerSettings) -> Finding:
     """A message must not be given to another worker while an attempt can still be under way."""
     longest = settings.attempt_timeout_seconds
     if longest >= VISIBILITY_TIMEOUT_SECONDS:
-        return Finding(
-            check="timing",
-            verdict=Verdict.PROBLEM,
+        return Finding.problem(
+            "timing",
             seen=f"an attempt may take {longest:g} s, visibility timeout {VISIBILITY_TIMEOUT_SECONDS} s",
             fix=f"Set TRANSFER_ATTEMPT_TIMEOUT_SECONDS to at most {MAX_ATTEMPT_TIMEOUT_SECONDS}.",
         )
-    return Finding(
-        check="timing",
-        verdict=Verdict.OK,
+    return Finding.ok(
+        "timing",
         seen=f"attempt {longest:g} s, visibility timeout {VISIBILITY_TIMEOUT_SECONDS} s",
     )
 
@@ -68,28 +65,25 @@ def check_sentinels(url: SentinelUrl, client: redis.Redis) -> Iterator[Finding]:
     silent = [told for told in answers if told.startswith(_SILENT)]
     heard = [told for told in answers if not told.startswith(_SILENT)]
     if heard and all(_STRANGER in told for told in heard):
-        yield Finding(
-            check="sentinels",
-            verdict=Verdict.PROBLEM,
+        yield Finding.problem(
+            "sentinels",
             seen=f"none knows {url.master_name!r}",
             fix="Correct master_name in TRANSFER_REDIS_URL: it is the name in `sentinel monitor`.",
         )
     elif silent or any(not told.startswith("OK") for told in heard):
         seen = f"{len(heard)} of {len(answers)} answer"
-        yield Finding(
-            check="sentinels",
-            verdict=Verdict.WARNING,
+        yield Finding.warning(
+            "sentinels",
             seen="; ".join([seen, *(told.removeprefix(_SILENT) for told in silent), *sorted(set(heard))]),
             fix="Start those that are missing, or correct sentinel_username and sentinel_password: without "
             "a majority nobody takes over from a dead primary.",
         )
     else:
-        yield Finding(check="sentinels", verdict=Verdict.OK, seen=f"all {len(answers)} answer: {heard[0]}")
+        yield Finding.ok("sentinels", seen=f"all {len(answers)} answer: {heard[0]}")
     yield _check_replicas(url, client)
     if read_config(client, "min-replicas-to-write") == "0":
-        yield Finding(
-            check="split",
-            verdict=Verdict.WARNING,
+        yield Finding.warning(
+            "split",
             seen="min-replicas-to-write 0",
             fix=f"Set min-replicas-to-write 1{LOOK_IT_UP}: else workers read on at a replaced primary.",
         )
@@ -103,9 +97,8 @@ def _check_replicas(url: SentinelUrl, client: redis.Redis) -> Finding:
     else:
         why = "INFO has no connected_slaves"
     if following is None:
-        return Finding(
-            check="replicas",
-            verdict=Verdict.NOT_CHECKED,
+        return Finding.not_checked(
+            "replicas",
             seen=f"how many follow is not known: {why}",
             fix="Permit INFO to this user: ACL SETUSER <user> +info.",
         )

@@ -113,10 +113,9 @@ def _ask(client: redis.Redis, question: str) -> tuple[Mapping[str, Any], str]:
 
 def _tell(found: Diagnosis) -> Finding:
     if not found.passes:
-        return Finding(check="redis", verdict=Verdict.PROBLEM, seen=found.seen, fix=found.fix)
-    return Finding(
-        check="redis",
-        verdict=Verdict.WARNING,
+        return Finding.problem("redis", seen=found.seen, fix=found.fix)
+    return Finding.warning(
+        "redis",
         seen=found.seen,
         fix=f"{found.fix} A worker waits.",
         must_wait=True,
@@ -126,9 +125,8 @@ def _tell(found: Diagnosis) -> Finding:
 def _check_kind(facts: _Facts, troubles: Iterable[Diagnosis]) -> Iterator[Finding]:
     """Whether it is a Redis, new enough, and takes writes."""
     if facts.mode == "sentinel":
-        yield Finding(
-            check="redis",
-            verdict=Verdict.PROBLEM,
+        yield Finding.problem(
+            "redis",
             seen="this is a Sentinel, which keeps no data",
             fix="Write sentinel://… with master_name in TRANSFER_REDIS_URL: docs/capacity.md.",
         )
@@ -144,33 +142,31 @@ def _check_kind(facts: _Facts, troubles: Iterable[Diagnosis]) -> Iterator[Findin
         return
     number = re.match(r"(\d+)\.(\d+)", facts.version)
     if number and (int(number[1]), int(number[2])) < MIN_REDIS:
-        yield Finding(
-            check="redis",
-            verdict=Verdict.PROBLEM,
+        yield Finding.problem(
+            "redis",
             seen=f"version {facts.version}",
             fix="Use Redis 6.2 or newer, or Valkey: recovery of audit lines needs XAUTOCLAIM.",
         )
     elif number:
-        yield Finding(check="redis", verdict=Verdict.OK, seen=f"version {facts.version}")
+        yield Finding.ok("redis", seen=f"version {facts.version}")
     else:
         # XAUTOCLAIM, which came with 6.2, is among the commands that are tried.
         seen = f"it answers; its version is not told ({facts.refusal or 'INFO has no redis_version'})"
-        yield Finding(check="redis", verdict=Verdict.NOT_CHECKED, seen=seen)
+        yield Finding.not_checked("redis", seen=seen)
 
 
 def _check_permissions(troubles: Mapping[Command, Diagnosis], *, rules: str) -> Finding:
     refused = {command: found for command, found in troubles.items() if found.trouble in _NOT_OURS}
     if not refused:
-        return Finding(check="permissions", verdict=Verdict.OK, seen="every command, on its keys")
+        return Finding.ok("permissions", seen="every command, on its keys")
     names = [" ".join(command[:2]) for command in list(refused)[:_SHOWN]]
     more = f" and {len(refused) - len(names)} more" if len(refused) > len(names) else ""
     first = next(iter(refused.values()))
     fix = first.fix
     if first.trouble is Trouble.NO_PERMISSION:
         fix = f"ACL SETUSER <user> {rules}"
-    return Finding(
-        check="permissions",
-        verdict=Verdict.PROBLEM,
+    return Finding.problem(
+        "permissions",
         seen=f"refused: {', '.join(names)}{more}: {first.seen}",
         fix=fix,
     )
@@ -179,24 +175,21 @@ def _check_permissions(troubles: Mapping[Command, Diagnosis], *, rules: str) -> 
 def _check_eviction(facts: _Facts, client: redis.Redis, *, is_said_never_to_evict: bool) -> Finding:
     policy = str(facts.info.get("maxmemory_policy") or read_config(client, "maxmemory-policy"))
     if policy == "noeviction":
-        return Finding(check="eviction", verdict=Verdict.OK, seen="maxmemory-policy noeviction")
+        return Finding.ok("eviction", seen="maxmemory-policy noeviction")
     if policy:
-        return Finding(
-            check="eviction",
-            verdict=Verdict.PROBLEM,
+        return Finding.problem(
+            "eviction",
             seen=f"maxmemory-policy {policy}",
             fix=f"Set maxmemory-policy noeviction{LOOK_IT_UP}: an evicted record is a doubled transfer.",
         )
     why = facts.refusal or "INFO has no maxmemory_policy, and CONFIG GET does not tell"
     if is_said_never_to_evict:
-        return Finding(
-            check="eviction",
-            verdict=Verdict.NOT_CHECKED,
+        return Finding.not_checked(
+            "eviction",
             seen=f"maxmemory-policy is not told ({why}); TRANSFER_REDIS_NEVER_EVICTS vouches for noeviction",
         )
-    return Finding(
-        check="eviction",
-        verdict=Verdict.PROBLEM,
+    return Finding.problem(
+        "eviction",
         seen=f"maxmemory-policy is not told ({why})",
         fix="Permit INFO to this user: ACL SETUSER <user> +info. Of a service that hides it, make sure that "
         "it is noeviction, and set TRANSFER_REDIS_NEVER_EVICTS=true: an evicted record doubles a transfer.",
@@ -205,33 +198,29 @@ def _check_eviction(facts: _Facts, client: redis.Redis, *, is_said_never_to_evic
 
 def _check_persistence(facts: _Facts, client: redis.Redis) -> Finding:
     if "aof_enabled" not in facts.info:
-        return Finding(
-            check="persistence",
-            verdict=Verdict.NOT_CHECKED,
+        return Finding.not_checked(
+            "persistence",
             seen=f"the append-only file is not told of ({facts.refusal or 'INFO has no aof_enabled'})",
             fix="Permit INFO to this user (ACL SETUSER <user> +info), or see that it is on: without it, a "
             "restart of Redis forgets what was accepted.",
         )
     if not int(facts.info["aof_enabled"]):
-        return Finding(
-            check="persistence",
-            verdict=Verdict.WARNING,
+        return Finding.warning(
+            "persistence",
             seen="append-only file off",
             fix=f"Set appendonly yes{LOOK_IT_UP}: without it, a restart of Redis forgets what was accepted.",
         )
     fsync = read_config(client, "appendfsync")
     if not fsync:
-        return Finding(
-            check="persistence",
-            verdict=Verdict.NOT_CHECKED,
+        return Finding.not_checked(
+            "persistence",
             seen="append-only file on; when it gets to the disk is not told (CONFIG GET appendfsync)",
             fix="Permit it (ACL SETUSER <user> +config|get), or see that appendfsync is always.",
         )
     if fsync != "always":
-        return Finding(
-            check="persistence",
-            verdict=Verdict.WARNING,
+        return Finding.warning(
+            "persistence",
             seen=f"append-only file on, appendfsync {fsync}",
             fix=f"Set appendfsync always{LOOK_IT_UP}: else a crash of Redis may forget two seconds.",
         )
-    return Finding(check="persistence", verdict=Verdict.OK, seen="append-only file on")
+    return Finding.ok("persistence", seen="append-only file on")

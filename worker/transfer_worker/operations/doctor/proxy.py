@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import requests
 
-from transfer_worker.runtime.findings import Finding, Verdict
+from transfer_worker.runtime.findings import Finding
 from transfer_worker.settings import is_this_machine
 
 if TYPE_CHECKING:
@@ -31,9 +31,8 @@ def check_proxy(settings: WorkerSettings, env: Mapping[str, str] = os.environ) -
     if named is None or is_this_machine(urlsplit(settings.piopiy_api_url).hostname or ""):
         return []
     return [
-        Finding(
-            check="proxy",
-            verdict=Verdict.WARNING,
+        Finding.warning(
+            "proxy",
             seen=f"{named} is set and has no effect: the worker connects directly",
             fix="If this site gets out through a proxy only, name it in PIOPIY_PROXY_URL.",
         )
@@ -52,15 +51,13 @@ def _try_proxy(api_url: str, proxy_url: str) -> Finding:
                 allow_redirects=False,
             )
         except requests.RequestException as error:
-            return Finding(
-                check="proxy",
-                verdict=Verdict.PROBLEM,
+            return Finding.problem(
+                "proxy",
                 seen=f"{where} does not lead to {api.hostname}: {_find_cause(error)}",
                 fix="Correct PIOPIY_PROXY_URL, or have the proxy allow CONNECT to that host.",
             )
-    return Finding(
-        check="proxy",
-        verdict=Verdict.OK,
+    return Finding.ok(
+        "proxy",
         seen=f"{where} leads to {api.hostname}, which answered HTTP {answer.status_code}",
     )
 

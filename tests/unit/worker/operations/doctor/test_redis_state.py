@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from transfer_worker.operations import doctor
+from transfer_worker.operations.doctor import redis_state
 from transfer_worker.runtime.findings import Finding, Verdict
 
 MIB = 2**20
@@ -25,7 +25,7 @@ def test_clocks_that_differ_are_told_with_their_direction(ahead_seconds, verdict
     now = time.time() + ahead_seconds
     client = SimpleNamespace(time=lambda: (int(now), int(now % 1 * 1_000_000)))
 
-    found = doctor._check_clocks(client)
+    found = redis_state.check_clocks(client)
 
     assert found.verdict == verdict
     assert said in found.seen
@@ -44,7 +44,7 @@ def test_clocks_that_differ_are_told_with_their_direction(ahead_seconds, verdict
 def test_memory_is_judged_before_it_is_full(used, most, verdict, said):
     status = SimpleNamespace(redis=SimpleNamespace(used_memory_bytes=used, max_memory_bytes=most))
 
-    found = doctor._check_memory(status)
+    found = redis_state.check_memory(status)
 
     assert (found.verdict, said in found.seen) == (verdict, True)
 
@@ -52,7 +52,7 @@ def test_memory_is_judged_before_it_is_full(used, most, verdict, said):
 @pytest.mark.parametrize("name", ["aof_last_write_status", "rdb_last_bgsave_status"])
 def test_a_redis_that_cannot_write_is_a_problem(name):
     def look(status: str) -> Finding:
-        return doctor._check_disk(SimpleNamespace(info=lambda _section: {name: status}))
+        return redis_state.check_disk(SimpleNamespace(info=lambda _section: {name: status}))
 
     assert look("ok").verdict is Verdict.OK
     found = look("err")

@@ -8,7 +8,7 @@ from transfer_tasks.addresses import NON_GEOGRAPHIC_REGION, region_of, sip_host
 from transfer_tasks.errors import SettingsError
 from transfer_tasks.intent.endpoints import PhoneEndpoint, SipEndpoint
 from transfer_tasks.registry.destinations import DestinationRegistry
-from transfer_worker.runtime.findings import Finding, Verdict
+from transfer_worker.runtime.findings import Finding
 
 if TYPE_CHECKING:
     from transfer_tasks.intent.endpoints import AgentEndpoint
@@ -20,23 +20,21 @@ def check_registry(settings: WorkerSettings) -> Finding:
     """Read the registry as a worker does; a number of the wrong country is seen before it is called."""
     path = settings.destinations_file
     if path is None:
-        return Finding(
-            check="registry",
-            verdict=Verdict.WARNING,
+        return Finding.warning(
+            "registry",
             seen="no named destinations",
             fix="Run call-transfer init, which writes destinations.toml; or set TRANSFER_DESTINATIONS_FILE.",
         )
     try:
         registry = DestinationRegistry.load(path)
     except SettingsError as error:
-        return Finding(
-            check="registry",
-            verdict=Verdict.PROBLEM,
+        return Finding.problem(
+            "registry",
             seen="; ".join(error.problems),
             fix="Correct the file; a worker does not start with it.",
         )
     names = ", ".join(f"{name} ({_places_of(entry)})" for name, entry in registry.items())
-    return Finding(check="registry", verdict=Verdict.OK, seen=f"{path.absolute()}: {names}")
+    return Finding.ok("registry", seen=f"{path.absolute()}: {names}")
 
 
 def _places_of(entry: Destination) -> str:

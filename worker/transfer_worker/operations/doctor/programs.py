@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
-from transfer_worker.runtime.findings import Finding, Verdict
+from transfer_worker.runtime.findings import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,9 +20,8 @@ def check_programs() -> Iterator[Finding]:
         try:
             import_module(module)
         except ImportError as error:
-            yield Finding(
-                check="install",
-                verdict=Verdict.PROBLEM,
+            yield Finding.problem(
+                "install",
                 seen=f"{program} can't start: {module} needs more than is installed ({error})",
                 fix="Install call-transfer[worker] anew, into an environment of its own.",
             )

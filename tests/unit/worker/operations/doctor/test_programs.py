@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from transfer_worker.operations import programs
-from transfer_worker.operations.programs import check_programs
+from transfer_worker.operations.doctor import programs
+from transfer_worker.operations.doctor.programs import check_programs
 from transfer_worker.runtime.findings import Verdict
 
 

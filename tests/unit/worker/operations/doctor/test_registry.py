@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-from transfer_worker.operations.registry_check import check_registry
+from transfer_worker.operations.doctor.registry import check_registry
 from transfer_worker.runtime.findings import Verdict
 
 REGISTRY = """

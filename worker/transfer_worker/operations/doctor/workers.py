@@ -1,0 +1,50 @@
+"""The workers that live, and what they leave behind."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from transfer_worker.runtime.findings import Finding
+
+if TYPE_CHECKING:
+    from transfer_worker.monitoring.statistics import Status
+
+
+def check_workers(status: Status) -> Finding:
+    """Look at whether there are workers, and of which version."""
+    alive = [worker for worker in status.present.workers if worker.is_alive]
+    if not alive:
+        return Finding.warning(
+            "workers",
+            seen="none gives a sign of life",
+            fix="Start one: call-transfer worker. Until then every request runs into its deadline.",
+        )
+    ours = version("call-transfer")
+    others = sorted({str(worker.about.get("version")) for worker in alive} - {ours})
+    if others:
+        return Finding.warning(
+            "workers",
+            seen=f"{len(alive)}, some of version {', '.join(others)}; this is {ours}",
+            fix="Restart what is old. Workers go first, publishers after them.",
+        )
+    return Finding.ok("workers", seen=f"{len(alive)}, all of version {ours}")
+
+
+def check_audit(status: Status) -> Finding:
+    """Look at how far the audit log is behind."""
+    audit, lost = status.present.audit, status.present.totals["audit_lines_lost"]
+    if audit.is_late:
+        return Finding.problem(
+            "audit",
+            seen=f"{audit.lines} lines are in no log yet, the oldest for {audit.oldest_seconds:.0f} s",
+            fix="Look at the workers' stdout: audit.file_failed names the fault of the file (a full disk?). "
+            "The lines are kept in Redis, and come by themselves.",
+        )
+    if lost:
+        return Finding.warning(
+            "audit",
+            seen=f"up to date; {lost} lines were dropped before anybody had written them",
+            fix="The workers' stdout may have them. Keep the disk of TRANSFER_AUDIT_FILE from filling up.",
+        )
+    return Finding.ok("audit", seen="every line is in the log")

@@ -23,7 +23,7 @@ class Keys:
         return f"{self.namespace}:record:{transfer_id}"
 
     def call(self, call_id: str) -> str:
-        """List: the ids of a call's transfers, in the order of their hops."""
+        """List: the ids of a call's transfers, in their sequence."""
         return f"{self.namespace}:call:{call_id}"
 
     def idempotency(self, key: str) -> str:

@@ -64,7 +64,7 @@ class Ledger:
         return TransferRecord.from_hash(transfer_id, fields) if fields else None
 
     def read_call(self, call_id: str) -> list[TransferRecord]:
-        """Return every transfer of a call that is still on record, in the order of their hops.
+        """Return every transfer of a call that is still on record, in their sequence.
 
         Raises:
             LedgerUnavailable: Redis did not answer in time.

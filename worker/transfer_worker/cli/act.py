@@ -45,7 +45,7 @@ def replay(
     wait: Annotated[bool, typer.Option(help="Wait until it is known how it ended.")] = True,
     as_json: AsJson = False,
 ) -> None:
-    """Ask for a transfer once more: a new hop of the same call, to the same place.
+    """Ask for a transfer once more: a new one of the same call, to the same place.
 
     Only where the call's last transfer is proven not to have moved it: refused while that one is open, and
     where it is submitted, or unknown without evidence. Asks first, unless all workers send to a sandbox on
@@ -83,7 +83,7 @@ def replay(
         }
         if not as_json:
             typer.echo(
-                f"accepted: transfer {accepted.transfer_id}, hop {accepted.hop} of call {intent.call_id}"
+                f"accepted: transfer {accepted.transfer_id}, number {accepted.hop} of call {intent.call_id}"
             )
         if not wait:
             if as_json:

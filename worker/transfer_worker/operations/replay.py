@@ -1,4 +1,4 @@
-"""`call-transfer replay`: a new hop of a transfer that is proven not to have moved the call."""
+"""`call-transfer replay`: the same once more, where it is proven that the call was not moved."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ if redis.call('EXISTS', record_key(transfer_id)) == 1 then
 end
 
 if idempotency_key ~= '' then
-  -- The transfer that has this key: by the index of callers' own keys, or because ours name the call and the hop.
+  -- The transfer that has this key: by the index of callers' own keys, or because ours name the call and the number.
   local function find_by_key(key)
     local first = redis.call('GET', NS .. 'key:' .. key)
     if first then return first end

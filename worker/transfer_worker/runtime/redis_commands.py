@@ -42,6 +42,10 @@ _COUNTS: Final = ("HINCRBY {} f 1", "HSET {} f 1", "HDEL {} f", "HMGET {} f", "H
 _LIST: Final = ("RPUSH {} e", "LINDEX {} 0", "LRANGE {} 0 0", "LLEN {}")
 _STREAM: Final = (
     "XADD {} * f v",
+    "XLEN {}",
+    "XRANGE {} - + COUNT 1",
+    "XPENDING {} g",
+    "XTRIM {} MAXLEN 100",
     "TTL {}",
     "XGROUP CREATE {} g 0 MKSTREAM",
     "XGROUP DELCONSUMER {} g c",

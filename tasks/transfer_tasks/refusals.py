@@ -46,6 +46,9 @@ REFUSALS: Final[dict[str, Refusal]] = {
     "idempotency_key": Refusal(
         "is not a usable key", "Use 1 to 200 printable ASCII characters without spaces, or leave it out."
     ),
+    "idempotency_key_number": Refusal(
+        "may be a phone number", "Use a key that identifies the request, like order-7/1, or leave it out."
+    ),
     # text and values
     "control_characters": Refusal("holds control characters or broken Unicode", "Remove them."),
     "url": Refusal(

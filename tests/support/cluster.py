@@ -96,7 +96,7 @@ class Cluster:
         ledger = self.ledger()
         with ledger.client as client:
             entries: Any = client.xrange(ledger.keys.audit)
-        return [entry["event"] for _, entry in entries if entry["transfer_id"] == transfer_id]
+        return [entry["event"] for _, entry in entries if entry.get("transfer_id") == transfer_id]
 
 
 def make_intent(destination: Any = OK_NUMBER, **fields: Any) -> TransferIntent:

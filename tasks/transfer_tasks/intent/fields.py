@@ -20,6 +20,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from transfer_tasks.addresses import AddressError, parse_number, parse_sip_uri, write_number
+from transfer_tasks.masking import holds_number
 from transfer_tasks.refusals import REFUSALS
 
 # JSON readers that keep numbers as doubles lose whole numbers beyond this (RFC 8259, section 6).
@@ -86,7 +87,7 @@ def _cleaned(value: object) -> object:
 
 def is_destination_name(text: str) -> bool:
     """Whether text may name a destination."""
-    return _DESTINATION_NAME.fullmatch(text) is not None
+    return _DESTINATION_NAME.fullmatch(text) is not None and not holds_number(text)
 
 
 def _destination_name(value: object) -> str:
@@ -96,9 +97,12 @@ def _destination_name(value: object) -> str:
 
 
 def _idempotency_key(value: object) -> str:
-    if isinstance(value, str) and _IDEMPOTENCY_KEY.fullmatch(value):
-        return value
-    raise refusal("idempotency_key")
+    if not isinstance(value, str) or not _IDEMPOTENCY_KEY.fullmatch(value):
+        raise refusal("idempotency_key")
+    # It names a key in Redis, and travels to the platform: it can't be masked.
+    if not any(map(str.isalpha, value)) and holds_number(value):
+        raise refusal("idempotency_key_number")
+    return value
 
 
 def _address(parse: Callable[[str], str]) -> Callable[[str], str]:

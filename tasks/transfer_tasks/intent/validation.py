@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from transfer_tasks.addresses import mask_text
 from transfer_tasks.errors import InvalidIntent
+from transfer_tasks.masking import digit_of, mask_text
 from transfer_tasks.refusals import REFUSALS, Refusal
 
 if TYPE_CHECKING:
@@ -89,8 +89,8 @@ def mask_value(value: object, *, path: str = "") -> str:
 def _mask_string(text: str, *, is_number: bool) -> str:
     shown = text[: 4 * _SHOWN_CHARACTERS]
     if is_number:  # a misspelt number escapes mask_text
-        last_two = [index for index, character in enumerate(shown) if character.isdecimal()][-2:]
-        shown = "".join("*" if c.isdecimal() and i not in last_two else c for i, c in enumerate(shown))
+        last_two = [index for index, character in enumerate(shown) if digit_of(character)][-2:]
+        shown = "".join("*" if digit_of(c) and i not in last_two else c for i, c in enumerate(shown))
     elif "@" in shown:
         scheme = re.match(r"[a-z]{1,8}:(?://)?", shown, re.IGNORECASE)
         shown = f"{scheme[0] if scheme else ''}***@{mask_text(shown.rpartition('@')[2])}"

@@ -5,7 +5,7 @@ A `Command` knows no connection, so the asyncio publisher and the threaded worke
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from transfer_tasks.ledger.keys import NAMESPACE
 from transfer_tasks.ledger.script import Command, load_script
@@ -23,12 +23,17 @@ from transfer_tasks.ledger.verdicts import (
     parse_lost,
     parse_outcome,
 )
+from transfer_tasks.masking import mask_text
 from transfer_tasks.outcome import Reason, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 T = TypeVar("T")
+
+
+_FREE_TEXTS: Final = frozenset({"detail", "operator", "reason", "why"})
+"""What people or other systems have said: masked here, whoever hands it over."""
 
 
 class LedgerCommands:
@@ -39,6 +44,8 @@ class LedgerCommands:
 
     def _build(self, script_name: str, parse: Callable[[Any], T], **arguments: str | int) -> Command[T]:
         script = load_script(script_name)
+        for name in _FREE_TEXTS.intersection(arguments):
+            arguments[name] = mask_text(str(arguments[name]))
         return Command(script, (*self._common, *script.order(arguments)), parse)
 
     def accept(

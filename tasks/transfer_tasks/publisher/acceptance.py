@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pydantic_core import to_json
 
-from transfer_tasks.addresses import mask_text
+from transfer_tasks.masking import mask_text
 from transfer_tasks.publisher.message import build_message
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def build_accept(
         reply_to: The channel that hears the outcome.
         idempotency_key: Instead of the intent's own.
         remaining_ms: Until the deadline, instead of by this process's clock.
-        asked: What the audit line says of who asks and why, besides the intent's own words; masked.
+        asked: What the audit line says of who asks and why, besides the intent's own words.
         after: For a replay: the call's last transfer, which must still be the last.
     """
     labels, intent_json = intent.labels(), intent.to_json()
@@ -53,10 +53,10 @@ def build_accept(
     latest_ms = round(intent.expires_at.timestamp() * 1000)
     reason = mask_text(intent.reason)
     if asked is None:
-        asked_json = to_json({"requested_by": intent.requested_by, "asked": reason}).decode()
+        asked_json = to_json({"requested_by": mask_text(intent.requested_by), "asked": reason}).decode()
     else:
         # An operator's words may hold what only the standard library writes: lone surrogates.
-        asked_json = json.dumps({**asked, "asked": reason})
+        asked_json = json.dumps({name: mask_text(said) for name, said in {**asked, "asked": reason}.items()})
     return commands.accept(
         transfer_id=intent.transfer_id,
         call_id=intent.call_id,

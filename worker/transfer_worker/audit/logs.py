@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, quote, unquote
 
 import structlog
 
-from transfer_tasks.addresses import mask_text
+from transfer_tasks.masking import mask_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, MutableMapping
@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     from structlog.typing import EventDict, Processor
 
 
-# Identifiers that we make ourselves; digits in them are no phone number.
-_IDENTIFIERS: Final = frozenset(
-    {"timestamp", "event_id", "transfer_id", "call_id", "worker", "level", "logger"}
-)
+# What we make ourselves; digits in them are no phone number. Ids of transfers and calls are others': they may
+# be anything, and a canonical UUID passes the masking.
+_OWN: Final = frozenset({"timestamp", "event_id", "entry", "worker", "level", "logger"})
+_MEASURES: Final = ("_ms", "_bytes", "_seconds")
+_LARGE: Final = 1_000_000
+"""A number has at least seven digits."""
 
 _MIN_SECRET_LENGTH: Final = 6
 """What is shorter is hidden only where a URL says that it is a password: words that look like it stay."""
@@ -47,18 +49,30 @@ class Redaction:
 
     def clean(self, event: EventDict) -> EventDict:
         """Return one line without secrets and full numbers."""
-        return {name: value if name in _IDENTIFIERS else self._clean(value) for name, value in event.items()}
+        return {
+            self._clean(name): value if name in _OWN else self._clean(value, name=name)
+            for name, value in event.items()
+        }
 
-    def _clean(self, value: Any) -> Any:
-        if isinstance(value, str):
-            for secret in self._secrets:
-                value = value.replace(secret, "***")
-            return mask_text(value)
-        if isinstance(value, dict):
-            return {name: self._clean(inner) for name, inner in value.items()}
-        if isinstance(value, list | tuple):
-            return [self._clean(inner) for inner in value]
-        return value
+    def _clean(self, value: Any, *, name: str = "") -> Any:
+        match value:
+            case str():
+                for secret in self._secrets:
+                    value = value.replace(secret, "***")
+                return mask_text(value)
+            case dict():
+                return {
+                    self._clean(str(key)): self._clean(inner, name=str(key)) for key, inner in value.items()
+                }
+            case list() | tuple():
+                return [self._clean(inner, name=name) for inner in value]
+            case None | bool():
+                return value
+            case int() | float():
+                is_large = abs(value) >= _LARGE and not name.endswith(_MEASURES)
+                return mask_text(repr(value)) if is_large else value
+            case _:
+                return self._clean(repr(value))  # as the renderer would write it
 
 
 def _is_secret(text: str) -> bool:

@@ -142,8 +142,8 @@ def resolve(
       3  Redis can't be used; the same command again is safe
     """
     with expected_errors(as_json=as_json):
-        from transfer_tasks.addresses import mask_text
         from transfer_tasks.ledger.verdicts import Ended
+        from transfer_tasks.masking import mask_text
         from transfer_worker.cli import send
         from transfer_worker.errors import OperationRefused
         from transfer_worker.operations import lookup
@@ -185,8 +185,8 @@ def cancel(
       3  Redis can't be used; the same command again is safe
     """
     with expected_errors(as_json=as_json):
-        from transfer_tasks.addresses import mask_text
         from transfer_tasks.ledger.verdicts import Ended
+        from transfer_tasks.masking import mask_text
         from transfer_tasks.outcome import Reason as Why
         from transfer_worker.cli import send
         from transfer_worker.errors import OperationRefused
@@ -242,7 +242,7 @@ def pause(
       3  Redis can't be used; the same command again is safe
     """
     with expected_errors(as_json=as_json):
-        from transfer_tasks.addresses import mask_text
+        from transfer_tasks.masking import mask_text
         from transfer_worker.operations import lookup, pausing
 
         name = pausing.choose_destination(destination, is_all=everything)
@@ -279,7 +279,7 @@ def resume(
       3  Redis can't be used; the same command again is safe
     """
     with expected_errors(as_json=as_json):
-        from transfer_tasks.addresses import mask_text
+        from transfer_tasks.masking import mask_text
         from transfer_worker.errors import OperationRefused
         from transfer_worker.operations import lookup, pausing
 

@@ -119,7 +119,7 @@ def show(
       3  Redis can't be used
     """
     with expected_errors(as_json=as_json):
-        from transfer_tasks.addresses import mask_text
+        from transfer_tasks.masking import mask_text
         from transfer_worker.cli import tables
         from transfer_worker.operations import describe, lookup
 

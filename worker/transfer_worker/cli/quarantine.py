@@ -86,7 +86,7 @@ def drop(
       3  Redis can't be used; the same command again is safe
     """
     with expected_errors(as_json=as_json):
-        from transfer_tasks.addresses import mask_text
+        from transfer_tasks.masking import mask_text
         from transfer_worker.errors import OperationMisused
         from transfer_worker.operations import lookup
         from transfer_worker.operations.quarantine import read_quarantine
@@ -129,7 +129,7 @@ def adopt(
       3  Redis can't be used; the same command again is safe
     """
     with expected_errors(as_json=as_json):
-        from transfer_tasks.addresses import mask_text
+        from transfer_tasks.masking import mask_text
         from transfer_worker.operations import lookup
         from transfer_worker.operations.neighbours import find_left_behind
 
@@ -155,7 +155,7 @@ def adopt(
 
 
 def _find(found: list[Poison], poison_id: str) -> Poison:
-    from transfer_tasks.addresses import mask_text
+    from transfer_tasks.masking import mask_text
     from transfer_worker.errors import OperationRefused
 
     for poison in found:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from transfer_tasks.addresses import mask_text
+from transfer_tasks.masking import mask_text
 from transfer_tasks.outcome import GUIDE, Reason, State
 from transfer_worker.monitoring.statistics import read_present
 

@@ -9,7 +9,7 @@ import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from transfer_tasks.addresses import mask_text
+from transfer_tasks.masking import mask_text
 from transfer_worker.operations.lookup import read_clock_ms
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def describe_story(records: list[TransferRecord], ledger: Ledger) -> dict[str, A
     """
     now_ms = read_clock_ms(ledger)
     return {
-        "call_id": records[0].call_id,
+        "call_id": mask_text(records[0].call_id),
         "transfers": [_describe_record(record, now_ms) for record in records],
     }
 
@@ -34,11 +34,11 @@ def _describe_record(record: TransferRecord, now_ms: int) -> dict[str, Any]:
     outcome = record.outcome
     guide = outcome.guide if outcome else None
     return {
-        "transfer_id": record.transfer_id,
+        "transfer_id": mask_text(record.transfer_id),
         "hop": record.hop,
-        "idempotency_key": record.idempotency_key,
+        "idempotency_key": mask_text(record.idempotency_key),
         "state": record.state.value,
-        **record.labels,
+        **mask_value(record.labels),
         "asked": _describe_asked(record.intent_json),
         "accepted_at": as_time(record.accepted_at_ms),
         "claimed_at": as_time(record.claimed_at_ms),
@@ -68,12 +68,12 @@ def describe_listing(records: list[TransferRecord], ledger: Ledger) -> list[dict
     now_ms = read_clock_ms(ledger)
     return [
         {
-            "transfer_id": record.transfer_id,
-            "call_id": record.call_id,
+            "transfer_id": mask_text(record.transfer_id),
+            "call_id": mask_text(record.call_id),
             "hop": record.hop,
             "state": record.state.value,
             "reason": record.reason and record.reason.value,
-            **record.labels,
+            **mask_value(record.labels),
             "attempts": record.attempts,
             "http_status": record.http_status,
             "detail": mask_text(record.detail),

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import redis
 
-from transfer_tasks.addresses import mask_text
 from transfer_tasks.errors import LedgerUnavailable, TransferNotFound
 from transfer_tasks.ledger.ledger import Ledger
 from transfer_tasks.ledger.operator_commands import OperatorCommands
+from transfer_tasks.masking import mask_text
 from transfer_tasks.redis.connection import connect
 from transfer_tasks.redis.diagnosis import diagnose
 from transfer_tasks.settings import PublisherSettings

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import redis
 
-from transfer_tasks.addresses import mask_text
 from transfer_tasks.errors import LedgerUnavailable
+from transfer_tasks.masking import mask_text
 from transfer_tasks.redis.diagnosis import diagnose
 from transfer_worker.operations.describe import as_time
 

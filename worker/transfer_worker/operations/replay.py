@@ -6,8 +6,8 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from transfer_tasks.addresses import mask_text
 from transfer_tasks.intent import TransferIntent
+from transfer_tasks.masking import mask_text
 from transfer_tasks.outcome import State
 from transfer_tasks.publisher.acceptance import build_accept
 from transfer_worker.errors import OperationRefused

@@ -8,6 +8,7 @@ from celery.worker.request import Request
 
 from transfer_tasks.errors import InvalidIntent
 from transfer_tasks.intent import TransferIntent
+from transfer_tasks.masking import mask_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,6 +56,7 @@ class MaskedRequest(Request):  # type: ignore[misc]  # Celery has no types
             except InvalidIntent:
                 return repr({"destination": "unreadable"})
             shown = repr({"call_id": intent.call_id, **intent.labels()})
+        shown = mask_text(shown)
         # A literal, so that Flower's search for kwargs:call_id=… finds it; taken apart it would cost more.
         head, is_named, name = shown.rpartition(_NAMED)
         if is_named and (listed := cls.endpoints.get(name.removesuffix("'}"))):

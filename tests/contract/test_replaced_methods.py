@@ -24,6 +24,7 @@ from transfer_worker.queue.transport import (
     QuickConnection,
     _GuardedClient,
 )
+from transfer_worker.runtime.ending import SignalledWorker, WorkerApp
 
 # kombu 5.7.0, celery 5.7.0, redis-py 8.1.0
 REPLACED = {
@@ -48,6 +49,7 @@ REPLACED = {
     "QuickConnection.switch": "2b1f8abee4fe",
     "QuickConnection.ensure_connection": "6eadd030fa74",
     "QuickConnection.as_uri": "84a4b582d143",
+    "SignalledWorker.install_platform_tweaks": "f4df0c2ca8da",
     "_GuardedClient.parse_response": "32f7c49d7c53",
 }
 
@@ -55,7 +57,8 @@ VENDORS = {"kombu": "kombu's", "celery": "Celery's", "redis": "redis-py's"}
 
 CLASSES = [
     GatheringConsumer, GatheringQoS, GuardedChannel, GuardedSentinelChannel, GuardedSentinelTransport,
-    GuardedTransport, HeadStartPool, MaskedRequest, QueueMessage, QuickAMQP, QuickConnection, _GuardedClient,
+    GuardedTransport, HeadStartPool, MaskedRequest, QueueMessage, QuickAMQP, QuickConnection, SignalledWorker,
+    WorkerApp, _GuardedClient,
 ]  # fmt: skip
 
 

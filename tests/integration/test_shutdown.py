@@ -43,7 +43,7 @@ def test_a_second_sigterm_ends_at_once_and_nothing_is_sent_again(
     handles = submit_slow(cluster, publisher, 2)
 
     worker.send_signal(signal.SIGTERM)
-    worker.wait_for_output("Warm shutdown")
+    worker.wait_for_output("worker.stopping")
     worker.send_signal(signal.SIGTERM)
     worker.wait()
     ledger = cluster.ledger()

@@ -97,7 +97,7 @@ def test_up_runs_everything_and_ctrl_c_ends_everything(start_up, tmp_path, call_
     os.killpg(up.pid, signal.SIGINT)
     assert up.wait() == 0
     assert up.output().endswith("Ended.\n")
-    assert (tmp_path / "data" / "worker.log").read_text().count("Warm shutdown") == 1
+    assert (tmp_path / "data" / "worker.log").read_text().count("worker.stopping") == 1
     wait_until(lambda: not still_running(family))
     assert "Traceback" not in up.output()
 

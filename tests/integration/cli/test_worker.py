@@ -84,7 +84,7 @@ def test_a_second_signal_ends_it_at_once(cluster, ask, start_worker, call_id):
     wait_until(lambda: cluster.sandbox.post_count(call_id))
     family = descendants(worker.pid)
     worker.send_signal(signal.SIGTERM)
-    wait_until(lambda: "Warm shutdown" in worker.output())
+    wait_until(lambda: "worker.stopping" in worker.output())
     worker.send_signal(signal.SIGTERM)
     assert worker.wait() == 1
     assert not still_running(family)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import sys
 import time
 from functools import cache
@@ -10,7 +11,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 import structlog
-from celery import Celery, signals
+from celery import signals
 from celery.exceptions import Ignore, Reject
 
 from transfer_tasks.errors import LedgerUnavailable, SettingsError
@@ -33,7 +34,14 @@ from transfer_worker.errors import (
 from transfer_worker.exit_codes import Exit
 from transfer_worker.queue.address import ANSWER_WITHIN_SECONDS, BrokerAddress
 from transfer_worker.queue.transport import CONTROL_EXCHANGE, EVENT_EXCHANGE
+from transfer_worker.runtime.ending import (
+    WorkerApp,
+    end_with_any_thread,
+    ends_the_process,
+    handle_signals,
+)
 from transfer_worker.runtime.findings import Verdict
+from transfer_worker.runtime.lifeline import leave_words
 from transfer_worker.runtime.preflight import check_worker
 from transfer_worker.runtime.process import WorkerProcess
 from transfer_worker.settings import VISIBILITY_TIMEOUT_SECONDS, WorkerSettings
@@ -120,10 +128,10 @@ def _configuration(settings: PublisherSettings) -> dict[str, Any]:
     }
 
 
-def _build_app() -> Celery:
+def _build_app() -> WorkerApp:
     # Only a worker needs all the settings, the token among them; Flower and the like need Redis.
     settings = _load_settings() if "worker" in sys.argv else _load(PublisherSettings)
-    app = Celery("transfer_worker", set_as_current=False, amqp="transfer_worker.queue.transport:QuickAMQP")
+    app = WorkerApp("transfer_worker", set_as_current=False, amqp="transfer_worker.queue.transport:QuickAMQP")
     app.conf.update(_configuration(settings))
     return app
 
@@ -142,6 +150,7 @@ def _load(settings_class: type[S]) -> S:
 
 def _refuse_to_start(text: str) -> NoReturn:
     sys.stderr.write(text + "\n")
+    leave_words(text)
     raise SystemExit(Exit.USAGE)
 
 
@@ -156,15 +165,26 @@ def _keep_logging(**_: Any) -> None:
     """Celery configures no logging where this signal has a receiver; ours is configured already."""
 
 
+class _LastWords(logging.Handler):
+    """Tells the supervisor what Celery says when it gives up: that Redis went away, mostly."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        leave_words(record.getMessage())
+
+
 @signals.celeryd_init.connect
+@ends_the_process
 def _configure_worker(conf: Any, **_: Any) -> None:
     """Do what has to be done before Celery reads its options; `--concurrency` still wins."""
+    handle_signals()
     settings = _load_settings()
     logs.configure(level=settings.log_level, secrets=settings.secrets)
+    logging.getLogger().addHandler(_LastWords(logging.CRITICAL))
     conf.worker_concurrency = settings.concurrency
 
 
 @signals.worker_init.connect
+@ends_the_process
 def _start_process(sender: Any, **_: Any) -> None:
     global _process
     settings = _load_settings()
@@ -181,6 +201,7 @@ def _start_process(sender: Any, **_: Any) -> None:
             log.warning("preflight.warning", check=finding.check, seen=finding.seen, fix=finding.fix)
     if problems:
         _refuse_to_start(str(PreflightFailed(problems)))
+    end_with_any_thread()
     _process.start()
     log.info(
         "worker.started",
@@ -205,6 +226,7 @@ def _wait_for_findings(settings: WorkerSettings, process: WorkerProcess, log: An
 
 
 @signals.worker_ready.connect
+@ends_the_process
 def _spare_the_garbage_collector(**_: Any) -> None:
     """Take what lives as long as the process out of its rounds: a full one stops every thread for 50 ms."""
     gc.collect()
@@ -212,6 +234,7 @@ def _spare_the_garbage_collector(**_: Any) -> None:
 
 
 @signals.worker_shutdown.connect
+@ends_the_process
 def _stop_process(**_: Any) -> None:
     if _process is not None:
         _process.stop()

@@ -7,6 +7,7 @@ import os
 import platform
 import secrets
 import time
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
@@ -106,15 +107,16 @@ class WorkerProcess:
         )
 
     def start(self) -> None:
-        """Begin heartbeats and sweeps, and write the audit log."""
-        self.recovery.start()
+        """Write the audit log, then begin heartbeats and sweeps: they say that everything is in place."""
         self.audit.start()
+        self.recovery.start()
 
     def stop(self) -> None:
-        """End gracefully; every transfer of this process has ended before."""
-        self.recovery.stop()
-        self.audit.stop(within_seconds=STOP_SECONDS)
-        self.gateway.close()
+        """End gracefully, whatever a part of it raises; every transfer of this process has ended before."""
+        with ExitStack() as parts:
+            parts.callback(self.gateway.close)
+            parts.callback(self.audit.stop, within_seconds=STOP_SECONDS)
+            parts.callback(self.recovery.stop)
 
 
 def _describe_process(settings: WorkerSettings) -> str:

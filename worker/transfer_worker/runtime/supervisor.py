@@ -8,7 +8,9 @@ A busy Celery 5.7 worker ends when Redis goes away, so whoever starts one must s
               │ ends with 2     -> SIGTERM to the others, then so do we: the settings are wrong, another start
               │                    won't fix them
     SIGTERM, SIGINT, SIGHUP     -> SIGTERM to all: transfers in flight finish; ours is exit code 0
-    a second one                -> SIGKILL to all: the ledger and the other workers settle what they held
+    a second one, or SIGQUIT    -> SIGKILL to all: the ledger and the other workers settle what they held
+    SIGUSR1                     -> SIGUSR1 to all: they write the stacks of their threads
+    SIGUSR2                     -> nothing
     SIGKILL to us               -> they read the end of their lifeline, and are gone at once as well
 """
 
@@ -19,7 +21,7 @@ import select
 import signal
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -27,7 +29,7 @@ import structlog
 
 from transfer_worker.audit import logs
 from transfer_worker.exit_codes import Exit
-from transfer_worker.runtime.lifeline import Lifeline
+from transfer_worker.runtime.lifeline import LastWords, Lifeline
 from transfer_worker.runtime.process_split import spread_places
 from transfer_worker.settings import WorkerSettings
 
@@ -43,6 +45,7 @@ STEADY_SECONDS: Final = 10.0
 EXIT_FORCED: Final = 1
 
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_OBEYED: Final = (*_STOP_SIGNALS, signal.SIGQUIT, signal.SIGUSR1)
 _CLEAN_ENDS: Final = (0, -signal.SIGTERM)
 
 
@@ -77,6 +80,7 @@ class _Child:
 
     def __init__(self, program: Program, *, lifeline: Lifeline) -> None:
         self.program, self._lifeline = program, lifeline
+        self._words = LastWords()
         self._process: subprocess.Popen[bytes] | None = None
         self._started_at = self.due_at = time.monotonic()
         self._wait_seconds = FIRST_WAIT_SECONDS
@@ -88,7 +92,7 @@ class _Child:
 
     def start(self) -> None:
         self._started_at = time.monotonic()
-        self._process = self._lifeline.spawn(self.program.command, env=self.program.env)
+        self._process = self._lifeline.spawn(self.program.command, env=self.program.env, words=self._words)
 
     def send(self, number: signal.Signals) -> None:
         if self._process is not None:
@@ -100,6 +104,15 @@ class _Child:
         if exit_code is not None:
             self._process = None
         return exit_code
+
+    def explain(self, exit_code: int) -> str:
+        """Return why it ended, as far as it is known."""
+        ended_by = [f"ended by {_name_signal(-exit_code)}"] if exit_code < 0 else []
+        return "; ".join([*filter(None, [self._words.read()]), *ended_by]) or "it did not say"
+
+    def close(self) -> None:
+        """Let go of what it might have said."""
+        self._words.close()
 
     def plan_start(self) -> float:
         """Have it be due after a wait, which grows until it has run well; return the wait in seconds."""
@@ -123,18 +136,19 @@ class Supervisor:
         self._programs, self._log = programs, log
         self._children: list[_Child] = []
         self._exit_code: int | None = None  # None while we are to run
-        self._stop_count = 0
+        self._is_stopping = False  # because we were asked to
         self._signals = self._wake_up = -1
 
     def run(self) -> int:
         """Keep the children running; return the exit code for our own process. For a main thread only."""
-        with self._catching_signals(), Lifeline() as lifeline:
+        with self._catching_signals(), Lifeline() as lifeline, ExitStack() as at_the_end:
             self._children = [_Child(program, lifeline=lifeline) for program in self._programs]
+            for child in self._children:
+                at_the_end.callback(child.close)
             while self._exit_code is None or any(child.is_running for child in self._children):
                 if self._exit_code is None:
                     self._start_due()
-                if self._next_signal() in _STOP_SIGNALS:
-                    self._stop()
+                self._obey(self._next_signal())
                 for child in self._children:
                     if (exit_code := child.collect()) is not None:
                         self._follow_up(child, exit_code)
@@ -145,11 +159,14 @@ class Supervisor:
             if not child.is_running and child.due_at <= time.monotonic():
                 child.start()
 
-    def _stop(self) -> None:
-        """Pass on that we are asked to stop, or that we are asked again."""
-        self._stop_count += 1
-        self._exit_code = self._exit_code or 0
-        self._send(signal.SIGTERM if self._stop_count == 1 else signal.SIGKILL)
+    def _obey(self, number: int | None) -> None:
+        if number == signal.SIGUSR1:
+            self._send(signal.SIGUSR1)
+        elif number in _STOP_SIGNALS or number == signal.SIGQUIT:
+            at_once = number == signal.SIGQUIT or self._is_stopping
+            self._is_stopping = True
+            self._exit_code = self._exit_code or 0
+            self._send(signal.SIGKILL if at_once else signal.SIGTERM)
 
     def _follow_up(self, child: _Child, exit_code: int) -> None:
         """Do what follows from the end of a child."""
@@ -164,6 +181,7 @@ class Supervisor:
                 "worker.restarted",
                 worker=child.program.name,
                 exit_code=exit_code,
+                why=child.explain(exit_code),
                 wait_seconds=child.plan_start(),
             )
 
@@ -192,8 +210,9 @@ class Supervisor:
         os.set_blocking(self._wake_up, False)
         fd_before = signal.set_wakeup_fd(self._wake_up)
         # What whoever started us had us ignore (nohup: SIGHUP), stays ignored.
-        caught = [number for number in _STOP_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+        caught = [number for number in _OBEYED if signal.getsignal(number) is not signal.SIG_IGN]
         before = {number: signal.signal(number, lambda *_: None) for number in (*caught, signal.SIGCHLD)}
+        before[signal.SIGUSR2] = signal.signal(signal.SIGUSR2, signal.SIG_IGN)
         try:
             yield
         finally:
@@ -242,6 +261,10 @@ def list_programs(settings: WorkerSettings) -> list[Program]:
         )
         for name, share in zip(names, shares, strict=True)
     ]
+
+
+def _name_signal(number: int) -> str:
+    return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
 
 
 def _celery_command(name: str, *, concurrency: int, log_level: str) -> list[str]:

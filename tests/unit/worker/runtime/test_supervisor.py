@@ -45,6 +45,26 @@ ready.touch()
 while True:
     time.sleep(60)
 """
+EXPLAIN = """
+import os, pathlib, signal, sys
+from transfer_worker.runtime.lifeline import die_with_parent, leave_words
+die_with_parent()
+with pathlib.Path(sys.argv[1]).open("a") as runs:
+    runs.write("x")
+match len(pathlib.Path(sys.argv[1]).read_text()):
+    case 1:
+        leave_words("no disk\\n  under it")
+        leave_words("x" * 100_000)
+        sys.exit(1)
+    case 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    case 3:
+        leave_words("Redis went away")
+        os.kill(os.getpid(), signal.SIGKILL)
+    case 4:
+        sys.exit(0)
+sys.exit(2)
+"""
 WAIT_AND_END = """
 import pathlib, sys, time
 while not all(pathlib.Path(path).exists() for path in sys.argv[2:]):
@@ -101,10 +121,40 @@ def test_a_child_that_ends_unasked_is_started_again_with_growing_waits(tmp_path)
     asked, log = supervise((COUNT, tmp_path / "runs", "1,0,1,2"))
     assert asked.run() == Exit.USAGE
     assert log.lines == [
-        ("worker.restarted", {"worker": "w1", "exit_code": 1, "wait_seconds": 0.2}),
-        ("worker.restarted", {"worker": "w1", "exit_code": 0, "wait_seconds": 0.4}),
-        ("worker.restarted", {"worker": "w1", "exit_code": 1, "wait_seconds": 0.8}),
+        ("worker.restarted", {"worker": "w1", "exit_code": 1, "why": "it did not say", "wait_seconds": 0.2}),
+        ("worker.restarted", {"worker": "w1", "exit_code": 0, "why": "it did not say", "wait_seconds": 0.4}),
+        ("worker.restarted", {"worker": "w1", "exit_code": 1, "why": "it did not say", "wait_seconds": 0.8}),
     ]
+
+
+def test_the_line_about_a_new_start_says_why_the_child_ended_as_far_as_it_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(supervisor, "FIRST_WAIT_SECONDS", 0.01)
+    asked, log = supervise((EXPLAIN, tmp_path / "runs"))
+    assert asked.run() == Exit.USAGE
+    said, killed, both, silent = (fields["why"] for _, fields in log.lines)
+    assert said.startswith("no disk under it; xxx")
+    assert len(said) < 1000
+    assert (killed, both) == ("ended by SIGKILL", "Redis went away; ended by SIGKILL")
+    assert silent == "it did not say"
+
+
+def test_sigquit_ends_all_at_once_and_sigusr1_is_passed_on(ready):
+    asked, log = supervise(*((LINGER, path, "stubborn") for path in ready))
+    when(ready, signal.SIGUSR2, signal.SIGQUIT)
+    assert asked.run() == EXIT_FORCED
+    assert not any(path.with_suffix(".stopped").exists() for path in ready)
+    assert all(has_ended(pid) for path in ready for pid in starts(path))
+    asked, log = supervise((LINGER, ready[0].with_suffix(".again"), 0))
+
+    def explain_and_stop():
+        wait_until(lambda: ready[0].with_suffix(".again").exists())
+        os.kill(os.getpid(), signal.SIGUSR1)  # this one has no handler
+        wait_until(lambda: log.lines)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=explain_and_stop).start()
+    assert asked.run() in {0, EXIT_FORCED}
+    assert log.lines[0][1]["why"] == "ended by SIGUSR1"
 
 
 def test_waits_begin_anew_after_a_child_that_ran_well_and_have_a_bound(tmp_path, monkeypatch):
@@ -150,7 +200,7 @@ def test_a_signal_between_two_children_ends_it_at_once(tmp_path, monkeypatch):
 
 
 def test_signal_handlers_are_given_back(tmp_path):
-    caught = (signal.SIGTERM, signal.SIGCHLD)
+    caught = (signal.SIGTERM, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD)
     before = [signal.getsignal(number) for number in caught]
     asked, _ = supervise((COUNT, tmp_path / "runs", "2"))
     asked.run()

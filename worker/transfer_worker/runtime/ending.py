@@ -132,7 +132,7 @@ def ends_the_process(handler: Callable[..., None]) -> Callable[..., None]:
             handler(**arguments)
         except Exception as error:
             words = f"{handler.__name__.strip('_')}: {type(error).__name__}: {error}"
-            structlog.get_logger("transfer_worker").critical("worker.failed", cause=words, exc_info=error)
+            structlog.get_logger("transfer_worker").error("worker.failed", cause=words, exc_info=error)
             leave_words(words)
             raise SystemExit(Exit.FAILED) from error
 
@@ -150,6 +150,6 @@ def end_with_any_thread() -> None:
 def _end_with_thread(arguments: threading.ExceptHookArgs) -> None:
     error = arguments.exc_value
     words = f"thread {arguments.thread.name if arguments.thread else '?'}: {type(error).__name__}: {error}"
-    structlog.get_logger("transfer_worker").critical("worker.failed", cause=words, exc_info=error)
+    structlog.get_logger("transfer_worker").error("worker.failed", cause=words, exc_info=error)
     leave_words(words)
     stop_gracefully(Exit.FAILED)

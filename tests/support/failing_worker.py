@@ -1,4 +1,4 @@
-"""A worker a part of which fails: `celery -A support.failing_worker worker`, with FAILING_STEP saying which."""
+"""A worker a part of which fails: `celery -A support.failing_worker worker`; FAILING_STEP says which."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ match _STEP:
     case "configure_worker":
         logs.configure = _fail
     case "start_process":
-        celery_app.check_worker = _fail
+        celery_app._wait_for_findings = _fail
     case "spare_the_garbage_collector":
         gc.freeze = _fail
     case "stop_process":
         Recovery.stop = _fail  # type: ignore[method-assign]
-        PiopiyGateway.close = _close_and_say_so  # type: ignore[method-assign]
+        PiopiyGateway.close = _close_and_say_so  # type: ignore[method-assign, assignment]
     case "recovery":
         Recovery.heartbeat_and_sweep = _heartbeat_until_told  # type: ignore[method-assign]

@@ -8,6 +8,7 @@ import redis
 
 from transfer_tasks.errors import LedgerUnavailable
 from transfer_worker.monitoring.statistics import read_status
+from transfer_worker.operations.doctor.audit_file import check_audit_file
 from transfer_worker.operations.doctor.flower import check_flower
 from transfer_worker.operations.doctor.neighbours import check_neighbours
 from transfer_worker.operations.doctor.programs import check_programs
@@ -44,6 +45,7 @@ def run_doctor() -> list[Finding]:
 def examine(settings: WorkerSettings, ledger: Ledger) -> list[Finding]:
     """Return what preflight finds, and what only people want to know."""
     findings = [*check_programs(), check_registry(settings), *check_worker(settings, ledger.client)]
+    findings += check_audit_file(settings)
     latency = check_latency(ledger.client)
     findings += [latency, *check_proxy(settings), check_flower()]
     try:

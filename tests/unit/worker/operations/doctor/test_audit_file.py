@@ -1,0 +1,60 @@
+"""`doctor` tries the audit file as a worker does, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+from types import SimpleNamespace
+
+import pytest
+
+from transfer_worker.operations.doctor.audit_file import check_audit_file
+from transfer_worker.runtime.findings import Verdict
+
+
+def check(path):
+    return list(check_audit_file(SimpleNamespace(audit_file=path)))
+
+
+def test_without_an_audit_file_there_is_nothing_to_say():
+    assert check(None) == []
+
+
+def test_one_that_can_be_written_is_left_as_it_is(tmp_path):
+    path = tmp_path / "audit.jsonl"
+    path.write_text("{}\n")
+    (found,) = check(path)
+    assert (found.verdict, found.fix) == (Verdict.OK, "")
+    assert path.read_text() == "{}\n"
+
+
+def test_one_that_a_worker_would_make_is_not_made(tmp_path):
+    (found,) = check(tmp_path / "audit.jsonl")
+    assert found.verdict is Verdict.OK
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_that_nobody_could_open_is_a_problem_with_its_cause(tmp_path):
+    (tmp_path / "file").touch()
+    causes = {
+        tmp_path: "Is a directory",
+        tmp_path / "missing" / "audit.jsonl": "No such file or directory",
+        tmp_path / "file" / "audit.jsonl": "Not a directory",
+    }
+    for path, cause in causes.items():
+        (found,) = check(path)
+        assert (found.verdict, found.seen) == (Verdict.PROBLEM, f"{path}: {cause}")
+        assert "TRANSFER_AUDIT_FILE" in found.fix
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_or_file_without_the_right_to_write_is_a_problem(tmp_path):
+    path = tmp_path / "audit.jsonl"
+    path.touch(mode=0o400)
+    (found,) = check(path)
+    assert found.seen == f"{path}: Permission denied"
+    path.unlink()
+    tmp_path.chmod(0o500)
+    (found,) = check(path)
+    assert found.verdict is Verdict.PROBLEM
+    assert f"this user can't make it in {tmp_path}" in found.seen
+    tmp_path.chmod(0o700)

@@ -1,0 +1,40 @@
+"""Whether a worker could open its audit file; it does not start without it."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final
+
+from transfer_worker.runtime.findings import Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from transfer_worker.settings import WorkerSettings
+
+_FIX: Final = "Correct TRANSFER_AUDIT_FILE, or let this user write there: a worker does not start without it."
+
+
+def check_audit_file(settings: WorkerSettings) -> Iterator[Finding]:
+    """Try to open it, as this user, and without making it: it would belong to whoever runs `doctor`."""
+    path = settings.audit_file
+    if path is None:
+        return
+    try:
+        _try_to_open(path)
+    except OSError as error:
+        yield Finding.problem("audit file", seen=f"{path.absolute()}: {error.strerror}", fix=_FIX)
+    else:
+        yield Finding.ok("audit file", seen=f"{path.absolute()}: this user can write it")
+
+
+def _try_to_open(path: Path) -> None:
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC))
+    except FileNotFoundError:
+        folder = path.absolute().parent
+        if not folder.is_dir():
+            raise
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(0, f"this user can't make it in {folder}") from None

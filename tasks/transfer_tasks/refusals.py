@@ -76,6 +76,9 @@ REFUSALS: Final[dict[str, Refusal]] = {
         "Write a registered name, a number with its country code, sip:user@host, agent:<uuid>, "
         "a list of endpoints or a list of pipeline actions.",
     ),
+    "pipeline_builder": Refusal(
+        "is a pipeline builder that raises {error}", "Call its build() yourself, and see what it says."
+    ),
     "destination_name": Refusal(
         "is not a destination's name",
         "Use lower-case letters, digits, _ and -, starting with a letter, at most 64 in all.",
@@ -101,6 +104,7 @@ REFUSALS: Final[dict[str, Refusal]] = {
     ),
     "expires_twice": Refusal("comes together with expires_at", "Give one of the two."),
     # the whole
+    "json_twice": Refusal("names a field twice", "Name each field once."),
     "json": Refusal("is not JSON", "Send one JSON object in UTF-8, without NaN or Infinity."),
     "intent_too_large": Refusal("is larger than {max_bytes} bytes", "Shorten the pipeline or the metadata."),
     "schema_version": Refusal(

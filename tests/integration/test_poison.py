@@ -107,6 +107,32 @@ def test_poison_with_an_id_is_quarantined_and_gets_an_outcome(
     assert cluster.audit_events(TASK_ID) == ["message.quarantined", "transfer.finished"]
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"properties__delivery_tag": 7},
+        {"content-encoding": "UTF-8"},
+        {"content-encoding": "utf8"},
+    ],
+    ids=str,
+)
+def test_what_another_producer_writes_differently_is_served(
+    poisoned_cluster: tuple[Cluster, SpawnedProcess], changes: dict[str, Any]
+) -> None:
+    cluster, worker = poisoned_cluster
+    client = cluster.ledger().client
+    client.delete("transfer:quarantine")
+    with cluster.publisher() as publisher:
+        for whole in ({}, {"body": encode([[], {"intent": make_intent().model_dump(mode="json")}, {}])}):
+            handle = publisher.submit(make_intent())
+            task_id = str(uuid.uuid4()) if whole else handle.transfer_id
+            client.lpush(QUEUE, json.dumps(message(task_id, **changes, **whole)))
+            wait_until(lambda of=task_id: "transfer.finished" in cluster.audit_events(of), 10)
+    assert worker.is_running()
+    assert client.llen("transfer:quarantine") == 0
+    wait_until(lambda: client.hlen("transfer:unacked") == 0, message="all is acknowledged")
+
+
 def assert_survived(cluster: Cluster, worker: SpawnedProcess, poison: bytes) -> None:
     client = cluster.ledger().client
     client.delete("transfer:quarantine")

@@ -1,5 +1,6 @@
 """The three shapes of an intent's destination, and every spelling that is read as one of them."""
 
+from collections.abc import Callable
 from typing import Annotated, Final
 
 from pydantic import BeforeValidator, Discriminator, Tag
@@ -51,7 +52,7 @@ def _read_destination(value: object) -> object:
         build = getattr(value, "build", None)  # piopiy's PipelineBuilder
         if not callable(build) or isinstance(value, type):
             return _no_destination()
-        return {"pipeline": build()}
+        return {"pipeline": _build(build)}
     is_pipeline = any(isinstance(item, dict) and "action" in item for item in value)
     return {"pipeline" if is_pipeline else "endpoints": value}
 
@@ -62,6 +63,13 @@ def _read_destination_text(text: str) -> object:
     if ":" in text or resembles_number(text):
         return {"endpoints": [read_short_form(text)]}
     raise refusal("destination_name")
+
+
+def _build(build: Callable[[], object]) -> object:
+    try:
+        return build()
+    except Exception as error:
+        raise refusal("pipeline_builder", error=type(error).__name__) from error
 
 
 def _no_destination() -> object:

@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Callable
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, cast
 from uuid import UUID
 
 from pydantic import (
@@ -25,6 +25,8 @@ from transfer_tasks.refusals import REFUSALS
 
 # JSON readers that keep numbers as doubles lose whole numbers beyond this (RFC 8259, section 6).
 _LARGEST_EXACT_INTEGER: Final = 2**53 - 1
+_PLAIN_DEPTH: Final = 20
+"""No intent is nested so deeply."""
 _UUID_DIGITS: Final = re.compile(r"[0-9a-fA-F]{32}")
 # C0 and C1 controls, line separators, bidirectional overrides: whatever can forge a line of a log.
 _CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
@@ -64,6 +66,21 @@ def _uuid(value: object) -> str:
         raise refusal("uuid")
     digits = digits.lower()
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+def as_plain(value: object, *, depth: int = 0) -> object:
+    """Return a value with every text in it as Python's own: a class of the caller's may raise anything."""
+    if isinstance(value, str):
+        return value if type(value) is str else str.__str__(value)
+    if depth < _PLAIN_DEPTH:
+        if type(value) is dict:
+            return {
+                as_plain(name, depth=depth + 1): as_plain(inner, depth=depth + 1)
+                for name, inner in value.items()
+            }
+        if type(value) in {list, tuple}:
+            return [as_plain(inner, depth=depth + 1) for inner in cast("list[object]", value)]
+    return value
 
 
 def is_clean(text: str) -> bool:

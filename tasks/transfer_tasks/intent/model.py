@@ -1,6 +1,7 @@
 """The contract: what may be asked. A `TransferIntent` that exists is valid."""
 
 import hashlib
+import re
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Annotated, Any, Final, Literal, Self
@@ -25,6 +26,7 @@ from transfer_tasks.intent.fields import (
     Strategy,
     Uuid,
     Variables,
+    as_plain,
     refusal,
 )
 from transfer_tasks.intent.validation import invalid_intent, mask_value
@@ -38,6 +40,9 @@ MAX_INTENT_BYTES: Final = 32 * 1024
 # A worker whose clock is behind the publisher's must not refuse the longest allowed deadline.
 _CLOCK_SLACK: Final = timedelta(seconds=60)
 
+
+_STRINGS: Final = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+"""Of valid JSON; what is left of a text without them has one colon for each field."""
 
 _CONTENT_FIELDS: Final = {"call_id", "caller_id", "destination", "metadata", "options", "strategy"}
 
@@ -102,6 +107,7 @@ class TransferIntent(ContractModel, json_schema_extra=_add_expires_in_seconds):
     transfer_id: Uuid = Field(default_factory=lambda: str(uuid4()))
 
     def __init__(self, /, **data: object) -> None:
+        data = {name: as_plain(value) for name, value in data.items()}
         _check_schema_version(data)
         try:
             super().__init__(**data)
@@ -114,6 +120,7 @@ class TransferIntent(ContractModel, json_schema_extra=_add_expires_in_seconds):
     @classmethod
     def model_validate(cls, obj: object, **options: Any) -> Self:
         """Validate an object; as `from_dict`."""
+        obj = as_plain(obj)
         _check_schema_version(obj)
         try:
             return super().model_validate(obj, **options)
@@ -129,8 +136,12 @@ class TransferIntent(ContractModel, json_schema_extra=_add_expires_in_seconds):
             raise _refused("intent_too_large", value=f"{size} bytes", max_bytes=MAX_INTENT_BYTES)
         try:
             obj = from_json(json_data, allow_inf_nan=False)
+            # The reader lets the last of two equal names win; which one was meant, nobody knows.
+            is_ambiguous = _count_names(obj) != _count_written_names(json_data)
         except ValueError as error:
             raise _refused("json", value=f"{size} bytes") from error
+        if is_ambiguous:
+            raise _refused("json_twice", value=f"{size} bytes")
         return cls.model_validate(obj, **options)
 
     @classmethod
@@ -220,11 +231,31 @@ class TransferIntent(ContractModel, json_schema_extra=_add_expires_in_seconds):
 
 def _check_schema_version(data: object) -> None:
     version = data.get("schema_version", SCHEMA_VERSION) if isinstance(data, dict) else SCHEMA_VERSION
+    # Not True, and not 1.0: both are equal to 1, and neither is what the schema says.
+    if isinstance(version, bool | float):
+        raise _refused_field("int_type", field="schema_version", value=mask_value(version))
     if isinstance(version, int) and version != SCHEMA_VERSION:
         problem, fix = REFUSALS["schema_version"]
         raise UnsupportedSchemaVersion(
             field="schema_version", value=mask_value(version), problem=problem, fix=fix
         )
+
+
+def _count_names(value: object) -> int:
+    """Return how many names of fields stand in a JSON value that has been read."""
+    if isinstance(value, dict):
+        return len(value) + sum(map(_count_names, value.values()))
+    return sum(map(_count_names, value)) if isinstance(value, list) else 0
+
+
+def _count_written_names(text: str | bytes | bytearray) -> int:
+    """Return how many names of fields stand in a valid JSON text, repeated ones each time."""
+    written = text if isinstance(text, str) else bytes(text).decode()
+    return _STRINGS.sub("", written).count(":")
+
+
+def _refused_field(code: str, *, field: str, value: str) -> InvalidIntent:
+    return InvalidIntent(field=field, value=value, problem=REFUSALS[code].problem, fix=REFUSALS[code].fix)
 
 
 def _refused(code: str, *, value: str, **context: object) -> InvalidIntent:

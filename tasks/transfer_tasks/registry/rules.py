@@ -9,7 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from transfer_tasks.addresses import is_chargeable, region_of, sip_host
+from phonenumbers import SUPPORTED_REGIONS
+
+from transfer_tasks.addresses import is_chargeable, is_host, region_of, sip_host
 from transfer_tasks.intent.actions import Connect
 from transfer_tasks.intent.destination import EndpointsDestination, NamedDestination, PipelineDestination
 from transfer_tasks.intent.endpoints import AgentEndpoint, PhoneEndpoint, SipEndpoint
@@ -47,20 +49,21 @@ class UnlistedRules:
         """Read ``US, GB, sip.example.com, agents``.
 
         Raises:
-            ValueError: An item is neither a region of two letters, nor a host, nor ``agents``.
+            ValueError: An item is neither a region that has phone numbers, nor a host, nor ``agents``.
         """
         regions, hosts, agents = set(), set(), False
         for item in (part.strip() for part in text.split(",") if part.strip()):
             if item.lower() == ALL_AGENTS:
                 agents = True
-            elif len(item) == 2 and item.isascii() and item.isalpha():
+            elif item.upper() in SUPPORTED_REGIONS:
                 regions.add(item.upper())
-            elif "." in item or item == "localhost" or item.startswith("["):
+            elif ("." in item or item == "localhost" or item.startswith("[")) and is_host(item.lower()):
                 hosts.add(item.lower())
             else:
+                # What can never match is a mistake: nobody would hear of it before a call is refused.
                 raise ValueError(
-                    f"{item!r} is neither a region of two letters (US), nor a SIP host (sip.example.com), "
-                    f"nor '{ALL_AGENTS}'"
+                    f"{item!r} is neither a region that has phone numbers (US; the United Kingdom is GB), "
+                    f"nor one SIP host (sip.example.com, no wildcard), nor '{ALL_AGENTS}'"
                 )
         return cls(frozenset(regions), frozenset(hosts), agents)
 

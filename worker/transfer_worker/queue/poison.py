@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import codecs
 import json
 from typing import Any, Final
 
@@ -58,14 +59,26 @@ def _find_poison(message: dict[str, Any]) -> tuple[str, str]:
         return "no task id in the headers", ""
     if headers.get("task") != TASK_NAME:
         return f"unknown task name {str(headers.get('task'))[:80]!r}", task_id
-    if not isinstance(properties, dict) or not isinstance(properties.get("delivery_tag"), str):
+    if not isinstance(properties, dict) or not _is_delivery_tag(properties.get("delivery_tag")):
         return "no delivery tag", task_id
     delivery = properties.get("delivery_info")
     if not isinstance(delivery, dict) or not {"exchange", "routing_key"} <= delivery.keys():
         return "no delivery info", task_id
-    if message.get("content-type") != "application/json" or message.get("content-encoding") != "utf-8":
+    if message.get("content-type") != "application/json" or not _is_utf_8(message.get("content-encoding")):
         return "content type is not JSON in UTF-8", task_id
     return _find_body_poison(message.get("body"), properties.get("body_encoding")), task_id
+
+
+def _is_delivery_tag(tag: Any) -> bool:
+    """Whether kombu can use it as a field of `unacked`: text, or the whole number that AMQP has."""
+    return isinstance(tag, str | int) and not isinstance(tag, bool)
+
+
+def _is_utf_8(encoding: Any) -> bool:
+    try:
+        return isinstance(encoding, str) and codecs.lookup(encoding).name == "utf-8"
+    except (LookupError, ValueError):
+        return False
 
 
 def _find_body_poison(body: Any, encoding: Any) -> str:

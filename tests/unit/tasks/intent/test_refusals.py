@@ -191,3 +191,74 @@ def test_nothing_nested_a_hundred_thousand_deep_brings_another_error():
     loop: list[object] = []
     loop.append(loop)
     assert refused(destination=loop).field
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"call_id": "a", "call_id": "a"}',
+        '{"metadata": {"a": 1, "a": 2}}',
+        '{"destination": [{"action": "hangup"}, {"action": "hangup", "\\u0061ction": "play"}]}',
+    ],
+)
+@pytest.mark.parametrize("kind", [str, str.encode, lambda text: bytearray(text.encode())])
+def test_a_name_that_stands_twice_is_refused_at_any_depth(text, kind):
+    with pytest.raises(InvalidIntent) as caught:
+        TransferIntent.from_json(kind(text))
+    assert caught.value.problem == "names a field twice"
+
+
+def test_colons_and_quotes_in_texts_are_no_names():
+    asked = intent(metadata={"a": 'b": "c', "d": "\\", "e": ":"}, reason='he said: "{\\"x\\": 1}"')
+    assert TransferIntent.from_json(asked.to_json()) == asked
+
+
+VALID = {
+    "call_id": CALL_ID,
+    "destination": "support",
+    "expires_at": "2026-01-31T12:00:00Z",
+    "transfer_id": CALL_ID,
+}
+
+
+class Text(str):
+    """A text of the caller's own kind, which a library may hand over."""
+
+    __slots__ = ()
+
+
+class Hostile(str):
+    """A text that can't be compared, shown or looked into."""
+
+    __slots__ = ()
+
+    def _fail(self, *_: object) -> bool:
+        raise RuntimeError("leaked")
+
+    __eq__ = __str__ = __repr__ = __getitem__ = __len__ = __contains__ = partition = startswith = _fail
+    __hash__ = str.__hash__
+
+
+FIELDS = "call_id destination caller_id reason requested_by strategy idempotency_key expires_at transfer_id"
+TEXTS = ["support", "+12025550143", "sip:a@example.com", "6f1c1f0e-5b0a-4d4e-9a51-0c9d6a3c2b11", "", "\n"]
+
+
+@pytest.mark.parametrize("field", [*FIELDS.split(), "schema_version"])
+@pytest.mark.parametrize("kind", [Text, Hostile])
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_text_of_another_class_is_read_as_what_it_says(field, kind, text):
+    def read(value):
+        try:
+            return TransferIntent(**{**VALID, field: value}).model_dump()
+        except InvalidIntent as error:
+            return str(error)
+
+    assert read(kind(text)) == read(text)
+
+
+def test_texts_of_another_class_are_read_at_any_depth():
+    asked = TransferIntent.from_dict(
+        {**VALID, "destination": [Hostile("+12025550143")], Hostile("metadata"): {Hostile("a"): Hostile("b")}}
+    )
+    assert asked.metadata == {"a": "b"}
+    assert TransferIntent.from_json(asked.to_json()) == asked

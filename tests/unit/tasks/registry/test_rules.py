@@ -104,7 +104,25 @@ def test_an_objection_shows_no_whole_number() -> None:
     assert objection.value == "+1*******77"
 
 
-@pytest.mark.parametrize("item", ["USA", "1", "+1", "host", "U1"])
+@pytest.mark.parametrize(
+    "item",
+    [
+        "USA",
+        "1",
+        "+1",
+        "host",
+        "U1",
+        "UK",
+        "ZZ",
+        "EU",
+        "001",
+        "*.example.com",
+        "sip.example.com:5060",
+        "sip:a@b.example",
+        "b..example",
+        "[::1",
+    ],
+)
 def test_a_rule_that_means_nothing_is_refused(item: str) -> None:
     with pytest.raises(ValueError, match="neither a region"):
         UnlistedRules.parse(f"US, {item}")

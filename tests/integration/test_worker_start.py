@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,7 +13,9 @@ import pytest
 from support import wait_until
 from support.cluster import Cluster, make_intent
 from support.operating import COMMAND
+from support.waiting import DEADLINE_SECONDS
 from transfer_tasks.outcome import State
+from transfer_worker.runtime.lifeline import LastWords, Lifeline
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -110,3 +114,25 @@ def test_a_thread_that_dies_ends_the_process_once_the_transfers_in_flight_have_e
     (line,) = log_lines(worker, "worker.failed")
     assert line["cause"] == "thread recovery: RuntimeError: no recovery"
     assert handle.outcome().state is State.SUBMITTED
+
+
+def test_what_celery_says_when_it_gives_up_reaches_whoever_started_it(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    words = LastWords()
+    with Lifeline() as lifeline, (tmp_path / "output").open("wb") as output, closing(words):
+        worker = lifeline.spawn(
+            [
+                COMMAND[0],
+                "-m",
+                "transfer_worker.runtime.celery_command",
+                "-A",
+                "support.failing_worker",
+                "worker",
+            ],
+            env={**os.environ, **cluster.worker_environment(), "FAILING_STEP": "consumer"},
+            output=output,
+            words=words,
+        )
+        assert worker.wait(DEADLINE_SECONDS) == 1
+        assert words.read() == "Unrecoverable error: RuntimeError('no consumer')"

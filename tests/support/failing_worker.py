@@ -9,6 +9,7 @@ from typing import Any
 from transfer_worker.audit import logs
 from transfer_worker.gateway import PiopiyGateway
 from transfer_worker.ledger.recovery import Recovery
+from transfer_worker.queue.consumer import GatheringConsumer
 from transfer_worker.runtime import celery_app
 
 app = celery_app.app
@@ -42,5 +43,7 @@ match _STEP:
     case "stop_process":
         Recovery.stop = _fail  # type: ignore[method-assign]
         PiopiyGateway.close = _close_and_say_so  # type: ignore[method-assign, assignment]
+    case "consumer":
+        GatheringConsumer.start = _fail
     case "recovery":
         Recovery.heartbeat_and_sweep = _heartbeat_until_told  # type: ignore[method-assign]

@@ -11,6 +11,7 @@ import pytest
 from support import wait_until
 from support.cluster import Cluster, make_intent
 from transfer_tasks.outcome import Reason, State
+from transfer_worker.monitoring.statistics import read_present
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -137,6 +138,29 @@ def test_an_answer_that_comes_late_turns_unknown_into_what_really_happened(
     assert paused.post_count() == 1
     events = cluster.audit_events(paused.handle.transfer_id)
     assert events[-2:] == ["transfer.finished", "transfer.resolved"]
+    present = read_present(cluster.ledger())
+    assert (present.totals["double_posts"], present.double_posts) == (0, ()), "one request is no double"
+
+
+def test_two_requests_that_both_moved_a_call_are_counted_once_and_named(
+    cluster: Cluster, publisher: TransferPublisher, tmp_path: Path
+) -> None:
+    """A person errs about the first one, whose worker stands still, and asks again."""
+    paused = PausedTransfer(cluster, tmp_path, publisher, "after_post")
+    assert paused.handle.outcome().state is State.UNKNOWN
+    first, ledger = paused.handle.transfer_id, cluster.ledger()
+    call_id = ledger.read(first).call_id
+    ledger.run(ledger.commands.resolve(first, transferred=False, source="operator", detail="ana: no call"))
+    again = publisher.submit(make_intent(call_id=call_id, expires_in_seconds=60))
+    assert again.outcome().state is State.SUBMITTED
+    assert read_present(ledger).double_posts == ()
+
+    paused.sick.send_signal(signal.SIGCONT)
+
+    (double,) = wait_until(lambda: read_present(ledger).double_posts, message="the late answer is on record")
+    assert (double.call_id, double.transfers) == (call_id, (first, again.transfer_id))
+    assert paused.post_count() == 2
+    assert read_present(ledger).totals["double_posts"] == 1
 
 
 def test_a_lone_worker_recovers_what_its_predecessor_had_not_sent(

@@ -256,6 +256,24 @@ def finish(
     return claim.transfer_id
 
 
+def disbelieve(bench: LedgerBench, **asked: Any) -> Claim:
+    """Bring a transfer to where its worker was given up, and somebody has said that it moved nothing."""
+    claim = start(bench, **asked)
+    bench.bury()
+    bench.recover()
+    bench.resolve(claim.transfer_id, transferred=False)
+    return claim
+
+
+def move_twice(bench: LedgerBench, *, call_id: str | None = None) -> list[str]:
+    """Move a call twice, by wrong evidence and a late answer; return the two transfers."""
+    call_id = call_id or str(uuid.uuid4())
+    first = disbelieve(bench, call_id=call_id)
+    second = finish(bench, call_id=call_id)
+    bench.end(first)
+    return [first.transfer_id, second]
+
+
 def outcome_of(reply: Ended | object) -> TransferOutcome:
     """Return the outcome that a step's reply carries; fail if it carries none."""
     assert isinstance(reply, Ended)

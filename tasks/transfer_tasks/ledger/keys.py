@@ -88,6 +88,11 @@ class Keys:
         return f"{self.namespace}:quarantine"
 
     @property
+    def double_posts(self) -> str:
+        """List: calls that may have been moved twice, not acknowledged; heartbeats renew its TTL."""
+        return f"{self.namespace}:double_posts"
+
+    @property
     def paused(self) -> str:
         """Hash: paused destinations, ``*`` for all; heartbeats renew its TTL."""
         return f"{self.namespace}:paused"

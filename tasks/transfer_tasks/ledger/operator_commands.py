@@ -23,6 +23,10 @@ class OperatorCommands(LedgerCommands):
         """Take one pause back; the reply is whether there was one."""
         return self._build("resume", bool, destination=destination, operator=operator, reason=reason)
 
+    def acknowledge(self, call_id: str, *, operator: str, reason: str) -> Command[int]:
+        """Say that a call that may have been moved twice was looked at; how many pairs of requests."""
+        return self._build("acknowledge", int, call_id=call_id, operator=operator, reason=reason)
+
     def drop_quarantined(self, entry: str, *, operator: str, reason: str) -> Command[bool]:
         """Take one entry out of the quarantine; the reply is whether it was there."""
         return self._build("drop_quarantined", bool, entry=entry, operator=operator, reason=reason)

@@ -43,15 +43,17 @@ ENDINGS = (
     RETRY,
 )
 LATE = {State.EXPIRED, State.FAILED}
+NOT_SENT = LATE | {State.REJECTED}
 ENDED_BY_WORKER = {State.SUBMITTED, State.REJECTED, State.FAILED, State.UNKNOWN}
 
 # Who may bring about what. A step that is not listed here changes nothing.
 LEGAL: dict[str, set[tuple[State | None, State]]] = {
     "accept": {(None, State.WAITING)},
     "refuse": {(None, State.REJECTED)},
-    "claim": {(State.WAITING, State.CLAIMED), *((State.WAITING, late) for late in LATE)},
-    "claim_and_begin": {(State.WAITING, State.SENDING), *((State.WAITING, late) for late in LATE)},
-    "begin": {(State.CLAIMED, State.SENDING), *((State.CLAIMED, late) for late in LATE)},
+    # Rejected: the transfer before it moved the call after all.
+    "claim": {(State.WAITING, State.CLAIMED), *((State.WAITING, end) for end in NOT_SENT)},
+    "claim_and_begin": {(State.WAITING, State.SENDING), *((State.WAITING, end) for end in NOT_SENT)},
+    "begin": {(State.CLAIMED, State.SENDING), *((State.CLAIMED, end) for end in NOT_SENT)},
     "end": {
         (State.SENDING, State.CLAIMED),
         *((State.SENDING, ending) for ending in ENDED_BY_WORKER),

@@ -169,37 +169,3 @@ def test_a_name_that_could_not_be_read_back_is_unreadable(bench, name):
     finish(bench, destination=name)
 
     assert ended(bench) == {("submitted", "accepted_by_platform", "unreadable"): 1}
-
-
-def test_two_requests_that_may_both_have_moved_a_call_are_counted_where_redis_forgot_a_step(bench):
-    stale = start(bench)
-    # As after a failover to a replica that had not heard of the request yet.
-    bench.client.hset(bench.keys.record(stale.transfer_id), "state", "claimed")
-    bench.bury()
-    bench.recover()
-    bench.begin(bench.claim(stale.transfer_id, worker="w2"))
-    bench.end(stale)
-
-    assert totals(bench)["double_posts"] == 1
-
-
-def test_two_requests_that_may_both_have_moved_a_call_are_counted_where_the_evidence_was_wrong(bench):
-    call_id = str(uuid.uuid4())
-    first = start(bench, call_id=call_id)
-    bench.bury()
-    bench.recover()
-    bench.resolve(first.transfer_id, transferred=False)
-    finish(bench, call_id=call_id)
-    bench.end(first)
-
-    assert totals(bench)["double_posts"] == 1
-
-
-def test_a_late_answer_alone_is_no_double_post(bench):
-    claim = start(bench)
-    bench.bury()
-    bench.recover()
-    bench.resolve(claim.transfer_id, transferred=False)
-    bench.end(claim)
-
-    assert totals(bench)["double_posts"] == 0

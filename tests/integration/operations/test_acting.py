@@ -9,6 +9,7 @@ import pytest
 
 from support import wait_until
 from support.cluster import make_intent
+from support.ledger_bench import move_twice
 from support.operating import as_json, send
 from transfer_tasks.ledger.operator_commands import OperatorCommands
 from transfer_tasks.outcome import Reason, State
@@ -110,7 +111,7 @@ def test_all_stops_everything_and_is_taken_back_alone(ask, bench):
 
 def test_between_two_attempts_a_pause_stops_the_next_one(ask, worker, cluster, bench):
     call_id = str(uuid.uuid4())
-    cluster.sandbox.commands.script(call_id, ["503:30"], then="ok")  # asks for a wait of 30 s
+    cluster.sandbox.controls.script(call_id, ["503:30"], then="ok")  # asks for a wait of 30 s
     transfer_id = send(ask, "support", "--no-wait", "--expires-in", "60", call_id=call_id)
     wait_until(lambda: "retry_scheduled" in bench.events(transfer_id))
 
@@ -172,6 +173,48 @@ def test_what_to_pause_is_said_in_one_way(ask, arguments):
 def test_what_was_not_paused_is_not_resumed(ask):
     answer = ask("resume", "support")
     assert (answer.exit_code, "support was not paused" in answer.stderr) == (1, True)
+
+
+@pytest.mark.parametrize("by", ["call", "first transfer", "second transfer"])
+def test_a_call_that_was_perhaps_moved_twice_is_acknowledged_with_a_name(ask, bench, by):
+    bench.heartbeat()
+    first, second = move_twice(bench)
+    other = bench.record(move_twice(bench)[0]).call_id
+    call_id = bench.record(first).call_id
+    wanted = {"call": call_id, "first transfer": first.upper(), "second transfer": second}[by]
+    reason = "they spoke to both, +1 202-555-0143"
+
+    told = as_json(ask("acknowledge", wanted, "--reason", reason, "--json"))
+
+    assert told == {"call_id": call_id, "acknowledged": 1, "unacknowledged_calls": [other]}
+    line = audit_line(bench, "call.acknowledged")
+    assert (line["call_id"], line["transfer_id"], line["other_transfer_id"]) == (call_id, second, first)
+    assert (line["operator"], line["detail"]) == ("ana", "they spoke to both, +1*******43")
+    seen = as_json(ask("status", "--json"))
+    assert [double["call_id"] for double in seen["unacknowledged_double_posts"]] == [other]
+    assert seen["possibly_moved_twice"] == 2
+    again = ask("acknowledge", wanted, "--reason", "r")
+    assert (again.exit_code, f"What is: {other}." in again.stderr) == (1, True)
+    told = ask("acknowledge", other, "--reason", "a drill", "--as", "bo")
+    assert told.stdout == f"Acknowledged: call {other}. Nothing else is left.\n"
+    assert not [c for c in as_json(ask("status", "--json"))["concerns"] if "twice" in c["text"]]
+    assert "call.acknowledged" in ask("tail", "--no-follow").stdout
+
+
+def test_a_call_whose_records_are_gone_can_still_be_acknowledged(ask, bench):
+    first, second = move_twice(bench)
+    call_id = bench.record(first).call_id
+    bench.client.delete(bench.keys.record(first), bench.keys.record(second), bench.keys.call(call_id))
+    assert ask("acknowledge", call_id, "--reason", "r").exit_code == 0
+    assert not bench.client.exists(bench.keys.double_posts)
+
+
+@pytest.mark.parametrize("wanted", ["8f14e45f-ceea-467f-a0e6-1b2c3d4e5f60", "+1 202-555-0143"])
+def test_what_was_not_moved_twice_is_not_acknowledged(ask, bench, wanted):
+    answer = ask("acknowledge", wanted, "--reason", "r", "--json")
+    assert (answer.exit_code, "No call is." in answer.stderr, "0143" in answer.output) == (1, True, False)
+    assert json.loads(answer.stdout)["error"]["field"] == "CALL_OR_TRANSFER_ID"
+    assert bench.client.dbsize() == 0
 
 
 def test_poison_is_listed_shown_and_dropped_with_the_operators_name(ask, bench):

@@ -21,6 +21,7 @@ ACTING = [
     ["cancel", NOBODY, "--reason", "r"],
     ["pause", "--all", "--reason", "r"],
     ["resume", "--all"],
+    ["acknowledge", NOBODY, "--reason", "r"],
     ["quarantine", "drop", "--all"],
 ]
 

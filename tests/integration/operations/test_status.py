@@ -10,6 +10,7 @@ import subprocess
 import pytest
 
 from support import wait_until
+from support.ledger_bench import move_twice
 from support.operating import COMMAND, as_json, send, stop_with_ctrl_c
 
 pytestmark = pytest.mark.usefixtures("no_key_leaks")
@@ -49,15 +50,29 @@ def test_status_names_what_somebody_should_look_at(ask, bench):
     ]
     accepted = bench.accept()
     bench.client.zincrby(bench.keys.waiting, -7000, accepted.transfer_id)
-    bench.client.hincrby(bench.keys.statistics, "double_posts", 2)
 
     seen = as_json(ask("status", "--json"))
 
     texts = " ".join(concern["text"] for concern in seen["concerns"])
     assert "No worker gives a sign of life (there was never one)" in texts
     assert "1 waiting, the oldest for 7" in texts
-    assert "Calls perhaps moved twice since the beginning: 2" in texts
-    assert seen["possibly_moved_twice"] == 2
+
+
+def test_status_names_the_calls_that_were_perhaps_moved_twice(ask, bench):
+    bench.heartbeat()
+    pairs = [move_twice(bench) for _ in range(4)]
+
+    seen = as_json(ask("status", "--json"))
+
+    assert seen["possibly_moved_twice"] == 4
+    assert [double["transfers"] for double in seen["unacknowledged_double_posts"]] == pairs[::-1]
+    texts = [concern["text"] for concern in seen["concerns"] if "moved twice" in concern["text"]]
+    for (first, second), text in zip(pairs[:0:-1], texts, strict=False):
+        call_id = bench.record(first).call_id
+        assert f"Call {call_id} was perhaps moved twice, by transfers {first} and {second}" in text
+        assert f"call-transfer show {call_id}" in [concern["command"] for concern in seen["concerns"]]
+    assert texts[3:] == ["And perhaps moved twice: 1 more"]
+    assert "moved twice  4, not acknowledged: 4" in ask("status").stdout
 
 
 def test_a_withdrawal_by_the_session_is_no_failure(ask, bench):

@@ -20,6 +20,7 @@ _STYLES: Final = {
     AuditEvent.RETRY_SCHEDULED: "yellow",
     AuditEvent.REQUEUED: "yellow",
     AuditEvent.REFUSED: "red",
+    AuditEvent.MOVED_TWICE: "bold red",
     AuditEvent.PAUSED: "bold red",
     AuditEvent.RESUMED: "bold green",
     AuditEvent.QUARANTINED: "red",

@@ -41,6 +41,8 @@ class AuditEvent(StrEnum):
     REQUEUED = "transfer.requeued"
     FINISHED = "transfer.finished"
     RESOLVED = "transfer.resolved"
+    MOVED_TWICE = "call.moved_twice"
+    ACKNOWLEDGED = "call.acknowledged"
     QUARANTINED = "message.quarantined"
     DROPPED = "quarantine.dropped"
     SET_ASIDE = "audit.set_aside"

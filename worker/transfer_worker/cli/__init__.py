@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from transfer_worker.cli import act, ask, init, look, quarantine, run
+from transfer_worker.cli import acknowledge, act, ask, init, look, quarantine, run
 
 app = typer.Typer(
     name="call-transfer",
@@ -61,6 +61,7 @@ for command in (
     act.cancel,
     act.pause,
     act.resume,
+    acknowledge.acknowledge,
 ):
     app.command()(command)
 app.command("list")(look.list_)

@@ -3,34 +3,17 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from transfer_worker.cli.terminal import AsJson, Operator, expected_errors, print_json
+from transfer_worker.cli.terminal import AsJson, Operator, Reason, expected_errors, print_json
 
 if TYPE_CHECKING:
     from transfer_tasks.ledger.record import TransferRecord
     from transfer_worker.operations.lookup import OperatorTools
 
 TransferId = Annotated[str, typer.Argument(metavar="TRANSFER_ID")]
-MAX_REASON_LENGTH: Final = 100
-
-
-def _check_reason(reason: str) -> str:
-    if not reason.strip() or len(reason) > MAX_REASON_LENGTH or not reason.isprintable():
-        raise typer.BadParameter(f"say it in one line of 1 to {MAX_REASON_LENGTH} printable characters")
-    return reason.strip()
-
-
-Reason = Annotated[
-    str,
-    typer.Option(
-        "--reason",
-        callback=_check_reason,
-        help="Why, for people to read; goes into the record and the audit log.",
-    ),
-]
 
 
 def replay(

@@ -22,8 +22,7 @@ def draw_overview(overview: dict[str, Any]) -> RenderableType:
     facts.add_row(Text("waiting", style="dim"), _draw_count(overview, "waiting", "oldest_waiting_seconds"))
     facts.add_row(Text("in flight", style="dim"), Text(str(overview["in_flight"])))
     facts.add_row(Text("unknown", style="dim"), _draw_count(overview, "unknown", "oldest_unknown_seconds"))
-    twice = overview["possibly_moved_twice"]
-    facts.add_row(Text("moved twice", style="dim"), Text(str(twice), style="bold red" if twice else ""))
+    facts.add_row(Text("moved twice", style="dim"), _draw_double_posts(overview))
     facts.add_row(Text("audit", style="dim"), _draw_audit(overview["audit"]))
     facts.add_row(Text("platform", style="dim"), Text(_tell_platform(overview["platform"])))
     for pause in overview["paused"]:
@@ -45,6 +44,13 @@ def _draw_count(overview: dict[str, Any], count: str, age: str) -> Text:
     text = Text(str(overview[count]))
     if overview[count]:
         text.append(f", the oldest for {overview[age]:.1f} s", style="yellow")
+    return text
+
+
+def _draw_double_posts(overview: dict[str, Any]) -> Text:
+    text = Text(str(overview["possibly_moved_twice"]))
+    if left := len(overview["unacknowledged_double_posts"]):
+        text.append(f", not acknowledged: {left}", style="bold red")
     return text
 
 

@@ -43,16 +43,32 @@ Operator = Annotated[
     ),
 ]
 
+Reason = Annotated[
+    str,
+    typer.Option(
+        "--reason",
+        callback=lambda reason: _check_reason(reason),
+        help="Why, for people to read; goes into the record and the audit log.",
+    ),
+]
+
 PIPE_COLUMNS: Final = 160
 """How wide tables are where nobody says how wide they may be."""
 
 MAX_NAME_LENGTH: Final = 60
+MAX_REASON_LENGTH: Final = 100
 
 
 def _check_operator(name: str) -> str:
     if not name.strip() or len(name) > MAX_NAME_LENGTH or not name.isprintable():
         raise typer.BadParameter(f"write your name in 1 to {MAX_NAME_LENGTH} printable characters")
     return name.strip()
+
+
+def _check_reason(reason: str) -> str:
+    if not reason.strip() or len(reason) > MAX_REASON_LENGTH or not reason.isprintable():
+        raise typer.BadParameter(f"say it in one line of 1 to {MAX_REASON_LENGTH} printable characters")
+    return reason.strip()
 
 
 class StopRequested(KeyboardInterrupt):

@@ -87,6 +87,11 @@ def _gauges(present: Present) -> Iterator[Metric]:
             "How old the oldest audit line is that is in no log yet.",
             present.audit.oldest_seconds,
         ),
+        (
+            "double_posts_unacknowledged",
+            "Of transfer_double_posts_total, those that nobody has acknowledged.",
+            len(present.double_posts),
+        ),
         ("workers", "Workers whose lease runs.", sum(worker.is_alive for worker in present.workers)),
         (
             "heartbeat_age_seconds",

@@ -15,6 +15,7 @@ from transfer_tasks.redis.diagnosis import diagnose
 from transfer_worker.ledger.recovery import LEASE_SECONDS
 from transfer_worker.monitoring.audit_backlog import AuditBacklog, ask_audit_backlog, build_audit_backlog
 from transfer_worker.monitoring.counts import Counts
+from transfer_worker.monitoring.double_posts import DoublePost
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -112,6 +113,7 @@ class Present:
         oldest_waiting_seconds: How long the oldest one has waited; 0 where none waits.
         oldest_unknown_seconds: How long ago the oldest unresolved unknown ended; 0 where there is none.
         heartbeat_age_seconds: Since the last sign of life of any worker; None where there was never one.
+        double_posts: What may have moved a call twice and nobody has acknowledged, the newest first.
         totals: Everything that was counted since the beginning.
     """
 
@@ -124,6 +126,7 @@ class Present:
     workers: tuple[WorkerStatus, ...]
     heartbeat_age_seconds: float | None
     audit: AuditBacklog
+    double_posts: tuple[DoublePost, ...]
     totals: Counts
 
 
@@ -201,6 +204,7 @@ _QUESTIONS: Final[dict[str, Callable[[Any, Ledger], object]]] = {
     "first_unknown": lambda pipe, of: pipe.zrange(of.keys.unknown, 0, 0, withscores=True),
     "in_flight": lambda pipe, of: pipe.zcard(of.keys.in_flight),
     "heartbeats": lambda pipe, of: pipe.zrange(of.keys.workers, 0, -1, withscores=True),
+    "double_posts": lambda pipe, of: pipe.lrange(of.keys.double_posts, 0, -1),
     "statistics": lambda pipe, of: pipe.hgetall(of.keys.statistics),
 }
 """What is asked of Redis about the present; each reply is found by the name of its question."""
@@ -231,6 +235,7 @@ def _build_present(ledger: Ledger, replies: dict[str, Any]) -> Present:
         workers=_read_workers(ledger, replies["heartbeats"], now_ms),
         heartbeat_age_seconds=None if last_heartbeat_ms is None else _age_seconds(now_ms, last_heartbeat_ms),
         audit=build_audit_backlog(replies["audit"], now_ms),
+        double_posts=tuple(map(DoublePost.of, replies["double_posts"])),
         totals=totals,
     )
 

@@ -14,11 +14,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from transfer_tasks.ledger.ledger import Ledger
+    from transfer_worker.monitoring.double_posts import DoublePost
     from transfer_worker.monitoring.statistics import Status, Window
     from transfer_worker.operations.pausing import Pause
 
 OLD_WAITING_SECONDS: Final = 3.0
 """Every request is claimed within milliseconds while workers run: a caller hears the difference."""
+
+NAMED_DOUBLE_POSTS: Final = 3
+"""How many are named on the screen; `--json` has all."""
 
 FAILURE_SHARE: Final = 0.1
 """Of the endings of five minutes, and of the platform's answers of one."""
@@ -65,6 +69,14 @@ def describe_overview(status: Status, pauses: tuple[Pause, ...]) -> dict[str, An
             "lines_lost": present.totals["audit_lines_lost"],
         },
         "possibly_moved_twice": present.totals["double_posts"],
+        "unacknowledged_double_posts": [
+            {
+                "call_id": double.call_id,
+                "transfers": list(double.transfers),
+                "at": as_time(double.noted_at_ms),
+            }
+            for double in present.double_posts
+        ],
         "windows": [
             {
                 "minutes": window.minutes,
@@ -125,12 +137,20 @@ def find_concerns(status: Status, pauses: tuple[Pause, ...]) -> Iterator[Concern
             "they may have been carried out",
             command="call-transfer list --state unknown",
         )
-    if twice := present.totals["double_posts"]:
-        yield Concern(
-            text=f"Calls perhaps moved twice since the beginning: {twice}",
-            command="call-transfer list --state submitted --since 1h",
-        )
+    yield from _concerns_of_double_posts(present.double_posts)
     yield from _concerns_of_audit(status)
+
+
+def _concerns_of_double_posts(doubles: tuple[DoublePost, ...]) -> Iterator[Concern]:
+    for double in doubles[:NAMED_DOUBLE_POSTS]:
+        first, second = double.transfers
+        by = f"two requests of transfer {first}" if first == second else f"transfers {first} and {second}"
+        yield Concern(
+            text=f"Call {double.call_id} was perhaps moved twice, by {by}",
+            command=f"call-transfer show {double.call_id}",
+        )
+    if more := len(doubles[NAMED_DOUBLE_POSTS:]):
+        yield Concern(text=f"And perhaps moved twice: {more} more", command="call-transfer status --json")
 
 
 def _concerns_of_redis(status: Status) -> Iterator[Concern]:

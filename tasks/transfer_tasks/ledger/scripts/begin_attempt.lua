@@ -6,11 +6,11 @@
 --   attempt  the number of the attempt to begin, from 1
 --
 -- Reply: {'begun', remaining_ms}
---      | {'lost', state, outcome JSON or ''}  the right to act is gone: cancelled, paused, taken over, too late
+--      | {'lost', state, outcome JSON or ''}  the right to act is gone: cancelled, paused, taken over, too late, call moved
 
 local transfer_id, token, attempt = unpack(ARGV, 3)
 local r = get(transfer_id, 'state', 'token', 'expires_ms', 'attempt', 'worker', 'accepted_ms',
-  'call_id', 'key', 'hop', 'labels')
+  'call_id', 'key', 'hop', 'labels', 'moved_by')
 local state = r[1]
 if not state then return { 'lost', 'missing', '' } end
 if not OPEN[state] then return { 'lost', state, outcome_json(transfer_id) } end
@@ -22,6 +22,9 @@ if tonumber(attempt) ~= tonumber(r[4]) + 1 then return { 'lost', state, '' } end
 if NOW >= tonumber(r[3]) then
   local outcome = endings().finish_late(transfer_id, 'worker')
   return { 'lost', cjson.decode(outcome).state, outcome }
+end
+if r[11] and r[11] ~= transfer_id then
+  return { 'lost', 'rejected', endings().finish_moved(transfer_id, r[11]) }
 end
 local paused = finish_paused(transfer_id)
 if paused then return { 'lost', 'rejected', paused } end

@@ -9,13 +9,13 @@
 --
 -- Reply: {'claimed', token, call_id, key, hop, attempt, remaining_ms, intent}   attempt: those before this claim
 --      | {'begun', …the same}     claimed, and its next attempt is on record: the request may go out
---      | {'ended', outcome JSON}  it ended before (or now: deadline passed, destination paused)
+--      | {'ended', outcome JSON}  it ended before (or now: deadline passed, destination paused, call moved)
 --      | {'held', state, worker}  somebody else acts on it
 --      | {'missing'}              no such record
 
 local transfer_id, worker, claim_id, routed = unpack(ARGV, 3)
 local r = get(transfer_id, 'state', 'claim_id', 'expires_ms', 'token', 'accepted_ms', 'worker',
-  'call_id', 'key', 'hop', 'attempt', 'intent', 'labels')
+  'call_id', 'key', 'hop', 'attempt', 'intent', 'labels', 'moved_by')
 local state, is_ours, expires, attempt = r[1], r[2] == claim_id, tonumber(r[3]), tonumber(r[10])
 if not state then return { 'missing' } end
 if not OPEN[state] then return { 'ended', outcome_json(transfer_id) } end
@@ -32,6 +32,7 @@ end
 -- This claim was taken away since; it comes late, and nobody waits for its token.
 if is_ours then return { 'held', state, r[6] or '' } end
 if NOW >= expires then return { 'ended', endings().finish_late(transfer_id, 'worker') } end
+if r[13] and r[13] ~= transfer_id then return { 'ended', endings().finish_moved(transfer_id, r[13]) } end
 local paused = finish_paused(transfer_id)
 if paused then return { 'ended', paused } end
 

@@ -23,8 +23,12 @@ local r = get(transfer_id, 'state', 'token', 'attempt', 'reason', 'source', 'wor
 local current, attempt = r[1], r[3]
 if not current then return { 'lost', 'missing', '' } end
 if r[2] ~= token then
-  -- Nobody sends with an old token, unless Redis has lost what it had said: then somebody else may send, too.
-  if state == 'submitted' or state == 'unknown' then count('double_posts') end
+  -- Nobody sends with an old token, unless Redis has lost what it had said: then the next holder may send, too.
+  local late = 'late:' .. token
+  if (state == 'submitted' or state == 'unknown') and not get(transfer_id, late)[1] then
+    redis.call('HSET', record_key(transfer_id), late, state)
+    endings().meet_request_of(transfer_id, transfer_id)
+  end
   return { 'lost', current, OPEN[current] and '' or outcome_json(transfer_id) }
 end
 -- A wait that the network held back, and that was repeated and is long over: the next attempt is under way.
@@ -69,7 +73,16 @@ local function note_attempt()
   redis.call('HSET', record_key(transfer_id), 'attempt:' .. attempt, cjson.encode(note))
 end
 
-local MAY_HAVE_MOVED = { sending = true, submitted = true, unknown = true }
+-- This transfer moved the call. Somebody had said that it did not, and has asked for the next one meanwhile. Whoever
+-- asks after one that is `submitted` means to move the call once more.
+local function meet_later_transfers()
+  local E, of = endings(), get(transfer_id, 'call_id', 'hop')
+  for _, later in ipairs(redis.call('LRANGE', NS .. 'call:' .. of[1], int(of[2]), -1)) do
+    E.meet_request_of(transfer_id, later)
+    if get(later, 'state')[1] == 'submitted' then return end
+  end
+end
+
 local ending = { state = state, reason = reason, http_status = http_status, detail = detail, source = 'worker',
   data = { attempt_ms = attempt_ms, worker = r[6] } }
 
@@ -82,10 +95,9 @@ if was_given_up then
   end
   if ending.state == current then return { 'ended', outcome_json(transfer_id) } end
   note_attempt()
-  -- Somebody had said that the call was not moved, and asked for the next transfer meanwhile.
-  local newest = redis.call('LINDEX', NS .. 'call:' .. get(transfer_id, 'call_id')[1], -1)
-  if ending.state == 'submitted' and newest and MAY_HAVE_MOVED[get(newest, 'state')[1]] then count('double_posts') end
-  return { 'ended', endings().finish(transfer_id, 'transfer.resolved', ending) }
+  local outcome = endings().finish(transfer_id, 'transfer.resolved', ending)
+  if ending.state == 'submitted' then meet_later_transfers() end
+  return { 'ended', outcome }
 end
 if not OPEN[current] then
   if current == state and r[4] == reason then return { 'ended', outcome_json(transfer_id) } end

@@ -13,4 +13,5 @@ add_to(NS .. 'workers', worker, NOW)
 redis.call('HSET', STATISTICS, 'last_heartbeat_ms', int(NOW))
 keep(STATISTICS)
 keep(PAUSED)
+keep(DOUBLE_POSTS)
 return 1

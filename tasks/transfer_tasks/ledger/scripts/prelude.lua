@@ -121,6 +121,14 @@ local PAUSED = NS .. 'paused'
 
 local function text_or_nil(text) if text == '' then return nil end return text end
 
+-- Calls that may have been moved twice, until somebody acknowledges them.
+--
+--   double_posts   list: JSON {call_id, transfers, at_ms}, newest first, the last 100
+--
+-- `transfers` are the two whose requests may both have moved the call; one id twice, where they were of one transfer.
+-- Heartbeats renew its TTL, so that none is forgotten while there is anybody who could send.
+local DOUBLE_POSTS, MAX_DOUBLE_POSTS = NS .. 'double_posts', 100
+
 -- Endings. A function of functions, because most steps end nothing, and making a function takes time in each.
 local function endings()
   local INDEX = { waiting = WAITING, claimed = IN_FLIGHT, sending = IN_FLIGHT, unknown = UNKNOWN }
@@ -153,10 +161,34 @@ local function endings()
     count_in_slice(field .. name)
   end
 
+  local function note_double_post(first, second)
+    local entry = { call_id = get(second, 'call_id')[1], transfers = { first, second }, at_ms = NOW }
+    redis.call('LPUSH', DOUBLE_POSTS, cjson.encode(entry))
+    redis.call('LTRIM', DOUBLE_POSTS, 0, MAX_DOUBLE_POSTS - 1)
+    keep(DOUBLE_POSTS)
+    count('double_posts')
+    audit(second, 'call.moved_twice', cjson.encode({ other_transfer_id = first }))
+  end
+
+  -- Whether a request of a transfer that has ended so may have moved its call. Where a 409 is all that is known of
+  -- the last one, what is running is an earlier one.
+  local function may_have_moved(state, reason)
+    return state == 'submitted' or (state == 'unknown' and reason ~= 'in_progress_after_attempt')
+  end
+
+  -- A request of `first` has moved the call of this transfer, or may have. Two have, if one of this transfer has, too:
+  -- that is known now, or with its ending, or with a truth that comes later still.
+  function E.meet_request_of(first, id)
+    local r = get(id, 'state', 'reason')
+    if not r[1] then return end
+    if may_have_moved(r[1], r[2]) then note_double_post(first, id)
+    else redis.call('HSET', record_key(id), 'moved_by', first) end
+  end
+
   -- Write an ending: record, indexes, audit line, wake-up; all or nothing.
   -- `event` is 'transfer.finished', or 'transfer.resolved' where an unknown gets its truth.
   function E.finish(id, event, ending)
-    local r = get(id, 'accepted_ms', 'state', 'labels', 'attempt', 'call_id', 'key', 'hop', 'reply_to')
+    local r = get(id, 'accepted_ms', 'state', 'labels', 'attempt', 'call_id', 'key', 'hop', 'reply_to', 'moved_by')
     local waited_ms = NOW - (tonumber(r[1]) or NOW)
     redis.call('HSET', record_key(id), 'state', ending.state, 'reason', ending.reason, 'source', ending.source,
       'http_status', ending.http_status or '', 'detail', ending.detail or '', 'ended_ms', int(NOW))
@@ -180,6 +212,10 @@ local function endings()
       count('posts|' .. (r[4] or '0'))
     end
     audit(id, event, cjson.encode(data), { r[5], r[6], r[7], r[4], r[3] })
+    if r[9] and may_have_moved(ending.state, ending.reason) then
+      redis.call('HDEL', record_key(id), 'moved_by')
+      note_double_post(r[9], id)
+    end
     local outcome = outcome_json(id)
     for channel in string.gmatch(r[8] or '', '%S+') do redis.call('PUBLISH', channel, outcome) end
     return outcome
@@ -193,6 +229,12 @@ local function endings()
     end
     return E.finish(id, 'transfer.finished',
       { state = 'failed', reason = r[2], http_status = r[3], detail = r[4], source = source })
+  end
+
+  -- End an open transfer whose call was moved by `first` meanwhile. Never one that is `sending`.
+  function E.finish_moved(id, first)
+    return E.finish(id, 'transfer.finished', { state = 'rejected', reason = 'transfer_in_progress', source = 'worker',
+      detail = 'transfer ' .. first .. ' has moved the call: its answer came late' })
   end
 
   -- End an open transfer if its destination is paused; nil if it is not. Never one that is `sending`.

@@ -29,7 +29,8 @@ TRANSFER_ID = "9137de8c-49c4-4180-84bd-ddad37a8246e"
 COMMANDS = (
     "init", "demo", "up", "worker", "sandbox", "metrics", "send", "show", "doctor", "status", "list", "tail",
     "why",
-    "replay", "resolve", "cancel", "pause", "resume", "quarantine list", "quarantine show", "quarantine drop",
+    "replay", "resolve", "cancel", "pause", "resume", "acknowledge",
+    "quarantine list", "quarantine show", "quarantine drop",
 )  # fmt: skip
 
 

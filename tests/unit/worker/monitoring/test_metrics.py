@@ -10,8 +10,9 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from support import urlopen_directly
-from support.ledger_bench import LedgerBench
+from support.ledger_bench import LedgerBench, move_twice
 from transfer_tasks.ledger.ledger import Ledger
+from transfer_tasks.ledger.operator_commands import OperatorCommands
 from transfer_tasks.outcome import GUIDE, Reason, State
 from transfer_tasks.redis.connection import connect
 from transfer_worker.monitoring.counts import BUCKETS_MS
@@ -74,6 +75,18 @@ def test_every_ending_there_is_has_a_zero_to_rise_from(bench, scrape):
     first_endings = set(GUIDE) - {Reason.TRANSFER_CONFIRMED, Reason.NOT_TRANSFERRED}
     assert told == {outcome(GUIDE[reason].state, reason): 0 for reason in first_endings}
     assert samples["transfer_double_posts_total",] == 0
+
+
+def test_a_double_post_is_counted_and_ceases_to_be_to_look_at_when_it_is_acknowledged(bench, scrape):
+    first, _ = move_twice(bench)
+    samples = scrape()
+    assert samples["transfer_double_posts_total",] == 1
+    assert samples["transfer_double_posts_unacknowledged",] == 1
+    commands = OperatorCommands(namespace="transfer", retention_seconds=1000)
+    bench.run(commands.acknowledge(bench.record(first).call_id, operator="ana", reason="r"))
+    samples = scrape()
+    assert samples["transfer_double_posts_total",] == 1
+    assert samples["transfer_double_posts_unacknowledged",] == 0
 
 
 def test_no_counter_is_born_with_its_first_event(bench, scrape):

@@ -1,0 +1,26 @@
+"""Calls that may have been moved twice and nobody has acknowledged, as the ledger keeps them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoublePost:
+    """Two requests that may both have moved a call.
+
+    Attributes:
+        transfers: Whose requests they are; one id twice, where both are of one transfer.
+    """
+
+    call_id: str
+    transfers: tuple[str, str]
+    noted_at_ms: int
+
+    @classmethod
+    def of(cls, entry: str) -> DoublePost:
+        """Read an entry of the ledger's list."""
+        said = json.loads(entry)
+        first, second = said["transfers"]
+        return cls(call_id=said["call_id"], transfers=(first, second), noted_at_ms=int(said["at_ms"]))

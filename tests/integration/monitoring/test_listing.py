@@ -113,3 +113,15 @@ def test_a_listing_goes_over_pages(bench):
     listed = ids(list_transfers(bench.ledger, limit=3 * PAGE))
 
     assert listed == [f"ended-{number}" for number in range(2 * PAGE + 1, 0, -1)]
+
+
+def test_what_the_ledger_did_not_write_hides_nothing_else(bench):
+    done = finish(bench)
+    (key,) = bench.client.keys(bench.keys.ended("submitted", 0)[:-1] + "*")
+    _, ended_ms, reason, destination = bench.client.lrange(key, 0, -1)[-1].split(" ")
+    bench.client.rpush(key, f"order 42 {ended_ms} {reason} {destination}", "junk", "", f"x y {reason} z")
+    bench.client.rpush(key, f"half {ended_ms} {reason} {destination}")
+    bench.client.hset(bench.keys.record("half"), "state", "submitted")
+    bench.client.expire(bench.keys.record("half"), 60)
+
+    assert ids(list_transfers(bench.ledger)) == [done]

@@ -38,9 +38,14 @@ class _Ending:
     state: State
 
     @classmethod
-    def read(cls, line: str, state: State) -> _Ending:
-        transfer_id, ended_ms, reason, destination = line.split(" ")
-        return cls(transfer_id, int(ended_ms), reason, destination, state)
+    def read(cls, line: str, state: State) -> _Ending | None:
+        """Return what a line says; None for one that is not as the ledger writes it."""
+        transfer_id, *others = line.rsplit(" ", 3)
+        try:
+            ended_ms, reason, destination = others
+            return cls(transfer_id, int(ended_ms), reason, destination, state)
+        except ValueError:
+            return None
 
 
 def list_transfers(
@@ -134,6 +139,8 @@ def _read_state(
             lines = cast("list[str]", ledger.client.lrange(key, max(0, end - PAGE), end - 1))
             for line in reversed(lines):
                 ending = _Ending.read(line, state)
+                if ending is None:
+                    continue
                 if ending.ended_ms < since_ms:
                     return
                 yield ending
@@ -146,7 +153,12 @@ def _read_records(ledger: Ledger, ids: list[str]) -> list[TransferRecord | None]
         for transfer_id in ids:
             pipe.hgetall(ledger.keys.record(transfer_id))
         hashes = pipe.execute()
-    return [
-        TransferRecord.from_hash(transfer_id, fields) if fields else None
-        for transfer_id, fields in zip(ids, hashes, strict=True)
-    ]
+    return [_read_record(transfer_id, fields) for transfer_id, fields in zip(ids, hashes, strict=True)]
+
+
+def _read_record(transfer_id: str, fields: dict[str, str]) -> TransferRecord | None:
+    """Return a record; None where there is none, or half of one: the others are listed all the same."""
+    try:
+        return TransferRecord.from_hash(transfer_id, fields) if fields else None
+    except (KeyError, ValueError):
+        return None

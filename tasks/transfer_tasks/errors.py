@@ -7,7 +7,7 @@
     │   └── UnsupportedSchemaVersion  it is written in a version that this side does not know
     ├── SettingsError           the configuration is wrong; every problem is listed
     ├── TransferInProgress      another transfer of this call stands in the way; nothing was queued
-    ├── IdempotencyConflict     the same key came with other content; nothing was queued
+    ├── IdempotencyConflict     the same key or id came with other content; nothing was queued
     ├── PublishUnavailable      Redis can't be used; the request is NOT queued
     ├── PublishOutcomeUnknown   the answer was lost; submitting the same intent object again is safe
     ├── LedgerUnavailable       Redis can't be used; nothing is known about what was asked for
@@ -65,13 +65,18 @@ class TransferInProgress(TransferTasksError):
 
 
 class IdempotencyConflict(TransferTasksError):
-    """The same `idempotency_key` was used before with other content. Nothing was queued."""
+    """The same `idempotency_key` or `transfer_id` was used before with other content. Nothing was queued.
+
+    Attributes:
+        idempotency_key: The key of the transfer that was there before.
+        transfer_id: Its id.
+    """
 
     def __init__(self, *, idempotency_key: str, transfer_id: str) -> None:
         self.idempotency_key, self.transfer_id = idempotency_key, transfer_id
         super().__init__(
             f"Idempotency key {idempotency_key!r} belongs to transfer {transfer_id}, whose content differs. "
-            "Use a new key for a new request."
+            "Use a new key and a new transfer id for a new request."
         )
 
 

@@ -40,6 +40,9 @@ class Reason(StrEnum):
     UNKNOWN_DESTINATION = "unknown_destination"
     DESTINATION_NOT_ALLOWED = "destination_not_allowed"
     CALLER_ID_MISSING = "caller_id_missing"
+    DEADLINE_UNKNOWN = "deadline_unknown"
+    ETA_NOT_SUPPORTED = "eta_not_supported"
+    CANVAS_NOT_SUPPORTED = "canvas_not_supported"
     DESTINATION_PAUSED = "destination_paused"
     TRANSFER_IN_PROGRESS = "transfer_in_progress"
     IDEMPOTENCY_CONFLICT = "idempotency_conflict"
@@ -132,6 +135,24 @@ GUIDE: Final[dict[Reason, Guide]] = {
         next_step="Set PIOPIY_NUMBER on the worker.",
         say=_SORRY,
     ),
+    Reason.DEADLINE_UNKNOWN: Guide(
+        state=State.REJECTED,
+        meaning="A message of plain Celery has no deadline, and its age is not known; nothing was sent.",
+        next_step="Send it with Celery's `expires`, or with `expires_at` in the intent.",
+        say=_SORRY,
+    ),
+    Reason.ETA_NOT_SUPPORTED: Guide(
+        state=State.REJECTED,
+        meaning="A message of plain Celery asked to be carried out more than 5 s ahead; nothing was sent.",
+        next_step="Send it when the call is to be moved, without `eta` or `countdown`.",
+        say=_SORRY,
+    ),
+    Reason.CANVAS_NOT_SUPPORTED: Guide(
+        state=State.REJECTED,
+        meaning="A message of plain Celery came with a chain, group, chord or callback; nothing was sent.",
+        next_step="Send one message for one transfer, and follow its outcome on record.",
+        say=_SORRY,
+    ),
     Reason.DESTINATION_PAUSED: Guide(
         state=State.REJECTED,
         meaning="An engineer has paused the destination, or all of them; nothing was sent.",
@@ -147,8 +168,8 @@ GUIDE: Final[dict[Reason, Guide]] = {
     ),
     Reason.IDEMPOTENCY_CONFLICT: Guide(
         state=State.REJECTED,
-        meaning="The idempotency key was used before with other content.",
-        next_step="Use a new key for a new request.",
+        meaning="The idempotency key, or the transfer id, was used before with other content.",
+        next_step="Use a new key, and a new id, for a new request.",
         say=_SORRY,
     ),
     Reason.REFUSED_BY_PLATFORM: Guide(

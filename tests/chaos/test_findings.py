@@ -47,7 +47,8 @@ async def test_the_time_budget_holds_when_the_redis_client_loses_the_cancellatio
 
     with pytest.raises(LedgerUnavailable):
         await ledger.run(
-            ledger.commands.heartbeat(worker="w", lease_ms=1, about_json="{}"), budget_seconds=0.1
+            ledger.commands.heartbeat(worker="w", lease_ms=1, about_json="{}", queue="transfers"),
+            budget_seconds=0.1,
         )
 
     assert time.monotonic() - started < 0.5
@@ -64,7 +65,8 @@ async def test_nothing_is_sent_when_connecting_took_all_the_time_and_the_cancell
 
     with pytest.raises(LedgerUnavailable) as told:
         await ledger.run(
-            ledger.commands.heartbeat(worker="w", lease_ms=1, about_json="{}"), budget_seconds=0.1
+            ledger.commands.heartbeat(worker="w", lease_ms=1, about_json="{}", queue="transfers"),
+            budget_seconds=0.1,
         )
 
     assert not told.value.may_have_happened

@@ -104,7 +104,11 @@ def redis_gone(cluster, publisher, bench, monkeypatch):
 
 def old_worker(cluster, publisher, bench, monkeypatch):
     cluster.start_worker()
-    bench.run(bench.commands.heartbeat(worker="old", lease_ms=60_000, about_json='{"version": "0.0.9"}'))
+    bench.run(
+        bench.commands.heartbeat(
+            worker="old", lease_ms=60_000, about_json='{"version": "0.0.9"}', queue="transfers"
+        )
+    )
 
 
 SCENES = {

@@ -57,7 +57,7 @@ class LedgerBench:
         key: str = "",
         content: str | None = None,
         transfer_id: str | None = None,
-        remaining_ms: int = LONG_MS,
+        remaining_ms: int | None = LONG_MS,
         repeat_window_ms: int = 30_000,
         reply_to: str = "",
         queue: str | None = None,
@@ -174,7 +174,7 @@ class LedgerBench:
 
     def heartbeat(self, worker: str = "w1", *, lease_ms: int = LONG_MS) -> None:
         """Renew a worker's lease."""
-        self.run(self.commands.heartbeat(worker=worker, lease_ms=lease_ms, about_json="{}"))
+        self.run(self.commands.heartbeat(worker=worker, lease_ms=lease_ms, about_json="{}", queue=self.queue))
 
     def bury(self, worker: str = "w1") -> None:
         """Let a worker's lease be over, as after `kill -9` and a while."""

@@ -6,11 +6,23 @@ They follow the rules of the real ones as far as one worker can see them:
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from transfer_tasks.errors import LedgerUnavailable
-from transfer_tasks.ledger.verdicts import Accepted, Begun, Claim, Ended, Lost, Missing, Open, TryAgain
+from transfer_tasks.ledger.verdicts import (
+    Accepted,
+    Begun,
+    Claim,
+    Ended,
+    Lost,
+    Missing,
+    Open,
+    Sight,
+    TryAgain,
+    describe_conflict,
+)
 from transfer_tasks.outcome import Reason, State, TransferOutcome
 from transfer_worker.delivery.ports import PlatformAnswer
 from transfer_worker.errors import AttemptError, NotCarriedOut
@@ -19,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from transfer_tasks.intent import TransferIntent
+    from transfer_worker.delivery.message import Request
     from transfer_worker.delivery.ports import AttemptNote
 
 QUEUED: Final = PlatformAnswer(http_status=200, body={"message": "queued"})
@@ -51,6 +64,7 @@ class FakeRecord:
     """One transfer as `FakeLedger` keeps it."""
 
     intent: TransferIntent | None
+    content_digest: str = ""
     state: State = State.WAITING
     token: int = 0
     holder: str = ""
@@ -70,16 +84,21 @@ class FakeLedger:
         records: All transfers, by id.
         before_step: Called with the name of each step before it; what it raises comes out of the step, and
             what it does to the records has happened first. A test's way to be another worker or a session.
+        sent_after_ms: What is known of the age of a message that brings its intent; None for "just sent".
     """
 
     def __init__(self, clock: FakeClock) -> None:
         self.records: dict[str, FakeRecord] = {}
         self.before_step: Callable[[str], None] = lambda _: None
-        self._clock = clock
+        self.sent_after_ms: int | None = None
+        self._sights: dict[str, int] = {}
+        self._clock, self._started = clock, clock.now
 
     def add(self, intent: TransferIntent, *, remaining_seconds: float = 15.0) -> FakeRecord:
         """Put a transfer on record, as a publisher does."""
-        record = FakeRecord(intent, expires_at=self._clock.now + remaining_seconds)
+        record = FakeRecord(
+            intent, content_digest=intent.content_digest(), expires_at=self._clock.now + remaining_seconds
+        )
         self.records[intent.transfer_id] = record
         return record
 
@@ -130,18 +149,33 @@ class FakeLedger:
             is_begun=is_begun,
         )
 
+    @property
+    def now_ms(self) -> int:
+        """Redis's time: the real one, and what has passed by the clock besides."""
+        return round((time.time() + self._clock.now - self._started) * 1000)
+
+    def see(self, request: Request) -> Sight:
+        """Keep what is known of a message's age, when it is seen first."""
+        self.before_step("see")
+        known = self.now_ms if self.sent_after_ms is None else self.sent_after_ms
+        if not request.counts_from_sending:
+            return Sight(now_ms=self.now_ms, sent_after_ms=0)
+        known = self._sights.setdefault(request.transfer_id, 0 if request.is_moved else known)
+        return Sight(now_ms=self.now_ms, sent_after_ms=known)
+
     def accept(self, intent: TransferIntent) -> Accepted:
-        """Accept an intent that came with its message."""
+        """Accept an intent that came with its message; its deadline is by Redis's clock."""
         self.before_step("accept")
         verdict, transfer_id = "accepted", intent.transfer_id
         if transfer_id in self.records:
-            verdict = "existing"
+            is_same = self.records[transfer_id].content_digest == intent.content_digest()
+            verdict = "existing" if is_same else "conflict"
         else:
             for other_id, other in self.records.items():
                 if other.intent is None:
                     continue
                 if intent.idempotency_key and intent.idempotency_key == other.intent.idempotency_key:
-                    is_same = intent.content_digest() == other.intent.content_digest()
+                    is_same = intent.content_digest() == other.content_digest
                     verdict, transfer_id = "repeat" if is_same else "conflict", other_id
                     break
                 if intent.call_id == other.intent.call_id and other.state in _IN_THE_WAY:
@@ -149,18 +183,40 @@ class FakeLedger:
                     if is_same or other.state is not State.SUBMITTED:
                         verdict, transfer_id = "repeat" if is_same else "in_progress", other_id
             if verdict == "accepted":
-                self.add(intent)
+                left_ms = intent.expires_at.timestamp() * 1000 - self.now_ms
+                self.add(intent, remaining_seconds=left_ms / 1000)
         return Accepted(verdict, transfer_id, f"{intent.call_id}:1", 1, self.records[transfer_id].state)
 
     def refuse(
-        self, transfer_id: str, *, call_id: str, state: State, reason: Reason, detail: str
+        self,
+        transfer_id: str,
+        *,
+        call_id: str,
+        state: State,
+        reason: Reason,
+        detail: str,
+        content_digest: str = "",
     ) -> TransferOutcome | None:
         """Give a message that can't become a transfer its one outcome."""
         self.before_step("refuse")
-        if transfer_id in self.records:
-            return self.records[transfer_id].outcome
-        self.records[transfer_id] = FakeRecord(None)
+        if found := self.records.get(transfer_id):
+            if content_digest not in {"", found.content_digest}:
+                return describe_conflict(transfer_id, call_id=call_id)
+            return found.outcome
+        self.records[transfer_id] = FakeRecord(None, content_digest=content_digest)
         return self.end(transfer_id, state, reason, detail=detail, call_id=call_id)
+
+    def cancel(self, transfer_id: str, *, detail: str) -> Ended | Open | Missing:
+        """Withdraw what has not been sent."""
+        self.before_step("cancel")
+        record = self.records.get(transfer_id)
+        if record is None:
+            return Missing()
+        if record.outcome is not None:
+            return Ended(record.outcome)
+        if record.state is State.SENDING:
+            return Open(record.state)
+        return Ended(self.end(transfer_id, State.CANCELLED, Reason.CANCELLED_BY_OPERATOR, detail=detail))
 
     def begin_attempt(self, claim: Claim, *, attempt: int) -> Begun | Lost:
         """Record an attempt before its request goes out."""

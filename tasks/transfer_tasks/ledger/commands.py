@@ -18,7 +18,9 @@ from transfer_tasks.ledger.verdicts import (
     Missing,
     Open,
     Recovered,
+    Sight,
     TryAgain,
+    describe_conflict,
     parse_accepted,
     parse_lost,
     parse_outcome,
@@ -60,7 +62,7 @@ class LedgerCommands:
         labels_json: str,
         message: str,
         queue: str,
-        remaining_ms: int,
+        remaining_ms: int | None,
         repeat_window_ms: int,
         reply_to: str,
         asked_json: str,
@@ -80,7 +82,7 @@ class LedgerCommands:
             labels=labels_json,
             message=message,
             queue=queue,
-            remaining_ms=remaining_ms,
+            remaining_ms="" if remaining_ms is None else remaining_ms,
             repeat_window_ms=repeat_window_ms,
             reply_to=reply_to,
             asked=asked_json,
@@ -228,22 +230,51 @@ class LedgerCommands:
         reason: Reason,
         detail: str,
         labels_json: str = "{}",
+        content_digest: str = "",
     ) -> Command[Ended | None]:
-        """Give a message that can't become a transfer its one outcome; None where one is open already."""
+        """Give a message that can't become a transfer its one outcome; None where one is open already.
+
+        Where the id belongs to something else (the digests differ), the outcome is the message's alone.
+        """
+
+        def parse(r: list[str]) -> Ended | None:
+            match r[0]:
+                case "ended":
+                    return Ended(parse_outcome(r[1]))
+                case "conflict":
+                    return Ended(describe_conflict(transfer_id, call_id=call_id))
+                case _:
+                    return None
+
         return self._build(
             "refuse",
-            lambda r: Ended(parse_outcome(r)) if r else None,
+            parse,
             transfer_id=transfer_id,
             call_id=call_id,
             state=state,
             reason=reason,
             detail=detail,
             labels=labels_json,
+            content_digest=content_digest,
         )
 
-    def heartbeat(self, *, worker: str, lease_ms: int, about_json: str) -> Command[None]:
-        """Renew a worker's lease."""
-        return self._build("heartbeat", lambda _: None, worker=worker, lease_ms=lease_ms, about=about_json)
+    def sight(
+        self, transfer_id: str, *, is_needed: bool, is_moved: bool, empty_ms: int, after: str
+    ) -> Command[Sight]:
+        """See a message that brings its own intent, and keep what is known of its age."""
+        return self._build(
+            "sight",
+            lambda r: Sight(now_ms=int(r[0]), sent_after_ms=int(r[1])),
+            transfer_id=transfer_id,
+            is_needed="1" if is_needed else "",
+            is_moved="1" if is_moved else "",
+            empty_ms=empty_ms,
+            after=after,
+        )
+
+    def heartbeat(self, *, worker: str, lease_ms: int, about_json: str, queue: str) -> Command[int]:
+        """Renew a worker's lease; return when the queue was last empty, by Redis's clock, or 0."""
+        return self._build("heartbeat", int, worker=worker, lease_ms=lease_ms, about=about_json, queue=queue)
 
     def retire(self, *, worker: str) -> Command[None]:
         """Say that a worker has stopped gracefully."""

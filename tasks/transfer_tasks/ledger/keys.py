@@ -30,6 +30,10 @@ class Keys:
         """String: the transfer that first used this idempotency key, which is a caller's own."""
         return f"{self.namespace}:key:{key}"
 
+    def sight(self, transfer_id: str) -> str:
+        """String: when a message that brings its own intent was not yet sent, as was known at first sight."""
+        return f"{self.namespace}:sight:{transfer_id}"
+
     def worker(self, worker: str) -> str:
         """Hash: one worker's heartbeat; gone when its lease is over."""
         return f"{self.namespace}:worker:{worker}"

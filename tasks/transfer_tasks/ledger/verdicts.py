@@ -60,6 +60,19 @@ class Missing:
     """There is no such record."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sight:
+    """What is known of a message that brings its own intent.
+
+    Attributes:
+        now_ms: Redis's time.
+        sent_after_ms: When it was certainly not yet sent; 0 where that is not known.
+    """
+
+    now_ms: int
+    sent_after_ms: int
+
+
 @dataclass(frozen=True, slots=True)
 class Begun:
     """The attempt is on record; now, and only now, the request may go out."""
@@ -96,6 +109,17 @@ def parse_outcome(text: str) -> TransferOutcome:
     fields = json.loads(text)
     fields["state"], fields["reason"] = State(fields["state"]), Reason(fields["reason"])
     return TransferOutcome(**fields)
+
+
+def describe_conflict(transfer_id: str, *, call_id: str) -> TransferOutcome:
+    """Return how a request ends whose id belongs to other content: on no record, for whoever sent it."""
+    return TransferOutcome(
+        transfer_id=transfer_id,
+        call_id=call_id,
+        state=State.REJECTED,
+        reason=Reason.IDEMPOTENCY_CONFLICT,
+        detail="the transfer id belongs to another request",
+    )
 
 
 _STATES = {state.value: state for state in State}  # to look one up takes a tenth of calling the enumeration

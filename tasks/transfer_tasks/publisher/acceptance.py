@@ -40,7 +40,8 @@ def build_accept(
         commands: The ledger's commands.
         intent: What is asked.
         queue: The Celery queue.
-        is_queued: Whether a message is on its way already; ours is then only kept, for recovery.
+        is_queued: Whether a message has brought the intent; ours is then only kept, for recovery, and the
+            intent's deadline is a point in time by Redis's clock.
         repeat_window_seconds: How long after `submitted` the same request is a repeat.
         reply_to: The channel that hears the outcome.
         idempotency_key: Instead of the intent's own.
@@ -51,6 +52,8 @@ def build_accept(
     labels, intent_json = intent.labels(), intent.to_json()
     key = (intent.idempotency_key or "") if idempotency_key is None else idempotency_key
     latest_ms = round(intent.expires_at.timestamp() * 1000)
+    if remaining_ms is None and not is_queued:
+        remaining_ms = latest_ms - ceil(time() * 1000)
     reason = mask_text(intent.reason)
     if asked is None:
         asked_json = to_json({"requested_by": mask_text(intent.requested_by), "asked": reason}).decode()
@@ -62,7 +65,7 @@ def build_accept(
         call_id=intent.call_id,
         idempotency_key=key,
         destination_digest=intent.destination_digest(),
-        content_digest=intent.content_digest() if key else "",
+        content_digest=intent.content_digest(),
         intent_json=intent_json,
         labels_json=to_json(labels).decode(),
         message=build_message(
@@ -73,7 +76,7 @@ def build_accept(
             intent_json=intent_json,
         ),
         queue="" if is_queued else queue,
-        remaining_ms=latest_ms - ceil(time() * 1000) if remaining_ms is None else remaining_ms,
+        remaining_ms=remaining_ms,
         repeat_window_ms=round(repeat_window_seconds * 1000),
         reply_to=reply_to,
         asked_json=asked_json,

@@ -74,7 +74,7 @@ class AsyncTransferPublisher:
         Raises:
             InvalidIntent: The registry, if this side knows it, forbids the destination; nothing is queued.
             TransferInProgress: Another destination is open for this call.
-            IdempotencyConflict: The intent's own key belongs to other content.
+            IdempotencyConflict: The intent's own key, or its id, belongs to other content.
             PublishUnavailable: Redis can't be used; nothing is queued.
             PublishOutcomeUnknown: It may be queued; submitting the same intent object again is safe.
         """

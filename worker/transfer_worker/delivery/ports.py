@@ -7,8 +7,19 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from transfer_tasks.intent import TransferIntent
-    from transfer_tasks.ledger.verdicts import Accepted, Begun, Claim, Ended, Lost, Missing, Open, TryAgain
+    from transfer_tasks.ledger.verdicts import (
+        Accepted,
+        Begun,
+        Claim,
+        Ended,
+        Lost,
+        Missing,
+        Open,
+        Sight,
+        TryAgain,
+    )
     from transfer_tasks.outcome import Reason, State, TransferOutcome
+    from transfer_worker.delivery.message import Request
 
 
 class Ledger(Protocol):
@@ -17,13 +28,32 @@ class Ledger(Protocol):
     def claim(self, transfer_id: str, *, routed: str = "") -> Claim | Ended | Open | Missing:
         """Take the right to act; begin the attempt in the same step, if `routed` is the intent on record."""
 
+    def see(self, request: Request) -> Sight:
+        """Keep what is known of the age of a message that brings its intent, when it is seen first."""
+
     def accept(self, intent: TransferIntent) -> Accepted:
-        """Accept an intent that came with its message, under the same rules as a published one."""
+        """Accept an intent that came with its message, under the same rules as a published one.
+
+        Its deadline is a point in time by Redis's clock.
+        """
 
     def refuse(
-        self, transfer_id: str, *, call_id: str, state: State, reason: Reason, detail: str
+        self,
+        transfer_id: str,
+        *,
+        call_id: str,
+        state: State,
+        reason: Reason,
+        detail: str,
+        content_digest: str = "",
     ) -> TransferOutcome | None:
-        """Give a message that can't become a transfer its one outcome."""
+        """Give a message that can't become a transfer its one outcome; None where its transfer is open.
+
+        Where a record of the same id has another digest, the outcome is this message's alone, on no record.
+        """
+
+    def cancel(self, transfer_id: str, *, detail: str) -> Ended | Open | Missing:
+        """Withdraw what has not been sent, in an operator's name."""
 
     def begin_attempt(self, claim: Claim, *, attempt: int) -> Begun | Lost:
         """Record an attempt before its request goes out."""

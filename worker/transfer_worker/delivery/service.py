@@ -4,7 +4,7 @@ Knows no Celery, no Redis and no piopiy: the ledger, the gateway, the rules, the
 handed to it. It reads from top to bottom; each step ends the message or goes to a step further down:
 
     perform ─┬─ Notification ─ claim ───────────────┬─ begun ─────────────────┐
-             └─ Request ─ accept ─ claim ─ _serve ──┴─ _carry_out (the rules) ─┴─ _attempt ─ _end
+             └─ Request ─ _admit ─ accept ─ claim ──┴─ _carry_out (the rules) ─┴─ _attempt ─ _end
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import Any
 
 from transfer_tasks.errors import InvalidIntent, UnsupportedSchemaVersion
 from transfer_tasks.intent import TransferIntent
-from transfer_tasks.ledger.verdicts import Accepted, Claim, Ended, Lost, Missing, Open
+from transfer_tasks.ledger.verdicts import Accepted, Claim, Ended, Lost, Missing, Open, describe_conflict
 from transfer_tasks.outcome import Reason, State, TransferOutcome
 from transfer_worker.delivery.attempts import Attempts, RightLost
-from transfer_worker.delivery.message import Notification, Request
+from transfer_worker.delivery.message import MAX_ETA_MS, Notification, Request, with_deadline
 from transfer_worker.delivery.ports import AttemptNote, Clock, Gateway, Ledger, Policy
 from transfer_worker.delivery.retry import RetryPolicy, run_attempts
 from transfer_worker.errors import NotCarriedOut, NotPermitted
@@ -68,12 +68,18 @@ class TransferService:
 
     def _serve_notification(self, notification: Notification) -> Performed:
         """Claim what is on record; where the copy passes the rules, the claim begins the attempt, too."""
+        if notification.is_revoked:
+            return self._revoke(notification.transfer_id)
         pipeline = self._route_ahead(notification.copy)
         asked_at = self.clock.monotonic()
         found = self.ledger.claim(notification.transfer_id, routed=notification.copy if pipeline else "")
         if pipeline and isinstance(found, Claim) and found.is_begun:
             return self._attempt(found, pipeline, asked_at)
         return self._serve(found, notification.transfer_id)
+
+    def _revoke(self, transfer_id: str) -> Performed:
+        """Withdraw what somebody has revoked by Celery's means; what is under way goes on."""
+        return self._serve(self.ledger.cancel(transfer_id, detail="revoked through Celery"), transfer_id)
 
     def _route_ahead(self, copy: str) -> list[dict[str, Any]] | None:
         try:
@@ -82,10 +88,10 @@ class TransferService:
             return None  # the record decides, and keeps the reason
 
     def _serve_request(self, request: Request) -> Performed:
-        """Accept what the message brought along, unless a delivery before this one has; then claim it."""
-        found = self.ledger.claim(request.transfer_id)
-        if not isinstance(found, Missing):
-            return self._serve(found, request.transfer_id)
+        """Accept what the message brought along, unless a delivery before this one has; then claim it.
+
+        What is asked is read first: an id stands for one content, whatever has become of it.
+        """
         try:
             intent = request.read_intent()
         except InvalidIntent as error:
@@ -94,22 +100,65 @@ class TransferService:
                 reason=_reason_of(error),
                 detail=str(error),
                 call_id=request.read_call_id(),
+                content_digest=request.digest(),
             )
-        accepted = self.ledger.accept(intent)
+        try:
+            deadline_ms = self._admit(request, intent)
+        except InvalidIntent as error:
+            return self._refuse_intent(intent, Reason.INVALID_INTENT, str(error))
+        except NotPermitted as error:
+            return self._refuse_intent(intent, error.reason, error.detail)
+        accepted = self.ledger.accept(with_deadline(intent, deadline_ms))
         match accepted.verdict:
+            case "accepted" | "existing" if request.is_revoked:
+                return self._revoke(intent.transfer_id)
             case "accepted" | "existing":
-                # By the canonical spelling of the id, which is the intent's.
                 return self._serve(self.ledger.claim(intent.transfer_id), intent.transfer_id)
             case "repeat":
                 return self._follow(accepted)
+            case "conflict" if accepted.transfer_id == intent.transfer_id:
+                outcome = describe_conflict(intent.transfer_id, call_id=intent.call_id)
+                return Performed(outcome=outcome, note="")
             case verdict:
                 reason = Reason.IDEMPOTENCY_CONFLICT if verdict == "conflict" else Reason.TRANSFER_IN_PROGRESS
-                return self._refuse(
-                    request.transfer_id,
-                    reason=reason,
-                    detail=f"transfer {accepted.transfer_id} is {accepted.state}",
-                    call_id=intent.call_id,
+                return self._refuse_intent(
+                    intent, reason, f"transfer {accepted.transfer_id} is {accepted.state}"
                 )
+
+    def _admit(self, request: Request, intent: TransferIntent) -> int:
+        """Return the deadline, by Redis's clock, once the request may be carried out.
+
+        Raises:
+            InvalidIntent: A header of Celery's can't be read.
+            NotPermitted: It asks for what is not done here, or nothing tells how long it may be carried out.
+        """
+        eta_ms = request.read_eta_ms()
+        request.read_expires_ms()
+        if request.canvas:
+            raise NotPermitted(reason=Reason.CANVAS_NOT_SUPPORTED, detail=", ".join(request.canvas))
+        sight, asked_at = self.ledger.see(request), self.clock.monotonic()
+        wait_ms = max(0, eta_ms - sight.now_ms) if eta_ms is not None else 0
+        if wait_ms > MAX_ETA_MS:
+            raise NotPermitted(
+                reason=Reason.ETA_NOT_SUPPORTED, detail=f"eta: at most {MAX_ETA_MS // 1000} s ahead"
+            )
+        deadline_ms = request.find_deadline_ms(intent, now_ms=sight.now_ms, sent_after_ms=sight.sent_after_ms)
+        if deadline_ms is None:
+            raise NotPermitted(
+                reason=Reason.DEADLINE_UNKNOWN, detail="neither expires, nor expires_at, nor a known age"
+            )
+        if (left := wait_ms / 1000 - (self.clock.monotonic() - asked_at)) > 0:
+            self.clock.sleep(left)
+        return deadline_ms
+
+    def _refuse_intent(self, intent: TransferIntent, reason: Reason, detail: str) -> Performed:
+        return self._refuse(
+            intent.transfer_id,
+            reason=reason,
+            detail=detail,
+            call_id=intent.call_id,
+            content_digest=intent.content_digest(),
+        )
 
     def _follow(self, accepted: Accepted) -> Performed:
         """Return the outcome of the earlier request that this one repeats, if there is one yet."""
@@ -187,8 +236,16 @@ class TransferService:
         detail: str,
         state: State = State.REJECTED,
         call_id: str = "",
+        content_digest: str = "",
     ) -> Performed:
-        outcome = self.ledger.refuse(transfer_id, call_id=call_id, state=state, reason=reason, detail=detail)
+        outcome = self.ledger.refuse(
+            transfer_id,
+            call_id=call_id,
+            state=state,
+            reason=reason,
+            detail=detail,
+            content_digest=content_digest,
+        )
         return Performed(outcome=outcome, note="")
 
 

@@ -19,6 +19,8 @@ from transfer_tasks.errors import LedgerUnavailable
 from transfer_worker.audit.outbox import GROUP
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from transfer_tasks.ledger.ledger import Ledger
     from transfer_tasks.ledger.script import Command
     from transfer_tasks.ledger.verdicts import Recovered
@@ -59,6 +61,7 @@ class Recovery:
         queue: The Celery queue.
         attempt_bound_seconds: The longest an attempt may take, its settling included.
         log: Where the lines go.
+        on_empty: Called with the time, by Redis's clock in milliseconds, at which the queue was last empty.
     """
 
     def __init__(
@@ -70,12 +73,13 @@ class Recovery:
         queue: str,
         attempt_bound_seconds: float,
         log: Log,
+        on_empty: Callable[[int], None] = lambda _: None,
     ) -> None:
         commands = ledger.commands
-        self._ledger, self._log = ledger, log
+        self._ledger, self._log, self._on_empty = ledger, log, on_empty
         self._retire = commands.retire(worker=worker)
         self._heartbeat = commands.heartbeat(
-            worker=worker, lease_ms=round(LEASE_SECONDS * 1000), about_json=about_json
+            worker=worker, lease_ms=round(LEASE_SECONDS * 1000), about_json=about_json, queue=queue
         )
         self._sweep: Command[Recovered] = commands.recover(
             interval_ms=round(HEARTBEAT_SECONDS * 1000) - 50,
@@ -115,17 +119,13 @@ class Recovery:
         Raises:
             LedgerUnavailable: Redis did not answer in time.
         """
-        asked_at = time.monotonic()
-        if asked_at - self._heartbeat_at > LEASE_SECONDS / 2:
-            self._ledger.run(self._heartbeat)
-            self._heartbeat_at = asked_at
+        if time.monotonic() - self._heartbeat_at > LEASE_SECONDS / 2:
+            self._send_heartbeat()
 
     def heartbeat_and_sweep(self) -> None:
         """Do it once. A Redis that is away is told once, not every half second."""
-        asked_at = time.monotonic()
         try:
-            self._ledger.run(self._heartbeat)
-            self._heartbeat_at = asked_at
+            self._send_heartbeat()
             done = self._ledger.run(self._sweep)
         except LedgerUnavailable as error:
             if not self._is_away:
@@ -145,6 +145,11 @@ class Recovery:
                 expired=done.expired,
                 gone_workers=done.gone_workers,
             )
+
+    def _send_heartbeat(self) -> None:
+        asked_at = time.monotonic()
+        self._on_empty(self._ledger.run(self._heartbeat))
+        self._heartbeat_at = asked_at
 
     def _run(self) -> None:
         while not self._stop.wait(HEARTBEAT_SECONDS):

@@ -23,8 +23,19 @@ if TYPE_CHECKING:
     from transfer_tasks.intent import TransferIntent
     from transfer_tasks.ledger.ledger import Ledger
     from transfer_tasks.ledger.script import Command
-    from transfer_tasks.ledger.verdicts import Accepted, Begun, Claim, Ended, Lost, Missing, Open, TryAgain
+    from transfer_tasks.ledger.verdicts import (
+        Accepted,
+        Begun,
+        Claim,
+        Ended,
+        Lost,
+        Missing,
+        Open,
+        Sight,
+        TryAgain,
+    )
     from transfer_tasks.outcome import TransferOutcome
+    from transfer_worker.delivery.message import Request
     from transfer_worker.delivery.ports import AttemptNote
 
 T = TypeVar("T")
@@ -79,6 +90,8 @@ class LedgerSteps:
     def accept(self, intent: TransferIntent) -> Accepted:
         """Accept an intent that came with its message. Ours is kept for recovery, and not pushed now.
 
+        The intent's deadline is by Redis's clock.
+
         Patient: the message is all there is of it.
         """
         command = build_accept(
@@ -90,15 +103,46 @@ class LedgerSteps:
         )
         return self._persist(command, CLAIM_PATIENCE_SECONDS)
 
+    def see(self, request: Request) -> Sight:
+        """Keep what is known of a message's age, when it is seen first."""
+        command = self._ledger.commands.sight(
+            request.transfer_id,
+            is_needed=request.counts_from_sending,
+            is_moved=request.is_moved,
+            empty_ms=request.empty_ms,
+            after=request.after,
+        )
+        return self._persist(command, CLAIM_PATIENCE_SECONDS)
+
     def refuse(
-        self, transfer_id: str, *, call_id: str, state: State, reason: Reason, detail: str
+        self,
+        transfer_id: str,
+        *,
+        call_id: str,
+        state: State,
+        reason: Reason,
+        detail: str,
+        content_digest: str = "",
     ) -> TransferOutcome | None:
         """Give a message that can't become a transfer its one outcome."""
         command = self._ledger.commands.refuse(
-            transfer_id, call_id=call_id, state=state, reason=reason, detail=detail
+            transfer_id,
+            call_id=call_id,
+            state=state,
+            reason=reason,
+            detail=detail,
+            content_digest=content_digest,
         )
         ended = self._persist(command, CLAIM_PATIENCE_SECONDS)
         return ended.outcome if ended else None
+
+    def cancel(self, transfer_id: str, *, detail: str) -> Ended | Open | Missing:
+        """Withdraw what has not been sent, in an operator's name."""
+        command = self._ledger.commands.cancel(
+            transfer_id, reason=Reason.CANCELLED_BY_OPERATOR, source="operator", detail=detail
+        )
+        _, seen = self._persist(command, CLAIM_PATIENCE_SECONDS)
+        return seen
 
     def begin_attempt(self, claim: Claim, *, attempt: int) -> Begun | Lost:
         """Record an attempt. Patient until the deadline: past it, nothing may be sent anyway."""

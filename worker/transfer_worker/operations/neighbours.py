@@ -76,4 +76,5 @@ def _read_left_behind(ledger: Ledger) -> Iterator[LeftBehind]:
         except (ValueError, LookupError, TypeError, RecursionError):
             continue  # a neighbour's, whatever it is
         if is_ours:
+            headers["redelivered"] = True  # its new place in the queue will say nothing of its age
             yield LeftBehind(transfer_id=headers["id"], tag=tag, entry=entry, message=json.dumps(message))

@@ -1,26 +1,37 @@
-"""Which elements of the queue can be served, and why others can't: pure, without Celery and Redis."""
+"""Which messages of the queue can be served, and why others can't: pure, without Celery and Redis."""
 
 from __future__ import annotations
 
 import base64
 import codecs
 import json
+import zlib
 from typing import Any, Final
 
+from pydantic import TypeAdapter, ValidationError
+
+from transfer_tasks.intent.fields import Uuid
+from transfer_tasks.masking import mask_text
 from transfer_tasks.publisher.message import EMPTY_BODY, TASK_NAME
-from transfer_worker.queue.qos import Element
+from transfer_worker.queue.element import Element, PlainFacts
 
 MAX_ELEMENT_BYTES: Final = 256 * 1024
-"""An intent has at most 32 KiB; what is far larger is not a message of ours."""
+"""An intent has at most 32 KiB; what is far larger is no message of ours. A body that is compressed counts as
+what it becomes."""
 
 _PROTOCOL_2_PARTS: Final = 3
+_CANVAS: Final = ("chain", "callbacks", "errbacks", "chord", "group")
+# kombu 5.7.0 writes zlib's format under the first of these names for `gzip` and `zlib` alike.
+_COMPRESSIONS: Final = frozenset({"application/x-gzip", "gzip", "zlib"})
+_EITHER_FORMAT: Final = zlib.MAX_WBITS | 32
+_UUID: Final = TypeAdapter(Uuid)
 
 
 class Poison(Exception):
-    """A queue message that can't be served.
+    """A queue element that can't be served.
 
     Attributes:
-        task_id: Its task id, or an empty text.
+        task_id: Its task id in the canonical spelling; an empty text where it has none that is a UUID.
     """
 
     def __init__(self, why: str, task_id: str = "") -> None:
@@ -28,11 +39,12 @@ class Poison(Exception):
         self.task_id = task_id
 
 
-def read_element(element: bytes) -> Element:
+def read_element(element: bytes, *, queue: str) -> Element:
     """Return a queue message as what a worker can serve.
 
     Args:
         element: What was taken from the list.
+        queue: The list's name.
 
     Raises:
         Poison: It can't be served.
@@ -40,33 +52,65 @@ def read_element(element: bytes) -> Element:
     if len(element) > MAX_ELEMENT_BYTES:
         raise Poison(f"larger than {MAX_ELEMENT_BYTES} bytes")
     try:
-        message = json.loads(element)
+        text = element.decode()
+        message = json.loads(text)
     except (ValueError, RecursionError):
         raise Poison("not JSON") from None
     if not isinstance(message, dict):
         raise Poison("not a JSON object")
-    why, task_id = _find_poison(message)
-    if why:
-        raise Poison(why, task_id)
-    return Element(message, text=element.decode())
+    task_id = _read_task_id(message)
+    try:
+        _check_envelope(message)
+        plain = _read_plain(message)
+    except Poison as poison:
+        raise Poison(str(poison), task_id) from None
+    return Element(message, text=text, queue=queue, task_id=task_id, plain=plain)
 
 
-def _find_poison(message: dict[str, Any]) -> tuple[str, str]:
-    """Return why a message can't be served, and its task id; the first is empty where it can."""
-    headers, properties = message.get("headers"), message.get("properties")
-    task_id = headers.get("id") if isinstance(headers, dict) else None
-    if not isinstance(headers, dict) or not isinstance(task_id, str) or not task_id:
-        return "no task id in the headers", ""
+def _read_task_id(message: dict[str, Any]) -> str:
+    headers = message.get("headers")
+    if not isinstance(headers, dict) or "id" not in headers:
+        _check_protocol_1(message)
+        raise Poison("no task id in the headers")
+    task_id = _read_uuid(headers["id"])
+    if not task_id:
+        raise Poison("the task id is not a UUID")
+    return task_id
+
+
+def _read_uuid(value: object) -> str:
+    """Return a UUID in its canonical spelling, or an empty text: the id becomes a transfer's, and a key's."""
+    try:
+        return _UUID.validate_python(value)
+    except ValidationError:
+        return ""
+
+
+def _check_protocol_1(message: dict[str, Any]) -> None:
+    properties = message.get("properties")
+    encoding = properties.get("body_encoding") if isinstance(properties, dict) else None
+    try:
+        body = json.loads(_decode(message.get("body"), encoding))
+    except (Poison, ValueError, RecursionError):
+        return
+    if isinstance(body, dict) and {"task", "id"} <= body.keys():
+        raise Poison(
+            "Celery's task protocol 1, which is not served; set task_protocol = 2 at the producer",
+            _read_uuid(body["id"]),
+        )
+
+
+def _check_envelope(message: dict[str, Any]) -> None:
+    headers, properties = message["headers"], message.get("properties")
     if headers.get("task") != TASK_NAME:
-        return f"unknown task name {str(headers.get('task'))[:80]!r}", task_id
+        raise Poison(f"unknown task name {mask_text(str(headers.get('task'))[:80])!r}")
     if not isinstance(properties, dict) or not _is_delivery_tag(properties.get("delivery_tag")):
-        return "no delivery tag", task_id
+        raise Poison("no delivery tag")
     delivery = properties.get("delivery_info")
     if not isinstance(delivery, dict) or not {"exchange", "routing_key"} <= delivery.keys():
-        return "no delivery info", task_id
+        raise Poison("no delivery info")
     if message.get("content-type") != "application/json" or not _is_utf_8(message.get("content-encoding")):
-        return "content type is not JSON in UTF-8", task_id
-    return _find_body_poison(message.get("body"), properties.get("body_encoding")), task_id
+        raise Poison("content type is not JSON in UTF-8")
 
 
 def _is_delivery_tag(tag: Any) -> bool:
@@ -81,22 +125,67 @@ def _is_utf_8(encoding: Any) -> bool:
         return False
 
 
-def _find_body_poison(body: Any, encoding: Any) -> str:
-    if body == EMPTY_BODY and encoding == "base64":
-        return ""  # our publisher's own; nothing in it needs decoding
-    if not isinstance(body, str):
-        return "no body"
+def _read_plain(message: dict[str, Any]) -> PlainFacts | None:
+    """Return what plain Celery asks for; None where what is asked is on record."""
+    headers, properties = message["headers"], message["properties"]
+    body, encoding, compression = (
+        message.get("body"),
+        properties.get("body_encoding"),
+        headers.get("compression"),
+    )
+    if body == EMPTY_BODY and encoding == "base64" and not compression:
+        return None  # our publisher's own; nothing in it needs decoding
+    arguments, named, embedded = _read_body(body, encoding, compression)
+    if not arguments and not named:
+        return None
+    delivery = properties["delivery_info"]
+    return PlainFacts(
+        arguments=arguments,
+        named=named,
+        expires=headers.get("expires"),
+        eta=headers.get("eta"),
+        canvas=tuple(
+            name for name in _CANVAS if embedded.get(name) or (name == "group" and headers.get(name))
+        ),
+        is_moved=any((headers.get("redelivered"), delivery.get("redelivered"), properties.get("priority"))),
+    )
+
+
+def _read_body(
+    body: Any, encoding: Any, compression: Any
+) -> tuple[list[Any], dict[str, Any], dict[str, Any]]:
     try:
-        text = base64.b64decode(body, validate=True).decode() if encoding == "base64" else body
-        parts = json.loads(text)
+        decoded = _decode(body, encoding)
+        parts = json.loads(_decompress(decoded, compression) if compression else decoded)
     except (ValueError, RecursionError):
-        return "undecodable body"
+        raise Poison("undecodable body") from None
     shape = (list, dict, dict)
     if not isinstance(parts, list) or len(parts) != _PROTOCOL_2_PARTS:
-        return "the body is not Celery's protocol 2"
+        raise Poison("the body is not Celery's protocol 2")
     if not all(isinstance(part, kind) for part, kind in zip(parts, shape, strict=True)):
-        return "the body is not Celery's protocol 2"
-    arguments, named, _ = parts
+        raise Poison("the body is not Celery's protocol 2")
+    arguments, named, embedded = parts
     if not named.keys() <= {"intent"} or len(arguments) + len(named) > 1:
-        return "arguments other than one intent"
-    return ""
+        raise Poison("arguments other than one intent")
+    return arguments, named, embedded
+
+
+def _decode(body: Any, encoding: Any) -> bytes:
+    if not isinstance(body, str):
+        raise Poison("no body")
+    return base64.b64decode(body, validate=True) if encoding == "base64" else body.encode()
+
+
+def _decompress(body: bytes, compression: Any) -> bytes:
+    if not isinstance(compression, str) or compression not in _COMPRESSIONS:
+        raise Poison(f"compression {mask_text(str(compression)[:80])!r} is not served; gzip and zlib are")
+    reader = zlib.decompressobj(wbits=_EITHER_FORMAT)
+    try:
+        whole = reader.decompress(body, MAX_ELEMENT_BYTES + 1)
+    except zlib.error:
+        raise Poison("undecodable body") from None
+    if len(whole) > MAX_ELEMENT_BYTES:
+        raise Poison(f"larger than {MAX_ELEMENT_BYTES} bytes when decompressed")
+    if not reader.eof:
+        raise Poison("undecodable body")
+    return whole

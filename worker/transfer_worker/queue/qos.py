@@ -29,39 +29,33 @@ from kombu.transport import virtual
 from kombu.transport.redis import QoS
 
 from transfer_tasks.publisher.message import EMPTY_BODY
+from transfer_worker.queue.element import Element
 
 GATHER_SECONDS: Final = 0.5
 """Most transfers have ended by then, and need no note at all."""
 
 _EMPTY_JSON: Final = base64.b64decode(EMPTY_BODY)
-_EMPTY_PAYLOAD: Final = json.loads(_EMPTY_JSON)
-
-
-class Element(dict[str, Any]):
-    """A message as it stood in the queue, read; and its text, so that nobody writes it anew."""
-
-    def __init__(self, message: dict[str, Any], *, text: str) -> None:
-        super().__init__(message)
-        self.text = text
 
 
 class QueueMessage(virtual.Message):
-    """kombu's message. The empty body of a notification, a message of our publishers, needs no decoding.
+    """kombu's message, with what the door has read of it, and nothing else.
 
-    Replaces kombu's `virtual.Message`, which decodes every body.
+    Replaces kombu's `virtual.Message`, which hands on all that a producer wrote and decodes every body.
 
     Attributes:
-        is_notification: Whether the body is the empty one.
+        is_notification: Whether it only says that there is something on record to do.
     """
 
     def __init__(self, payload: Any, channel: Any = None, **options: Any) -> None:
-        self.is_notification = payload.get("body") == EMPTY_BODY
-        read = {**payload, "body": None} if self.is_notification else payload
+        element = payload if isinstance(payload, Element) else None
+        self.is_notification = element is not None and element.plain is None
+        read = element.as_seen_by_celery() if element else payload
         super().__init__(read, channel=channel, **options)  # type: ignore[no-untyped-call]
-        if self.is_notification:
+        if element:
+            # What goes back to the queue, if it has to, is what came from there.
             self._raw, self.body = payload, _EMPTY_JSON
-            arguments, named, embedded = _EMPTY_PAYLOAD
-            self._decoded_cache = [list(arguments), dict(named), dict(embedded)]
+            plain = element.plain
+            self._decoded_cache = [plain.arguments, plain.named, {}] if plain else [[], {}, {}]
 
 
 class GatheringQoS(QoS):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from celery.worker.request import Request
+from celery.worker.state import revoked as revoked_ids
 
 from transfer_tasks.errors import InvalidIntent
 from transfer_tasks.intent import TransferIntent
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from transfer_tasks.registry.destinations import DestinationRegistry
+
+REVOKED: Final = "is_revoked"
+"""Under this name the task finds whether somebody has revoked its id by Celery's `revoke`."""
 
 _NAMED: Final = "'destination': '"
 
@@ -32,12 +36,20 @@ class MaskedRequest(Request):  # type: ignore[misc]  # Celery has no types
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        if self.message.is_notification:
-            # Read already: spares the pool another reading.
-            self._body, self._content_type, self._content_encoding = self.message.payload, None, None
+        # Read at the door; the pool need not read it again.
+        self._body, self._content_type, self._content_encoding = self.message.payload, None, None
         shown = self._describe(self.args, self.kwargs, str(self.kwargsrepr))
         self._argsrepr, self._kwargsrepr = "()", shown
         self._request_dict.update(argsrepr="()", kwargsrepr=shown)
+
+    def revoked(self) -> bool:
+        """Never drop a message here; whoever carries it out learns of it, and says so on record.
+
+        Celery's `Request.revoked` drops one whose id was revoked, or whose `expires` has passed, and nobody
+        hears of the transfer again.
+        """
+        self._request_dict[REVOKED] = self.id in revoked_ids
+        return False
 
     @classmethod
     def list_endpoints(cls, registry: DestinationRegistry) -> None:

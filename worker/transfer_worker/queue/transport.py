@@ -26,8 +26,10 @@ from redis.retry import Retry
 
 from transfer_tasks.ledger.keys import NAMESPACE
 from transfer_worker.queue.address import bracket
+from transfer_worker.queue.arrivals import Arrivals
+from transfer_worker.queue.element import Element
 from transfer_worker.queue.poison import Poison, read_element
-from transfer_worker.queue.qos import Element, GatheringQoS, QueueMessage
+from transfer_worker.queue.qos import GatheringQoS, QueueMessage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,11 +59,15 @@ class _GuardedClient(redis.Redis):
         # Flower and `celery inspect` read the workers' answers with the same client; those are no tasks.
         if (queue if isinstance(queue, bytes) else queue.encode()).endswith(_REPLIES):
             return reply
+        name = queue.decode() if isinstance(queue, bytes) else queue
+        element = element if isinstance(element, bytes) else element.encode()
         try:
-            return queue, read_element(element if isinstance(element, bytes) else element.encode())
+            read = read_element(element, queue=name)
         except Poison as poison:
             GuardedChannel.on_poison(element, str(poison), poison.task_id)
             return None
+        GuardedChannel.arrivals.note(read)
+        return queue, read
 
 
 def _log_poison(element: bytes, why: str, task_id: str) -> None:
@@ -73,6 +79,7 @@ class GuardedChannel(Channel):
 
     Attributes:
         on_poison: Called with the element, why it can't be served, and its task id or an empty text.
+        arrivals: What the order of messages says of their age.
         do_restore: Off. When a connection breaks, kombu 5.7.0 would give the messages of running tasks back,
             to be run twice at the same time; where Redis is still away, it would end the worker in trying.
             Recovery gives back what is really nobody's.
@@ -81,6 +88,13 @@ class GuardedChannel(Channel):
     QoS = GatheringQoS
     Message = QueueMessage
     do_restore = False
+
+    arrivals: ClassVar = Arrivals()
+
+    def _brpop_start(self, timeout: Any = None) -> None:
+        """Ask for the next message, as kombu's `Channel._brpop_start`, knowing what is known until now."""
+        self.arrivals.note_asking()
+        super()._brpop_start(timeout)  # type: ignore[no-untyped-call]
 
     def _brpop_read(self, **options: Any) -> bool:
         """Take the next message; kombu's `Channel._brpop_read` would read its JSON a second time."""

@@ -33,6 +33,8 @@ from transfer_worker.errors import (
 )
 from transfer_worker.exit_codes import Exit
 from transfer_worker.queue.address import ANSWER_WITHIN_SECONDS, BrokerAddress
+from transfer_worker.queue.element import FACTS_HEADER
+from transfer_worker.queue.request import REVOKED
 from transfer_worker.queue.transport import CONTROL_EXCHANGE, EVENT_EXCHANGE
 from transfer_worker.runtime.ending import (
     WorkerApp,
@@ -49,6 +51,7 @@ from transfer_worker.settings import VISIBILITY_TIMEOUT_SECONDS, WorkerSettings
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from transfer_worker.queue.element import PlainFacts
     from transfer_worker.runtime.findings import Finding
 
 _LOOK_EVERY_SECONDS: Final = 0.5
@@ -112,6 +115,8 @@ def _configuration(settings: PublisherSettings) -> dict[str, Any]:
             "unacked_key": KEYS.unacked,
             "unacked_index_key": KEYS.unacked_index,
             "unacked_mutex_key": KEYS.unacked_mutex,
+            # One list, first in, first out; what has a priority is moved there by the sweep.
+            "priority_steps": [0],
             # By default it is looked for every 10 s and every tenth time only: 101 s measured instead of 10.
             "unacked_restore_interval": 1,
             "unacked_restore_throttle": 1,
@@ -248,7 +253,7 @@ def transfer_call(self: Any, intent: Mapping[str, Any] | None = None) -> str:
 
     Args:
         self: The task.
-        intent: Given by producers that only have Celery; else the intent is on record.
+        intent: Given by producers that only have Celery, and read at the door; else the intent is on record.
 
     Raises:
         TransferEnded: It ended in anything but `submitted`; Flower shows it as a failure.
@@ -258,7 +263,7 @@ def transfer_call(self: Any, intent: Mapping[str, Any] | None = None) -> str:
     if _process is None:
         raise RuntimeError("transfer_call runs in a worker process only")
     try:
-        performed = _process.service.perform(_read_message(self.request, intent))
+        performed = _process.service.perform(_read_message(self.request))
     except LedgerUnavailable as error:
         # Nothing was sent. Back with the message: it may be all there is of its transfer.
         raise Reject(str(error), requeue=True) from error
@@ -273,11 +278,25 @@ def transfer_call(self: Any, intent: Mapping[str, Any] | None = None) -> str:
     return f"submitted ({line})"
 
 
-def _read_message(request: Any, intent: Mapping[str, Any] | None) -> Notification | Request:
-    if intent is not None:
-        return Request(transfer_id=request.id, asked=intent)
-    copy = request.get(INTENT_HEADER)
-    return Notification(transfer_id=request.id, copy=copy if isinstance(copy, str) else "")
+def _read_message(request: Any) -> Notification | Request:
+    is_revoked = bool(request.get(REVOKED))
+    plain: PlainFacts | None = request.get(FACTS_HEADER)
+    if plain is None:
+        copy = request.get(INTENT_HEADER)
+        return Notification(
+            transfer_id=request.id, copy=copy if isinstance(copy, str) else "", is_revoked=is_revoked
+        )
+    return Request(
+        transfer_id=request.id,
+        asked=plain.arguments[0] if plain.arguments else plain.named["intent"],
+        expires=plain.expires,
+        eta=plain.eta,
+        canvas=plain.canvas,
+        is_moved=plain.is_moved,
+        after=plain.after,
+        empty_ms=plain.empty_ms,
+        is_revoked=is_revoked,
+    )
 
 
 def _describe(outcome: TransferOutcome, note: str) -> str:

@@ -6,12 +6,12 @@
 --   call_id             canonical
 --   idempotency_key     the caller's own, or ''
 --   destination_digest  equal digests for one call are the same request
---   content_digest      equal keys must have equal content; '' without a key of the caller's own
+--   content_digest      an id, and a key of the caller's own, stand for one content
 --   intent              JSON
 --   labels              JSON, masked: what logs may say of the destination
 --   message             the Celery message; kept until the ending, for recovery
 --   queue               where to push it, or '' where a message is on its way already
---   remaining_ms        until the deadline
+--   remaining_ms        until the deadline; or '' for a message that brought its intent: `latest_ms` is its deadline
 --   repeat_window_ms    how long after `submitted` the same request is a repeat
 --   reply_to            channel that hears the outcome, or ''
 --   asked               JSON for the audit line: who asks, and why
@@ -25,7 +25,7 @@
 --   existing     this very id was accepted before
 --   repeat       another id asked for the same: that one is returned
 --   in_progress  another destination is open for this call
---   conflict     the key belongs to other content
+--   conflict     the key, or this very id, belongs to other content; that transfer is returned
 --   overtaken    `after` is not the last any more, or may have moved the call; the last is returned
 
 local transfer_id, call_id, idempotency_key, destination_digest, content_digest, intent, labels, message, queue,
@@ -53,7 +53,14 @@ local function stand_back(verdict, event, which)
   return answer(verdict, which)
 end
 
-if redis.call('EXISTS', record_key(transfer_id)) == 1 then
+local function refuse_conflict(which)
+  audit_conflict(which, transfer_id, call_id, labels)
+  return answer('conflict', which)
+end
+
+local found = get(transfer_id, 'state', 'content_digest')
+if found[1] then
+  if found[2] ~= content_digest then return refuse_conflict(transfer_id) end
   listen(transfer_id)
   return answer('existing', transfer_id)
 end
@@ -69,17 +76,12 @@ if idempotency_key ~= '' then
     return named and get(named, 'key')[1] == key and named
   end
 
-  -- What was asked for without a key of the caller's own has no digest of its content: its place has to do.
-  local function has_content_of(first)
-    local r = get(first, 'content_digest', 'call_id', 'destination_digest')
-    if r[1] ~= '' then return r[1] == content_digest end
-    return r[2] == call_id and r[3] == destination_digest
-  end
-
   local first = find_by_key(idempotency_key)
   if first and redis.call('EXISTS', record_key(first)) == 1 then
-    if has_content_of(first) then return stand_back('repeat', 'transfer.repeated', first) end
-    return stand_back('conflict', 'transfer.refused', first)
+    if get(first, 'content_digest')[1] == content_digest then
+      return stand_back('repeat', 'transfer.repeated', first)
+    end
+    return refuse_conflict(first)
   end
 end
 
@@ -100,8 +102,13 @@ if last then
   end
 end
 
-local expires = NOW + tonumber(remaining_ms)
-if latest_ms ~= '' then expires = math.min(expires, tonumber(latest_ms) + CLOCK_DIFFERENCE_MS) end
+local expires
+if remaining_ms == '' then
+  expires = tonumber(latest_ms)
+else
+  expires = NOW + tonumber(remaining_ms)
+  if latest_ms ~= '' then expires = math.min(expires, tonumber(latest_ms) + CLOCK_DIFFERENCE_MS) end
+end
 
 local hop = int(redis.call('RPUSH', call_key, transfer_id))
 keep(call_key)
@@ -122,5 +129,9 @@ add_to(WAITING, transfer_id, NOW)
 audit(transfer_id, 'transfer.accepted', asked, { call_id, key, hop, '0', labels })
 count('accepted')
 if finish_paused(transfer_id) then return { 'accepted', transfer_id, key, hop, 'rejected' } end
-if queue ~= '' then redis.call('LPUSH', queue, message) end
+if queue ~= '' then
+  redis.call('LPUSH', queue, message)
+else
+  redis.call('HSET', record_key(transfer_id), 'brought', '1')
+end
 return { 'accepted', transfer_id, key, hop, 'waiting' }

@@ -4,14 +4,21 @@
 --   worker
 --   lease_ms
 --   about     JSON: version, host, process id, concurrency, started_at
+--   queue     the Celery queue
 --
--- Reply: 1
+-- Reply: when the queue was last seen empty, no message being unacknowledged; '0' for never. Whatever is put there
+-- for the first time after this reply was sent after that moment.
 
-local worker, lease_ms, about = unpack(ARGV, 3)
+local worker, lease_ms, about, queue = unpack(ARGV, 3)
 redis.call('SET', NS .. 'worker:' .. worker, about, 'PX', lease_ms)
 add_to(NS .. 'workers', worker, NOW)
 redis.call('HSET', STATISTICS, 'last_heartbeat_ms', int(NOW))
 keep(STATISTICS)
 keep(PAUSED)
 keep(DOUBLE_POSTS)
-return 1
+if redis.call('EXISTS', queue, NS .. 'unacked') == 0 then
+  redis.call('HSET', NS .. 'sweep', 'empty_ms', int(NOW))
+  keep(NS .. 'sweep')
+  return int(NOW)
+end
+return redis.call('HGET', NS .. 'sweep', 'empty_ms') or '0'

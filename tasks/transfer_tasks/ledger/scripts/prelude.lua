@@ -112,6 +112,14 @@ local function begin_attempt(id, attempt, worker, accepted_ms, of)
   if attempt == '1' then count_in_slice(count_span('post_ms', NOW - accepted_ms)) end
 end
 
+-- A request for something else under an id or a key that is in use. It gets no record and changes none; its line
+-- has its own call id, because nobody would look for it under the other's.
+local function audit_conflict(first, transfer_id, call_id, labels)
+  count('stood_back|conflict')
+  audit(first, 'transfer.refused', cjson.encode({ verdict = 'conflict', refused_transfer_id = transfer_id,
+    first_call_id = get(first, 'call_id')[1] or '' }), { call_id, '', '', '0', labels })
+end
+
 -- The kill switch.
 --
 --   paused   hash: a destination's name, or '*' for all -> JSON {at_ms, by, reason}

@@ -30,13 +30,38 @@ local requeued, given_up, expired, gone_workers, lost_lines = 0, 0, 0, 0, 0
 
 local SWEEP = NS .. 'sweep'
 local UNACKED, UNACKED_INDEX = NS .. 'unacked', NS .. 'unacked_index'
-local past = redis.call('HMGET', SWEEP, 'last_ms', 'resumed_ms')
+local past = redis.call('HMGET', SWEEP, 'last_ms', 'resumed_ms', 'priorities_empty_ms')
 local last, resumed = tonumber(past[1]) or 0, tonumber(past[2]) or NOW
 if NOW >= last and NOW - last < interval_ms then return { 0, 0, 0, 0, 0 } end
 -- A clock that was set back is an outage, too.
 if NOW < last or NOW - last > lease_ms then resumed = NOW end
 redis.call('HSET', SWEEP, 'last_ms', int(NOW), 'resumed_ms', int(resumed))
 keep(SWEEP)
+
+-- Producers that only have Celery may give a priority; kombu then writes to a list of its own, which nobody reads
+-- here. First in, first out is all that there is. Behind this move a message's place says nothing of its age, so
+-- what is known of it is noted here.
+local function take_in_priorities(empty_ms)
+  local lists = {}
+  for priority = 1, 9 do lists[priority] = queue .. '\6\22' .. priority end
+  if redis.call('EXISTS', unpack(lists)) == 0 then
+    redis.call('HSET', SWEEP, 'priorities_empty_ms', int(NOW))
+    return
+  end
+  for _, list in ipairs(lists) do
+    for _ = 1, limit do
+      local message = redis.pcall('RPOP', list)
+      if type(message) ~= 'string' then break end
+      local ok, read = pcall(cjson.decode, message)
+      local id = ok and type(read) == 'table' and type(read.headers) == 'table' and read.headers.id
+      if empty_ms and type(id) == 'string' and string.match(id, '^[%x-]+$') and #id == 36 then
+        redis.call('SET', NS .. 'sight:' .. string.lower(id), empty_ms, 'NX', 'EX', RETENTION)
+      end
+      redis.call('LPUSH', queue, message)
+    end
+  end
+end
+take_in_priorities(past[3])
 
 local may_judge = NOW - resumed >= grace_ms
 local function is_alive(worker)

@@ -7,13 +7,23 @@
 --   reason
 --   detail   one masked line
 --   labels   JSON, masked
+--   content_digest  of what it asks for, or '' where that can't be read
 --
--- Reply: outcome JSON (the record's own, where there is one already; '' while that one is open)
+-- Reply: {'ended', outcome JSON}  the record's own, where there is one already
+--      | {'open'}                 there is a record, and it is open
+--      | {'conflict'}             there is a record, of something else
 
-local transfer_id, call_id, state, reason, detail, labels = unpack(ARGV, 3)
-local found = get(transfer_id, 'state')[1]
-if found then return OPEN[found] and '' or outcome_json(transfer_id) end
+local transfer_id, call_id, state, reason, detail, labels, content_digest = unpack(ARGV, 3)
+local found = get(transfer_id, 'state', 'content_digest')
+if found[1] then
+  if content_digest ~= '' and content_digest ~= found[2] then
+    audit_conflict(transfer_id, transfer_id, call_id, labels)
+    return { 'conflict' }
+  end
+  if OPEN[found[1]] then return { 'open' } end
+  return { 'ended', outcome_json(transfer_id) }
+end
 redis.call('HSET', record_key(transfer_id), 'call_id', call_id, 'key', '', 'hop', '1', 'attempt', '0', 'token', '0',
-  'labels', labels, 'accepted_ms', int(NOW), 'expires_ms', int(NOW))
-return endings().finish(transfer_id, 'transfer.finished',
-  { state = state, reason = reason, detail = detail, source = 'worker' })
+  'labels', labels, 'content_digest', content_digest, 'accepted_ms', int(NOW), 'expires_ms', int(NOW))
+return { 'ended', endings().finish(transfer_id, 'transfer.finished',
+  { state = state, reason = reason, detail = detail, source = 'worker' }) }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import uuid
 from pathlib import Path
@@ -123,11 +124,22 @@ def test_doctor_names_the_neighbours_and_what_of_ours_lies_among_theirs(
     assert (verdict, seen.startswith("1 messages of ours")) == ("warning", True)
 
 
+@pytest.mark.parametrize(
+    ("expires", "state", "posts"),
+    [
+        (60, State.SUBMITTED, 1),
+        # How long it has lain there nobody knows, and by itself it does not say until when it may be sent.
+        (None, State.REJECTED, 0),
+    ],
+)
 def test_what_lies_among_theirs_is_adopted_once_and_ends_in_one_outcome(
-    cluster: Cluster, ask: Callable[..., Result]
+    cluster: Cluster, ask: Callable[..., Result], expires: int | None, state: State, posts: int
 ) -> None:
     client = cluster.ledger().client
-    message = ours(cluster)
+    seen_empty = cluster.start_worker()
+    seen_empty.send_signal(signal.SIGTERM)
+    seen_empty.wait()
+    message = ours(cluster, expires=expires)
     client.hset("unacked", mapping={"theirs": "[]", "tag": json.dumps([message, "", "transfers"])})
     client.zadd("unacked_index", {"theirs": 1, "tag": 1})
 
@@ -138,8 +150,8 @@ def test_what_lies_among_theirs_is_adopted_once_and_ends_in_one_outcome(
     cluster.start_worker()
     transfer_id = message["headers"]["id"]
     record = wait_until(lambda: is_ended(cluster.ledger().read(transfer_id)), 10)
-    assert record.state is State.SUBMITTED
-    assert cluster.sandbox.post_count(record.call_id) == 1
+    assert record.state is state
+    assert cluster.sandbox.post_count(record.call_id) == posts
     assert "quarantine.adopted" in cluster.audit_events(transfer_id)
 
 
@@ -148,12 +160,14 @@ def find_seen(ask: Callable[..., Result]) -> tuple[str, str]:
     return next((found["verdict"], found["seen"]) for found in findings if found["check"] == "neighbours")
 
 
-def ours(cluster: Cluster) -> Any:
+def ours(cluster: Cluster, *, expires: int | None = None) -> Any:
     """Return a message that a plain Celery producer sent."""
     with Celery("producer", broker=cluster.redis_url) as producer:
         asked = {"call_id": str(uuid.uuid4()), "destination": OK_NUMBER}
-        producer.send_task("transfer_tasks.transfer_call", kwargs={"intent": asked}, queue="transfers")
-    return json.loads(cluster.ledger().client.rpop("transfers"))
+        producer.send_task(
+            "transfer_tasks.transfer_call", kwargs={"intent": asked}, queue="scratch", expires=expires
+        )
+    return json.loads(cluster.ledger().client.rpop("scratch"))
 
 
 def is_ended(record: TransferRecord | None) -> TransferRecord | None:

@@ -55,6 +55,7 @@ _STREAM: Final = (
     "XACK {} g 0-1",
     "XAUTOCLAIM {} g c 5000 0-0",
 )
+_NEWEST_FIRST: Final = ("LPUSH {} e", "LTRIM {} 0 9", "LREM {} 1 e", "LRANGE {} 0 0", "LLEN {}")
 _EXPIRING: Final = ("EXPIRE {} 1",)
 
 
@@ -80,17 +81,10 @@ def _of_ledger(keys: Keys) -> Iterator[Command]:
         keys.statistics_slice(0): (*_COUNTS, *_EXPIRING),
         keys.ended(_PROBE, 0): (*_LIST, *_EXPIRING),
         keys.audit: (*_STREAM, *_EXPIRING),
-        keys.quarantine: (
-            "LPUSH {} e",
-            "LTRIM {} 0 9",
-            "LREM {} 1 e",
-            "LRANGE {} 0 0",
-            "LLEN {}",
-            *_EXPIRING,
-        ),
         keys.paused: (*_HASH, "EXISTS {}", *_EXPIRING),
         keys.sweep: (*_HASH, *_EXPIRING),
         keys.statistics: (*_COUNTS, *_EXPIRING),
+        **dict.fromkeys((keys.quarantine, keys.double_posts), (*_NEWEST_FIRST, *_EXPIRING)),
         **dict.fromkeys((keys.waiting, keys.in_flight, keys.unknown, keys.workers), (*_INDEX, *_EXPIRING)),
     }
     for key, templates in used.items():

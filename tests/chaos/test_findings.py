@@ -19,6 +19,7 @@ from transfer_tasks.ledger.async_ledger import AsyncLedger
 from transfer_tasks.ledger.ledger import Ledger
 from transfer_tasks.outcome import Reason, State
 from transfer_tasks.redis.connection import connect
+from transfer_worker.audit.file import AuditFile
 from transfer_worker.audit.outbox import BLOCK_SECONDS, GROUP
 from transfer_worker.audit.writer import AuditWriter
 from transfer_worker.ledger.recovery import Recovery
@@ -104,8 +105,11 @@ def test_a_writer_that_stops_soon_after_a_lost_answer_writes_its_lines_first(
             connect(proxy.url_for(redis_url), timeout_seconds=BLOCK_SECONDS + 1.0),
             keys=ledger.keys,
             worker="w",
+            lines=structlog.get_logger(),
             log=structlog.get_logger(),
-            file=file,
+            clean=lambda line: line,
+            set_aside=lambda *_: None,
+            file=AuditFile(file),
         )
         writer.start()
         wait_until(lambda: client.exists(stream) and client.xinfo_consumers(stream, GROUP))

@@ -87,8 +87,10 @@ def test_bytes_that_belong_to_nobody_are_noted_where_they_can_be_read(ask, act):
     seen, history = ask([act, ""])
     assert seen[0] is None
     assert isinstance(seen[1], OutcomeUnknown | None)
-    disturbed = [post.is_disturbed for post in history.posts]
-    assert disturbed == [act != "late", act != "left_over"]
+    first, second = (post.is_disturbed for post in history.posts)
+    assert first == (act != "late")
+    # What comes unasked may come before the next request: then that one takes another connection.
+    assert act == "unasked" or second == (act == "late")
 
 
 def test_a_late_piece_is_never_a_whole_answer(tmp_path):

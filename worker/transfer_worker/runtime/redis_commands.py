@@ -77,6 +77,7 @@ def _of_ledger(keys: Keys) -> Iterator[Command]:
         keys.record(_PROBE): (*_HASH, "EXISTS {}", *_EXPIRING),
         keys.call(_PROBE): (*_LIST, *_EXPIRING),
         keys.idempotency(_PROBE): ("GET {}", "EXISTS {}", "SET {} v EX 1"),
+        keys.sight(_PROBE): ("GET {}", "SET {} v NX EX 1"),
         keys.worker(_PROBE): ("SET {} v PX 1", "EXISTS {}", "MGET {}", "DEL {}"),
         keys.statistics_slice(0): (*_COUNTS, *_EXPIRING),
         keys.ended(_PROBE, 0): (*_LIST, *_EXPIRING),
@@ -100,11 +101,12 @@ def _of_celery(keys: Keys, queue: str, database: int) -> Iterator[Command]:
         yield "PUBLISH", f"/{database}.{exchange}", ""
     yield "PSUBSCRIBE", f"/{database}.{_MAILBOX}"
     yield "PUNSUBSCRIBE", f"/{database}.{_MAILBOX}"
-    for suffix in ("", "\x06\x163", "\x06\x166", "\x06\x169"):
-        yield from _fill(("LPUSH {} e", "RPUSH {} e", "BRPOP {} 1", "LLEN {}", "LINDEX {} 0"), queue + suffix)
+    yield from _fill(("LPUSH {} e", "RPUSH {} e", "BRPOP {} 1", "LLEN {}", "LINDEX {} 0", "EXISTS {}"), queue)
+    for priority in range(1, 10):  # the sweep empties them into the one list
+        yield from _fill(("EXISTS {}", "RPOP {}"), f"{queue}\x06\x16{priority}")
     mailbox, replies = f"{_PROBE}.{_MAILBOX}", f"{_PROBE}.reply.{_MAILBOX}"
     used = {
-        keys.unacked: ("HSET {} f v", "HGET {} f", "HDEL {} f"),
+        keys.unacked: ("HSET {} f v", "HGET {} f", "HDEL {} f", "EXISTS {}"),
         keys.unacked_index: ("ZADD {} 1 m", "ZREM {} m", "ZRANGE {} 1 0 BYSCORE REV WITHSCORES"),
         keys.unacked_mutex: ("SET {} v NX PX 1", "GET {}", "DEL {}", "PEXPIRE {} 1"),
         mailbox: ("DEL {}", "LLEN {}"),

@@ -241,3 +241,16 @@ def test_poison_is_listed_shown_and_dropped_with_the_operators_name(ask, bench):
     assert ask("quarantine", "drop").exit_code == 2
     assert as_json(ask("quarantine", "drop", "--all", "--json")) == {"dropped": 1}
     assert ask("quarantine", "list").stdout == "None.\n"
+
+
+@pytest.mark.parametrize(
+    "entry", ["junk", "[]", "{}", '{"at_ms": "x", "why": 7}', '{"why": "+1 202-555-0143"}']
+)
+def test_a_quarantine_entry_that_cannot_be_read_is_listed_shown_and_dropped(bench, ask, entry):
+    bench.client.lpush(bench.keys.quarantine, entry)
+    bench.client.expire(bench.keys.quarantine, 60)
+    (listed,) = as_json(ask("quarantine", "list", "--json"))["quarantine"]
+    assert listed["why"] == "an entry that can't be read"
+    assert listed["id"] in ask("quarantine", "list").stdout
+    assert "555-0143" not in ask("quarantine", "show", listed["id"]).stdout
+    assert as_json(ask("quarantine", "drop", listed["id"], "--json")) == {"dropped": 1}

@@ -37,15 +37,27 @@ class Poison:
 
     def describe(self, *, is_whole: bool) -> dict[str, Any]:
         """Return it as plain, masked JSON values; with the beginning of the element, if that is wanted."""
-        said = json.loads(self.entry)
-        shown = {
-            "id": self.poison_id,
-            "at": as_time(said["at_ms"]),
-            "why": mask_text(said["why"]),
-            "transfer_id": mask_text(said["transfer_id"]) or None,
-            "size_bytes": said["size_bytes"],
-        }
-        return {**shown, "element": mask_text(said["element"])} if is_whole else shown
+        try:
+            said = json.loads(self.entry)
+            shown = {
+                "id": self.poison_id,
+                "at": as_time(said["at_ms"]),
+                "why": mask_text(said["why"]),
+                "transfer_id": mask_text(said["transfer_id"]) or None,
+                "size_bytes": int(said["size_bytes"]),
+            }
+            element = mask_text(said["element"])
+        except (ValueError, KeyError, TypeError, RecursionError):
+            # Not as the ledger writes it; it can be looked at and thrown away all the same.
+            shown = {
+                "id": self.poison_id,
+                "at": None,
+                "why": "an entry that can't be read",
+                "transfer_id": None,
+                "size_bytes": len(self.entry),
+            }
+            element = mask_text(self.entry)
+        return {**shown, "element": element} if is_whole else shown
 
 
 def read_quarantine(ledger: Ledger) -> list[Poison]:

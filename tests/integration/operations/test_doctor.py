@@ -73,6 +73,10 @@ def test_doctor_says_whether_flower_is_safe(ask, settings):
 
 def test_doctor_compares_the_workers_version_with_its_own(ask, settings, bench):
     assert "none gives a sign of life" in examine(ask)[1]["workers"]["seen"]
-    bench.run(bench.commands.heartbeat(worker="w1", lease_ms=60_000, about_json='{"version": "0.0.1"}'))
+    bench.run(
+        bench.commands.heartbeat(
+            worker="w1", lease_ms=60_000, about_json='{"version": "0.0.1"}', queue="transfers"
+        )
+    )
     seen = examine(ask)[1]["workers"]
     assert (seen["verdict"], "some of version 0.0.1" in seen["seen"]) == ("warning", True)

@@ -44,6 +44,12 @@ _WITH_LABELS: Final = frozenset(
 )
 RECONNECT_SECONDS: Final = 0.5
 
+_FIRST: Final = (
+    "destination", "to", "requested_by", "operator", "asked", "reason", "http_status", "why", "detail",
+    "waited_ms", "attempt_ms",
+)  # fmt: skip
+"""What people read first. The servers write a line's fields in different orders: Lua's tables have none."""
+
 
 def describe_line(line: Mapping[str, Any]) -> Text:
     """Return one audit line for people. It holds nothing that the line itself does not."""
@@ -59,7 +65,8 @@ def describe_line(line: Mapping[str, Any]) -> Text:
         text.append(f"{state} ", style=style)
     if event == AuditEvent.ACCEPTED:
         shown["call"] = line["call_id"]
-    text.append("  ".join(f"{name}={value}" for name, value in shown.items()))
+    ordered = [name for name in _FIRST if name in shown] + sorted(shown.keys() - set(_FIRST))
+    text.append("  ".join(f"{name}={shown[name]}" for name in ordered))
     text.rstrip()
     return text
 

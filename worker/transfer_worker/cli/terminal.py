@@ -52,7 +52,7 @@ Reason = Annotated[
     ),
 ]
 
-PIPE_COLUMNS: Final = 160
+PIPE_COLUMNS: Final = 1000
 """How wide tables are where nobody says how wide they may be."""
 
 MAX_NAME_LENGTH: Final = 60

@@ -105,7 +105,8 @@ def test_before_a_real_call_is_moved_somebody_is_asked(ask, bench):
         bench.commands.heartbeat(
             worker="w1",
             lease_ms=60_000,
-            about_json=json.dumps({"platform": "rest.piopiy.com"}, queue="transfers"),
+            about_json=json.dumps({"platform": "rest.piopiy.com"}),
+            queue="transfers",
         )
     )
     arguments = ["replay", transfer_id, "--reason", "r", "--for-seconds", "9", "--no-wait"]

@@ -63,6 +63,7 @@ class Reason(StrEnum):
     IN_PROGRESS_AFTER_ATTEMPT = "in_progress_after_attempt"
     WORKER_DIED = "worker_died"
     RECORD_MISSING = "record_missing"
+    RECORD_DAMAGED = "record_damaged"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -280,6 +281,12 @@ GUIDE: Final[dict[Reason, Guide]] = {
         state=State.UNKNOWN,
         meaning="A message came for a transfer that Redis has no record of: it has lost data.",
         next_step="Check Redis's persistence and memory policy with `call-transfer doctor`.",
+        say=None,
+    ),
+    Reason.RECORD_DAMAGED: Guide(
+        state=State.UNKNOWN,
+        meaning="The record in Redis could not be read, and was set aside: the request may have been sent.",
+        next_step="Read what the detail names, find out who wrote it, and settle it by Piopiy's call log.",
         say=None,
     ),
 }

@@ -28,8 +28,13 @@ if TYPE_CHECKING:
 STEPS = ("accept", "claim", "end_attempt")
 """The scripts that one transfer runs; each is one round trip. One lies between the message and the POST."""
 
-COMMANDS_WITHIN = {"accept": 16, "claim": 18, "end_attempt": 22}
-"""What each may do inside Redis, where every transfer of the cluster waits in one line."""
+COMMANDS_WITHIN = {"accept": 21, "claim": 20, "end_attempt": 24}
+"""What each may do inside Redis, where every transfer of the cluster waits in one line.
+
+Three of each are TYPE: before the first write it is known that no key stops the others. `accept` asks
+whether there is half a record, and counts its hop by LLEN instead of by the reply of a write. The list of
+endings gets its TTL only where it is made.
+"""
 
 TRANSFERS = 10
 

@@ -6,13 +6,13 @@ import asyncio
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hiredis import pack_command
-from redis.exceptions import BusyLoadingError, NoScriptError, RedisError, ResponseError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from transfer_tasks.errors import LedgerUnavailable
 from transfer_tasks.ledger.commands import LedgerCommands
 from transfer_tasks.ledger.keys import NAMESPACE, Keys
 from transfer_tasks.redis.async_connection import NotWritten
-from transfer_tasks.redis.diagnosis import diagnose
+from transfer_tasks.redis.diagnosis import diagnose, refuses_the_call
 from transfer_tasks.redis.replication import confirm, replication_of
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class AsyncLedger:
         trial = _Trial()
         try:
             async with asyncio.timeout(budget_seconds) as limit:
-                return command.parse(await self._persist(command, trial, limit))
+                return command.read(await self._persist(command, trial, limit))
         except TimeoutError as error:
             cause = trial.cause or f"no answer within {budget_seconds:g} s"
             raise LedgerUnavailable(cause, may_have_happened=trial.is_unanswered) from error
@@ -65,12 +65,9 @@ class AsyncLedger:
         while not limit.expired():
             try:
                 return await self._try_once(command, trial, limit)
-            except BusyLoadingError as error:
-                trial.cause, trial.is_sent = str(diagnose(error)), False
             except ResponseError as error:
-                # Redis itself refused (read-only, out of memory, no permission): this try changed nothing.
                 raise LedgerUnavailable(
-                    str(diagnose(error)), may_have_happened=trial.lost_answers > 0
+                    str(diagnose(error)), may_have_happened=trial.is_unanswered
                 ) from error
             except (RedisError, OSError) as error:
                 trial.cause = str(diagnose(error))
@@ -97,8 +94,8 @@ class AsyncLedger:
             trial.is_sent = True
             try:
                 reply = await _evaluate(connection, command)
-            except (ResponseError, NotWritten):
-                trial.is_sent = False
+            except (RedisError, OSError) as error:
+                trial.is_sent = not (isinstance(error, NotWritten) or refuses_the_call(error))
                 raise
             if self._replication is not None:
                 await confirm(self._replication, connection)

@@ -101,6 +101,10 @@ class Keys:
         """Hash: paused destinations, ``*`` for all; heartbeats renew its TTL."""
         return f"{self.namespace}:paused"
 
+    def damaged(self, transfer_id: str) -> str:
+        """Whatever it is: what a record was when it could not be read; set aside for an engineer."""
+        return f"{self.namespace}:damaged:{transfer_id}"
+
     @property
     def sweep(self) -> str:
         """Hash: when recovery last looked."""

@@ -9,7 +9,7 @@ import redis
 from transfer_tasks.errors import LedgerUnavailable
 from transfer_tasks.ledger.commands import LedgerCommands
 from transfer_tasks.ledger.keys import NAMESPACE, Keys
-from transfer_tasks.ledger.record import TransferRecord
+from transfer_tasks.ledger.record import TransferRecord, is_of_another_type
 from transfer_tasks.redis.diagnosis import diagnose
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Ledger:
                 step is safe to repeat.
         """
         try:
-            return command.parse(self._evaluate(command))
+            return command.read(self._evaluate(command))
         except redis.RedisError as error:
             raise LedgerUnavailable(f"{command.script.name}: {diagnose(error)}") from error
 
@@ -59,6 +59,10 @@ class Ledger:
         """
         try:
             fields = cast("dict[str, str]", self.client.hgetall(self.keys.record(transfer_id)))
+        except redis.ResponseError as error:
+            if is_of_another_type(error):
+                return TransferRecord.from_hash(transfer_id, {})
+            raise LedgerUnavailable(f"read: {diagnose(error)}") from error
         except redis.RedisError as error:
             raise LedgerUnavailable(f"read: {diagnose(error)}") from error
         return TransferRecord.from_hash(transfer_id, fields) if fields else None

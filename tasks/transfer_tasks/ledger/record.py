@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from redis.exceptions import ResponseError
 
 from transfer_tasks.outcome import Reason, State, TransferOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+E = TypeVar("E", bound=StrEnum)
+
+_MAX_DIGITS: Final = 15
+_MAX_ATTEMPTS: Final = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +30,8 @@ class TransferRecord:
         labels: What may be shown of the destination: its name, and masked endpoints.
         intent_json: The whole request; holds full numbers, so it is never printed.
         attempt_notes: What is known of each attempt, in order, the platform's whole answer included.
+        is_damaged: Whether something of it was missing, or could not be read. The next step that needs it, or
+            the sweep, sets the record aside.
     """
 
     transfer_id: str
@@ -42,34 +52,42 @@ class TransferRecord:
     source: str
     http_status: int | None
     detail: str
+    is_damaged: bool = False
 
     @classmethod
     def from_hash(cls, transfer_id: str, fields: Mapping[str, str]) -> TransferRecord:
-        """Build the record from its Redis hash, which must not be empty."""
-        attempts = int(fields.get("attempt", "0"))
+        """Build the record from its Redis hash.
+
+        What can't be read is left out, and `is_damaged` says so: one such record must not hide the others.
+        Its state is `unknown` where not even that can be read.
+        """
+        read = _Reader(fields)
+        attempts = read.number("attempt")
+        notes = (
+            read.json_object(f"attempt:{number}")
+            for number in range(1, min(attempts, _MAX_ATTEMPTS) + 1)
+            if f"attempt:{number}" in fields
+        )
         return cls(
             transfer_id=transfer_id,
-            call_id=fields["call_id"],
-            idempotency_key=fields["key"],
-            hop=int(fields["hop"]),
-            state=State(fields["state"]),
-            labels=json.loads(fields.get("labels", "{}")),
+            call_id=read.text("call_id"),
+            idempotency_key=read.text("key"),
+            hop=read.number("hop"),
+            state=read.member(State, "state") or State.UNKNOWN,
+            labels=read.json_object("labels"),
             intent_json=fields.get("intent", ""),
             worker=fields.get("worker", ""),
             attempts=attempts,
-            attempt_notes=tuple(
-                json.loads(fields[f"attempt:{number}"])
-                for number in range(1, attempts + 1)
-                if f"attempt:{number}" in fields
-            ),
-            accepted_at_ms=int(fields["accepted_ms"]),
-            expires_at_ms=int(fields["expires_ms"]),
-            claimed_at_ms=int(fields.get("claimed_ms", "0")),
-            ended_at_ms=int(fields.get("ended_ms", "0")),
-            reason=Reason(fields["reason"]) if fields.get("reason") else None,
+            attempt_notes=tuple(notes),
+            accepted_at_ms=read.number("accepted_ms"),
+            expires_at_ms=read.number("expires_ms"),
+            claimed_at_ms=read.number("claimed_ms", "0"),
+            ended_at_ms=read.number("ended_ms", "0"),
+            reason=read.member(Reason, "reason") if fields.get("reason") else None,
             source=fields.get("source", ""),
-            http_status=int(fields["http_status"]) if fields.get("http_status") else None,
+            http_status=read.number("http_status") if fields.get("http_status") else None,
             detail=fields.get("detail", ""),
+            is_damaged=read.is_damaged,
         )
 
     @property
@@ -89,3 +107,45 @@ class TransferRecord:
             detail=self.detail,
             ended_at_ms=self.ended_at_ms,
         )
+
+
+def is_of_another_type(error: object) -> bool:
+    """Say whether what a key holds is not what it should be."""
+    return isinstance(error, ResponseError) and "WRONGTYPE" in str(error)
+
+
+class _Reader:
+    """Reads one hash, field by field, and notes what can't be read."""
+
+    def __init__(self, fields: Mapping[str, str]) -> None:
+        self._fields = fields
+        self.is_damaged = False
+
+    def text(self, name: str) -> str:
+        if name not in self._fields:
+            self.is_damaged = True
+        return self._fields.get(name, "")
+
+    def number(self, name: str, default: str = "") -> int:
+        text = self._fields.get(name, default)
+        if text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS:
+            return int(text)
+        self.is_damaged = True
+        return 0
+
+    def member(self, kind: type[E], name: str) -> E | None:
+        try:
+            return kind(self._fields.get(name, ""))
+        except ValueError:
+            self.is_damaged = True
+            return None
+
+    def json_object(self, name: str) -> dict[str, Any]:
+        try:
+            found = json.loads(self._fields.get(name, ""))
+        except ValueError:
+            found = None
+        if isinstance(found, dict):
+            return found
+        self.is_damaged = True
+        return {}

@@ -9,6 +9,8 @@ from hashlib import sha1
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
 
+from transfer_tasks.errors import LedgerUnavailable
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -19,7 +21,7 @@ _FIRST_STATEMENT: Final = re.compile(r"^local ([\w,\s]+) = unpack\(ARGV, 3\)$", 
 
 @dataclass(frozen=True)
 class Script:
-    """One Lua script with the prelude in front."""
+    """One Lua script: the prelude, the step itself, and what carries out what the step has collected."""
 
     name: str
     source: str
@@ -51,7 +53,10 @@ class Script:
 def load_script(name: str) -> Script:
     """Return the script `scripts/<name>.lua`."""
     folder = files("transfer_tasks.ledger") / "scripts"
-    return Script(name, "".join((folder / f"{part}.lua").read_text("utf-8") for part in ("prelude", name)))
+    prelude, damaged, step, finish = (
+        (folder / f"{part}.lua").read_text("utf-8") for part in ("prelude", "damaged", name, "finish")
+    )
+    return Script(name, f"{prelude}{damaged}\nlocal function step()\n{step}\nend\n{finish}")
 
 
 class Command(NamedTuple, Generic[T]):
@@ -60,3 +65,16 @@ class Command(NamedTuple, Generic[T]):
     script: Script
     arguments: tuple[str | int, ...]
     parse: Callable[[Any], T]
+
+    def read(self, reply: Any) -> T:
+        """Return what a reply says.
+
+        Raises:
+            LedgerUnavailable: It can't be read: a record is damaged, or was written by a newer version.
+        """
+        try:
+            return self.parse(reply)
+        except (ValueError, TypeError, LookupError, AttributeError) as error:
+            raise LedgerUnavailable(
+                f"{self.script.name}: the reply can't be read ({type(error).__name__})"
+            ) from error

@@ -90,7 +90,10 @@ class ReplyListener:
             if message["type"] == "subscribe":
                 self._is_listening.set()
             elif message["type"] == "message":
-                outcome = parse_outcome(message["data"])
+                try:
+                    outcome = parse_outcome(message["data"])
+                except (ValueError, TypeError, LookupError):
+                    continue  # not ours: the record says what is true
                 for future in self._waiting.get(outcome.transfer_id, ()):
                     if not future.done():
                         future.set_result(outcome)

@@ -274,6 +274,24 @@ def diagnose(error: BaseException) -> Diagnosis:
     return Diagnosis(trouble=row.trouble, seen=row.seen.format(said=said), fix=row.fix, passes=row.passes)
 
 
+_MET_BY_THE_FIRST_WRITE: Final = frozenset(
+    {Trouble.LOADING, Trouble.READ_ONLY, Trouble.FULL, Trouble.DISK, Trouble.NO_REPLICAS}
+)
+
+
+def refuses_the_call(error: BaseException) -> bool:
+    """Say whether an error means that a script was not begun, or has changed nothing.
+
+    Redis rolls nothing back, so an error that a script raised may have come behind its first write. Not so
+    what only the first write meets: the server's own state (scriptVerifyWriteCommandAllow in Redis 7's
+    script.c; 6.2 asks `lua_write_dirty`). A missing permission counts where it is for the call itself.
+    """
+    trouble, said = diagnose(error).trouble, str(error)
+    if trouble is Trouble.NO_PERMISSION:
+        return any(f"run the '{call}' command" in said for call in ("evalsha", "eval"))
+    return trouble in _MET_BY_THE_FIRST_WRITE
+
+
 def _quote(error: BaseException) -> str:
     """Return what was said, in one short line, without the command that it was said of."""
     text = " ".join(str(error).rpartition(_PIPELINE)[2].split()).rstrip(".?")

@@ -9,12 +9,12 @@ from __future__ import annotations
 import heapq
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import redis
 
 from transfer_tasks.errors import LedgerUnavailable
-from transfer_tasks.ledger.record import TransferRecord
+from transfer_tasks.ledger.record import TransferRecord, is_of_another_type
 from transfer_tasks.outcome import OPEN_STATES, Reason, State
 from transfer_tasks.redis.diagnosis import diagnose
 
@@ -152,13 +152,16 @@ def _read_records(ledger: Ledger, ids: list[str]) -> list[TransferRecord | None]
     with ledger.client.pipeline(transaction=False) as pipe:
         for transfer_id in ids:
             pipe.hgetall(ledger.keys.record(transfer_id))
-        hashes = pipe.execute()
-    return [_read_record(transfer_id, fields) for transfer_id, fields in zip(ids, hashes, strict=True)]
+        hashes = pipe.execute(raise_on_error=False)
+    return [
+        _read_record(transfer_id, fields) if fields else None
+        for transfer_id, fields in zip(ids, hashes, strict=True)
+    ]
 
 
-def _read_record(transfer_id: str, fields: dict[str, str]) -> TransferRecord | None:
-    """Return a record; None where there is none, or half of one: the others are listed all the same."""
-    try:
-        return TransferRecord.from_hash(transfer_id, fields) if fields else None
-    except (KeyError, ValueError):
-        return None
+def _read_record(transfer_id: str, fields: Any) -> TransferRecord:
+    if isinstance(fields, redis.RedisError):
+        if not is_of_another_type(fields):
+            raise fields
+        fields = {}
+    return TransferRecord.from_hash(transfer_id, fields)

@@ -55,8 +55,8 @@ _STREAM: Final = (
     "XACK {} g 0-1",
     "XAUTOCLAIM {} g c 5000 0-0",
 )
-_NEWEST_FIRST: Final = ("LPUSH {} e", "LTRIM {} 0 9", "LREM {} 1 e", "LRANGE {} 0 0", "LLEN {}")
-_EXPIRING: Final = ("EXPIRE {} 1",)
+_NEWEST_FIRST: Final = ("LPUSH {} e", "LTRIM {} 0 9", "LREM {} 1 e", "LPOS {} e", "LRANGE {} 0 0", "LLEN {}")
+_EXPIRING: Final = ("EXPIRE {} 1", "TYPE {}")
 
 
 def list_commands(keys: Keys, *, queue: str, database: int) -> Iterator[Command]:
@@ -74,7 +74,7 @@ def _of_ledger(keys: Keys) -> Iterator[Command]:
     yield "PUBLISH", keys.reply(_PROBE), ""
     yield "SUBSCRIBE", keys.reply(_PROBE)
     used = {
-        keys.record(_PROBE): (*_HASH, "EXISTS {}", *_EXPIRING),
+        keys.record(_PROBE): (*_HASH, "EXISTS {}", *_EXPIRING, f"RENAME {{}} {keys.damaged(_PROBE)}"),
         keys.call(_PROBE): (*_LIST, *_EXPIRING),
         keys.idempotency(_PROBE): ("GET {}", "EXISTS {}", "SET {} v EX 1"),
         keys.sight(_PROBE): ("GET {}", "SET {} v NX EX 1"),
@@ -101,13 +101,15 @@ def _of_celery(keys: Keys, queue: str, database: int) -> Iterator[Command]:
         yield "PUBLISH", f"/{database}.{exchange}", ""
     yield "PSUBSCRIBE", f"/{database}.{_MAILBOX}"
     yield "PUNSUBSCRIBE", f"/{database}.{_MAILBOX}"
-    yield from _fill(("LPUSH {} e", "RPUSH {} e", "BRPOP {} 1", "LLEN {}", "LINDEX {} 0", "EXISTS {}"), queue)
+    yield from _fill(
+        ("LPUSH {} e", "RPUSH {} e", "BRPOP {} 1", "LLEN {}", "LINDEX {} 0", "EXISTS {}", "TYPE {}"), queue
+    )
     for priority in range(1, 10):  # the sweep empties them into the one list
-        yield from _fill(("EXISTS {}", "RPOP {}"), f"{queue}\x06\x16{priority}")
+        yield from _fill(("EXISTS {}", "TYPE {}", "LRANGE {} 0 0", "RPOP {}"), f"{queue}\x06\x16{priority}")
     mailbox, replies = f"{_PROBE}.{_MAILBOX}", f"{_PROBE}.reply.{_MAILBOX}"
     used = {
-        keys.unacked: ("HSET {} f v", "HGET {} f", "HDEL {} f", "EXISTS {}"),
-        keys.unacked_index: ("ZADD {} 1 m", "ZREM {} m", "ZRANGE {} 1 0 BYSCORE REV WITHSCORES"),
+        keys.unacked: ("HSET {} f v", "HGET {} f", "HDEL {} f", "EXISTS {}", "TYPE {}"),
+        keys.unacked_index: ("TYPE {}", "ZADD {} 1 m", "ZREM {} m", "ZRANGE {} 1 0 BYSCORE REV WITHSCORES"),
         keys.unacked_mutex: ("SET {} v NX PX 1", "GET {}", "DEL {}", "PEXPIRE {} 1"),
         mailbox: ("DEL {}", "LLEN {}"),
         replies: ("LPUSH {} e", "BRPOP {} 1", "DEL {}", "LLEN {}"),

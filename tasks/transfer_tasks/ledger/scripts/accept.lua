@@ -36,6 +36,7 @@ local call_key = NS .. 'call:' .. call_id
 
 local function answer(verdict, which)
   local r = get(which, 'key', 'hop', 'state')
+  demand(r[1] and tonumber(r[2]) and (OPEN[r[3]] or ENDED[r[3]]), which)
   return { verdict, which, r[1], r[2], r[3] }
 end
 
@@ -43,7 +44,7 @@ local function listen(which)
   if reply_to == '' then return end
   local channels = get(which, 'reply_to')[1] or ''
   if string.find(' ' .. channels .. ' ', ' ' .. reply_to .. ' ', 1, true) then return end
-  redis.call('HSET', record_key(which), 'reply_to', channels == '' and reply_to or channels .. ' ' .. reply_to)
+  set(which, 'reply_to', channels == '' and reply_to or channels .. ' ' .. reply_to)
 end
 
 local function stand_back(verdict, event, which)
@@ -59,7 +60,7 @@ local function refuse_conflict(which)
 end
 
 local found = get(transfer_id, 'state', 'content_digest')
-if found[1] then
+if found[1] or not is_missing(transfer_id) then
   if found[2] ~= content_digest then return refuse_conflict(transfer_id) end
   listen(transfer_id)
   return answer('existing', transfer_id)
@@ -110,28 +111,31 @@ else
   if latest_ms ~= '' then expires = math.min(expires, tonumber(latest_ms) + CLOCK_DIFFERENCE_MS) end
 end
 
-local hop = int(redis.call('RPUSH', call_key, transfer_id))
+local hop = int(redis.call('LLEN', call_key) + 1)
+HAS_ITS_TYPE[call_key] = true
+-- The index first: an id there that has no record is dropped by the sweep, a record that is not there is never found.
+add_to(WAITING, transfer_id, NOW)
+write('RPUSH', call_key, transfer_id)
 keep(call_key)
 local key = idempotency_key
 if key ~= '' then
-  redis.call('SET', NS .. 'key:' .. key, transfer_id, 'EX', RETENTION)
+  write('SET', NS .. 'key:' .. key, transfer_id, 'EX', RETENTION)
 else
   key = call_id .. ':' .. hop
   -- A caller's own key may look like one of ours: the platform must not see one key for two transfers.
   if redis.call('EXISTS', NS .. 'key:' .. key) == 1 then key = key .. ':' .. transfer_id end
 end
-redis.call('HSET', record_key(transfer_id),
+set(transfer_id,
   'state', 'waiting', 'call_id', call_id, 'key', key, 'hop', hop, 'attempt', '0', 'token', '0',
   'destination_digest', destination_digest, 'content_digest', content_digest, 'intent', intent, 'labels', labels,
   'message', message, 'reply_to', reply_to, 'accepted_ms', int(NOW), 'expires_ms', int(expires))
 keep(record_key(transfer_id))
-add_to(WAITING, transfer_id, NOW)
 audit(transfer_id, 'transfer.accepted', asked, { call_id, key, hop, '0', labels })
 count('accepted')
 if finish_paused(transfer_id) then return { 'accepted', transfer_id, key, hop, 'rejected' } end
 if queue ~= '' then
-  redis.call('LPUSH', queue, message)
+  write('LPUSH', queue, message)
 else
-  redis.call('HSET', record_key(transfer_id), 'brought', '1')
+  set(transfer_id, 'brought', '1')
 end
 return { 'accepted', transfer_id, key, hop, 'waiting' }

@@ -14,8 +14,8 @@
 
 local transfer_id, tag, entry, message, queue, operator, reason = unpack(ARGV, 3)
 if redis.call('HGET', 'unacked', tag) ~= entry then return 0 end
-redis.call('HDEL', 'unacked', tag)
-redis.call('ZREM', 'unacked_index', tag)
-redis.call('RPUSH', queue, message)
+write('HDEL', 'unacked', tag)
+write('ZREM', 'unacked_index', tag)
+write('RPUSH', queue, message)
 audit(transfer_id, 'quarantine.adopted', cjson.encode({ operator = operator, detail = text_or_nil(reason) }))
 return 1

@@ -12,7 +12,7 @@ local transfer_id, token, attempt = unpack(ARGV, 3)
 local r = get(transfer_id, 'state', 'token', 'expires_ms', 'attempt', 'worker', 'accepted_ms',
   'call_id', 'key', 'hop', 'labels', 'moved_by')
 local state = r[1]
-if not state then return { 'lost', 'missing', '' } end
+if not state and is_missing(transfer_id) then return { 'lost', 'missing', '' } end
 if not OPEN[state] then return { 'lost', state, outcome_json(transfer_id) } end
 if r[2] ~= token then return { 'lost', state, '' } end
 if state == 'sending' and r[4] == attempt then return { 'begun', int(tonumber(r[3]) - NOW) } end

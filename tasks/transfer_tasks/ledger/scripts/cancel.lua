@@ -10,7 +10,7 @@
 
 local transfer_id, reason, source, detail = unpack(ARGV, 3)
 local state = get(transfer_id, 'state')[1]
-if not state then return { 'missing' } end
+if not state and is_missing(transfer_id) then return { 'missing' } end
 if state == 'sending' then return { 'too_late', state } end
 if not OPEN[state] then
   return { state == 'cancelled' and 'cancelled' or 'ended', outcome_json(transfer_id) }

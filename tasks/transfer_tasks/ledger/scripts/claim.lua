@@ -17,8 +17,10 @@ local transfer_id, worker, claim_id, routed = unpack(ARGV, 3)
 local r = get(transfer_id, 'state', 'claim_id', 'expires_ms', 'token', 'accepted_ms', 'worker',
   'call_id', 'key', 'hop', 'attempt', 'intent', 'labels', 'moved_by')
 local state, is_ours, expires, attempt = r[1], r[2] == claim_id, tonumber(r[3]), tonumber(r[10])
-if not state then return { 'missing' } end
+if not state and is_missing(transfer_id) then return { 'missing' } end
 if not OPEN[state] then return { 'ended', outcome_json(transfer_id) } end
+
+demand(tonumber(r[4]) and expires and r[7] and r[8] and tonumber(r[9]) and attempt and r[11], transfer_id)
 
 local function answer(verdict, token, attempts)
   return { verdict, token, r[7], r[8], r[9], int(attempts), int(expires - NOW), r[11] }
@@ -38,10 +40,10 @@ if paused then return { 'ended', paused } end
 
 local token = int(tonumber(r[4]) + 1)
 local of = { r[7], r[8], r[9], r[10], r[12] }
-redis.call('HSET', record_key(transfer_id), 'state', 'claimed', 'token', token, 'worker', worker, 'claim_id', claim_id,
-  'claimed_ms', int(NOW))
-redis.call('ZREM', WAITING, transfer_id)
 add_to(IN_FLIGHT, transfer_id, NOW)
+set(transfer_id, 'state', 'claimed', 'token', token, 'worker', worker, 'claim_id', claim_id,
+  'claimed_ms', int(NOW))
+write('ZREM', WAITING, transfer_id)
 audit(transfer_id, 'transfer.claimed', cjson.encode({ worker = worker, waited_ms = NOW - tonumber(r[5]) }), of)
 if routed ~= r[11] then return answer('claimed', token, attempt) end
 begin_attempt(transfer_id, int(attempt + 1), worker, tonumber(r[5]), of)

@@ -9,12 +9,12 @@
 
 local entry, operator, reason = unpack(ARGV, 3)
 local QUARANTINE = NS .. 'quarantine'
--- Read before the first write: an error after it would take the entry away without a line.
 local ok, said = pcall(cjson.decode, entry)
 said = ok and type(said) == 'table' and said or {}
 local transfer_id = type(said.transfer_id) == 'string' and said.transfer_id or ''
 local why = type(said.why) == 'string' and said.why or "an entry that can't be read"
-if redis.call('LREM', QUARANTINE, 1, entry) == 0 then return 0 end
+if not redis.call('LPOS', QUARANTINE, entry) then return 0 end
+write('LREM', QUARANTINE, 1, entry)
 audit(transfer_id, 'quarantine.dropped',
   cjson.encode({ why = why, operator = operator, detail = text_or_nil(reason) }))
 return 1

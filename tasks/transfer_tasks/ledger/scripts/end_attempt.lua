@@ -21,12 +21,12 @@ local transfer_id, token, state, reason, http_status, detail, answer, attempt_ms
 attempt_ms = tonumber(attempt_ms)
 local r = get(transfer_id, 'state', 'token', 'attempt', 'reason', 'source', 'worker', 'begun_ms')
 local current, attempt = r[1], r[3]
-if not current then return { 'lost', 'missing', '' } end
+if not current and is_missing(transfer_id) then return { 'lost', 'missing', '' } end
 if r[2] ~= token then
   -- Nobody sends with an old token, unless Redis has lost what it had said: then the next holder may send, too.
   local late = 'late:' .. token
   if (state == 'submitted' or state == 'unknown') and not get(transfer_id, late)[1] then
-    redis.call('HSET', record_key(transfer_id), late, state)
+    set(transfer_id, late, state)
     endings().meet_request_of(transfer_id, transfer_id)
   end
   return { 'lost', current, OPEN[current] and '' or outcome_json(transfer_id) }
@@ -43,7 +43,9 @@ local function judge_conflict()
   local function has_sent(id, attempts)
     for number = 1, attempts do
       local note = redis.call('HGET', record_key(id), 'attempt:' .. int(number))
-      if note and not IS_NOT_RUNNING[cjson.decode(note).reason or ''] then return true end
+      local ok, said = pcall(cjson.decode, note or '{}')
+      local is_read = ok and type(said) == 'table'
+      if note and not (is_read and IS_NOT_RUNNING[said.reason or '']) then return true end
     end
     return false
   end
@@ -70,7 +72,7 @@ local function note_attempt()
   local note = { begun_ms = tonumber(r[7]), ended_ms = NOW, attempt_ms = attempt_ms, reason = reason, worker = r[6],
     http_status = tonumber(http_status), detail = text_or_nil(detail) }
   if answer ~= '' then note.answer = answer end
-  redis.call('HSET', record_key(transfer_id), 'attempt:' .. attempt, cjson.encode(note))
+  set(transfer_id, 'attempt:' .. attempt, cjson.encode(note))
 end
 
 -- This transfer moved the call. Somebody had said that it did not, and has asked for the next one meanwhile. Whoever
@@ -111,7 +113,7 @@ end
 if current == 'claimed' then return { 'again' } end
 
 note_attempt()
-redis.call('HSET', record_key(transfer_id), 'state', 'claimed', 'last_reason', reason, 'last_http_status', http_status,
+set(transfer_id, 'state', 'claimed', 'last_reason', reason, 'last_http_status', http_status,
   'last_detail', detail)
 local data = { reason = reason, http_status = tonumber(http_status), attempt_ms = attempt_ms,
   wait_ms = tonumber(wait_ms), worker = r[6] }

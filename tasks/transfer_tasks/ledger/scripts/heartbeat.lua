@@ -10,15 +10,15 @@
 -- for the first time after this reply was sent after that moment.
 
 local worker, lease_ms, about, queue = unpack(ARGV, 3)
-redis.call('SET', NS .. 'worker:' .. worker, about, 'PX', lease_ms)
+write('SET', NS .. 'worker:' .. worker, about, 'PX', lease_ms)
 add_to(NS .. 'workers', worker, NOW)
-redis.call('HSET', STATISTICS, 'last_heartbeat_ms', int(NOW))
-keep(STATISTICS)
+table.insert(WORDS, { 'HSET', STATISTICS, 'last_heartbeat_ms', int(NOW) })
+table.insert(WORDS, { 'EXPIRE', STATISTICS, RETENTION })
 keep(PAUSED)
 keep(DOUBLE_POSTS)
 if redis.call('EXISTS', queue, NS .. 'unacked') == 0 then
-  redis.call('HSET', NS .. 'sweep', 'empty_ms', int(NOW))
+  write('HSET', NS .. 'sweep', 'empty_ms', int(NOW))
   keep(NS .. 'sweep')
   return int(NOW)
 end
-return redis.call('HGET', NS .. 'sweep', 'empty_ms') or '0'
+return int(tonumber(redis.call('HGET', NS .. 'sweep', 'empty_ms') or '0') or 0)

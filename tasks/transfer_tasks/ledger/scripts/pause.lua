@@ -12,15 +12,19 @@
 -- Reply: how many transfers it has ended
 
 local destination, operator, reason, limit = unpack(ARGV, 3)
-redis.call('HSET', PAUSED, destination, cjson.encode({ at_ms = NOW, by = operator, reason = reason }))
+local pause = cjson.encode({ at_ms = NOW, by = operator, reason = reason })
+write('HSET', PAUSED, destination, pause)
 keep(PAUSED)
 audit('', 'destination.paused', cjson.encode({ destination = destination, operator = operator, detail = reason }))
 
-local ended = 0
+local ending, ended = endings(), 0
 for _, index in ipairs({ WAITING, IN_FLIGHT }) do
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', index, '-inf', '+inf', 'LIMIT', 0, limit)) do
-    local state = get(id, 'state')[1]
-    if (state == 'waiting' or state == 'claimed') and finish_paused(id) then ended = ended + 1 end
+    look_at(id, function()
+      local state = get(id, 'state')[1]
+      if state ~= 'waiting' and state ~= 'claimed' then return end
+      if ending.finish_paused(id, { [destination] = pause }) then ended = ended + 1 end
+    end)
   end
 end
 return ended

@@ -13,6 +13,7 @@ local NS = ARGV[1] .. ':'
 local RETENTION = tonumber(ARGV[2])
 
 local OPEN = { waiting = true, claimed = true, sending = true }
+local ENDED = { submitted = true, rejected = true, failed = true, expired = true, cancelled = true, unknown = true }
 
 local function record_key(id) return NS .. 'record:' .. id end
 local WAITING, IN_FLIGHT, UNKNOWN = NS .. 'waiting', NS .. 'in_flight', NS .. 'unknown'
@@ -27,32 +28,90 @@ local NOW = read_clock_ms()
 -- Lua would print a large number as 1.7e+12.
 local function int(number) return string.format('%d', number) end
 
-local function keep(key) redis.call('EXPIRE', key, RETENTION) end
+-- Redis rolls nothing back. So a step reads and checks everything before it writes anything: what is to be written is
+-- collected, and `commit` (finish.lua) writes it when the reply is there.
+--
+--   read, check, compute the reply   commit: permissions, types   every write   words to listeners, counters
+--   |<------- an error here has changed nothing ---------------->|             |<-- an error here stops nothing -->|
+--
+-- Redis 6.2 can't be asked for permissions. There, and wherever else an error stops the writes midway, whoever asked
+-- is told that the step may have happened: every step is safe to repeat.
+local WRITES, WORDS, COUNTS = {}, {}, {}
+local LIFE_OF_NEW = {}             -- key -> seconds to live, set where the key is made
+local HAS_ITS_TYPE, READ = {}, {}  -- keys whose type is known; ids of records that were read
+local CHANGED, REPLACED = {}, {}   -- id -> field -> value, and id -> true: what is not written yet
+
+local commit
+
+local function write(...) WRITES[#WRITES + 1] = { ... } end
+
+local function keep(key) write('EXPIRE', key, RETENTION) end
 
 local function add_to(index, id, score)
-  redis.call('ZADD', index, int(score), id)
+  write('ZADD', index, int(score), id)
   keep(index)
 end
 
-local function get(id, ...) return redis.call('HMGET', record_key(id), ...) end
+-- What a record says, or will say when this step has written.
+local function get(id, ...)
+  local found = {}
+  if not REPLACED[id] then
+    local key = record_key(id)
+    READ[id] = true
+    found = redis.call('HMGET', key, ...)
+    HAS_ITS_TYPE[key] = true
+  end
+  local changed = CHANGED[id]
+  if changed then
+    for at, field in ipairs({ ... }) do
+      if changed[field] ~= nil then found[at] = changed[field] end
+    end
+  end
+  return found
+end
+
+local function set(id, ...)
+  local fields, changed = { ... }, CHANGED[id] or {}
+  for at = 1, #fields, 2 do changed[fields[at]] = tostring(fields[at + 1]) end
+  CHANGED[id] = changed
+  write('HSET', record_key(id), ...)
+end
+
+local function unset(id, field)
+  CHANGED[id] = CHANGED[id] or {}
+  CHANGED[id][field] = false
+  write('HDEL', record_key(id), field)
+end
+
+-- Ends the step. `run` (finish.lua) sets a damaged record aside, and takes the step anew.
+local function demand(value, id)
+  if not value then error('the record of ' .. id .. ' is damaged', 0) end
+  return value
+end
+
+-- Whether there is no record; half of one ends the step.
+local function is_missing(id) return demand(redis.call('EXISTS', record_key(id)) == 0, id) end
 
 -- Append one line to the audit outbox, in the same step as the change that it tells of.
 -- `data` is a JSON object with what only this line has; `of` is {call_id, key, hop, attempt, labels}, where the
 -- step knows them already. No step trims: it can't know what is written already. The sweep does (recover.lua).
 local function audit(id, event, data, of)
   local r = of or get(id, 'call_id', 'key', 'hop', 'attempt', 'labels')
-  redis.call('XADD', AUDIT, '*',
+  write('XADD', AUDIT, '*',
     'event', event, 'at_ms', int(NOW), 'transfer_id', id, 'call_id', r[1] or '', 'key', r[2] or '',
     'hop', r[3] or '', 'attempt', r[4] or '0', 'labels', r[5] or '{}', 'data', data)
   keep(AUDIT)
 end
 
+local function is_word(text) return text and string.match(text, '^[%l_]+$') end
+
 -- The outcome as the JSON that handles read, built from the record.
 local function outcome_json(id)
   local r = get(id, 'call_id', 'state', 'reason', 'attempt', 'hop', 'source', 'http_status', 'detail', 'ended_ms')
+  demand(r[1] and ENDED[r[2]] and is_word(r[3]), id)
   return cjson.encode({
     transfer_id = id, call_id = r[1], state = r[2], reason = r[3], attempts = tonumber(r[4]) or 0,
-    hop = tonumber(r[5]) or 1, source = r[6], http_status = tonumber(r[7]) or cjson.null,
+    hop = tonumber(r[5]) or 1, source = r[6] or '', http_status = tonumber(r[7]) or cjson.null,
     detail = r[8] or '', ended_at_ms = tonumber(r[9]) or 0,
   })
 end
@@ -67,17 +126,11 @@ end
 local STATISTICS = NS .. 'statistics'
 local SLICE_TTL, MAX_FIELDS = 2 * 3600, 2000
 
-local function count(field, by)
-  by = by or 1
-  local sum = redis.call('HINCRBY', STATISTICS, field, int(by))
-  if sum == by then keep(STATISTICS) end
-  return sum
-end
+local function count(field, by, other) COUNTS[#COUNTS + 1] = { STATISTICS, field, by or 1, RETENTION, other } end
 
-local function count_in_slice(field, by)
-  by = by or 1
+local function count_in_slice(field, by, other)
   local slice = STATISTICS .. ':' .. int(math.floor(NOW / 10000))
-  if redis.call('HINCRBY', slice, field, int(by)) == by then redis.call('EXPIRE', slice, SLICE_TTL) end
+  COUNTS[#COUNTS + 1] = { slice, field, by or 1, SLICE_TTL, other }
 end
 
 -- Upper bound of a histogram's bucket: 1, 2, 3, 5, 7, 10, 20 … 300000 ms, then 'inf'.
@@ -105,7 +158,7 @@ end
 
 -- Put an attempt on record. `of` is what the audit line says of the transfer.
 local function begin_attempt(id, attempt, worker, accepted_ms, of)
-  redis.call('HSET', record_key(id), 'state', 'sending', 'attempt', attempt, 'begun_ms', int(NOW),
+  set(id, 'state', 'sending', 'attempt', attempt, 'begun_ms', int(NOW),
     'attempt:' .. attempt, cjson.encode({ begun_ms = NOW, worker = worker }))
   of[4] = attempt
   audit(id, 'transfer.attempt_started', cjson.encode({ worker = worker }), of)
@@ -152,27 +205,21 @@ local function endings()
 
   local function list_ending(id, state, reason, destination)
     local list = NS .. 'ended:' .. state .. ':' .. int(math.floor(NOW / 3600000))
-    if redis.call('RPUSH', list, table.concat({ id, int(NOW), reason, destination }, ' ')) == 1 then
-      redis.call('EXPIRE', list, RETENTION + 3600)
-    end
+    write('RPUSH', list, table.concat({ id, int(NOW), reason, destination }, ' '))
+    LIFE_OF_NEW[list] = RETENTION + 3600
   end
 
   -- Anybody may send any destination name: when the hash is full, new ones are counted as 'other'.
   local function count_ending(state, reason, destination)
     local field = 'ended|' .. state .. '|' .. reason .. '|'
-    local name = destination
-    if count(field .. name) == 1 and redis.call('HLEN', STATISTICS) > MAX_FIELDS then
-      redis.call('HDEL', STATISTICS, field .. name)
-      name = 'other'
-      count(field .. name)
-    end
-    count_in_slice(field .. name)
+    count(field .. destination, 1, field .. 'other')
+    count_in_slice(field .. destination, 1, field .. 'other')
   end
 
   local function note_double_post(first, second)
     local entry = { call_id = get(second, 'call_id')[1], transfers = { first, second }, at_ms = NOW }
-    redis.call('LPUSH', DOUBLE_POSTS, cjson.encode(entry))
-    redis.call('LTRIM', DOUBLE_POSTS, 0, MAX_DOUBLE_POSTS - 1)
+    write('LPUSH', DOUBLE_POSTS, cjson.encode(entry))
+    write('LTRIM', DOUBLE_POSTS, 0, MAX_DOUBLE_POSTS - 1)
     keep(DOUBLE_POSTS)
     count('double_posts')
     audit(second, 'call.moved_twice', cjson.encode({ other_transfer_id = first }))
@@ -190,7 +237,7 @@ local function endings()
     local r = get(id, 'state', 'reason')
     if not r[1] then return end
     if may_have_moved(r[1], r[2]) then note_double_post(first, id)
-    else redis.call('HSET', record_key(id), 'moved_by', first) end
+    else set(id, 'moved_by', first) end
   end
 
   -- Write an ending: record, indexes, audit line, wake-up; all or nothing.
@@ -198,10 +245,10 @@ local function endings()
   function E.finish(id, event, ending)
     local r = get(id, 'accepted_ms', 'state', 'labels', 'attempt', 'call_id', 'key', 'hop', 'reply_to', 'moved_by')
     local waited_ms = NOW - (tonumber(r[1]) or NOW)
-    redis.call('HSET', record_key(id), 'state', ending.state, 'reason', ending.reason, 'source', ending.source,
+    set(id, 'state', ending.state, 'reason', ending.reason, 'source', ending.source,
       'http_status', ending.http_status or '', 'detail', ending.detail or '', 'ended_ms', int(NOW))
-    redis.call('HDEL', record_key(id), 'message')
-    if INDEX[r[2]] then redis.call('ZREM', INDEX[r[2]], id) end
+    unset(id, 'message')
+    if INDEX[r[2]] then write('ZREM', INDEX[r[2]], id) end
     if ending.state == 'unknown' then add_to(UNKNOWN, id, NOW) end
     keep(record_key(id))
     local data = ending.data or {}
@@ -221,22 +268,22 @@ local function endings()
     end
     audit(id, event, cjson.encode(data), { r[5], r[6], r[7], r[4], r[3] })
     if r[9] and may_have_moved(ending.state, ending.reason) then
-      redis.call('HDEL', record_key(id), 'moved_by')
+      unset(id, 'moved_by')
       note_double_post(r[9], id)
     end
     local outcome = outcome_json(id)
-    for channel in string.gmatch(r[8] or '', '%S+') do redis.call('PUBLISH', channel, outcome) end
+    for channel in string.gmatch(r[8] or '', '%S+') do WORDS[#WORDS + 1] = { 'PUBLISH', channel, outcome } end
     return outcome
   end
 
   -- What a deadline makes of an open transfer: nothing was sent, or the last proven refusal stands.
   function E.finish_late(id, source)
     local r = get(id, 'attempt', 'last_reason', 'last_http_status', 'last_detail')
-    if (tonumber(r[1]) or 0) == 0 then
+    if demand(tonumber(r[1]), id) == 0 then
       return E.finish(id, 'transfer.finished', { state = 'expired', reason = 'deadline_passed', source = source })
     end
     return E.finish(id, 'transfer.finished',
-      { state = 'failed', reason = r[2], http_status = r[3], detail = r[4], source = source })
+      { state = 'failed', reason = demand(r[2], id), http_status = r[3], detail = r[4], source = source })
   end
 
   -- End an open transfer whose call was moved by `first` meanwhile. Never one that is `sending`.
@@ -246,13 +293,17 @@ local function endings()
   end
 
   -- End an open transfer if its destination is paused; nil if it is not. Never one that is `sending`.
-  function E.finish_paused(id)
-    local found = redis.call('HMGET', PAUSED, destination_of(get(id, 'labels')[1]), '*')
-    local pause = found[1] or found[2]
+  -- `pauses` are those that there will be when this step has written, from destination to JSON.
+  function E.finish_paused(id, pauses)
+    local destination = destination_of(get(id, 'labels')[1])
+    local found = redis.call('HMGET', PAUSED, destination, '*')
+    local pause = found[1] or found[2] or pauses and (pauses[destination] or pauses['*'])
     if not pause then return nil end
-    pause = cjson.decode(pause)
+    -- Somebody has paused it, whatever became of the words.
+    local ok, said = pcall(cjson.decode, pause)
+    if not ok or type(said) ~= 'table' then said = {} end
     return E.finish(id, 'transfer.finished', { state = 'rejected', reason = 'destination_paused', source = 'operator',
-      detail = 'paused by ' .. pause.by .. ': ' .. pause.reason })
+      detail = 'paused by ' .. tostring(said.by or '?') .. ': ' .. tostring(said.reason or '?') })
   end
 
   return E

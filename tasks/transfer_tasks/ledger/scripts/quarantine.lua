@@ -14,11 +14,14 @@
 
 local transfer_id, why, element, size_bytes, max_entries, audit_group, audit_entry = unpack(ARGV, 3)
 local QUARANTINE = NS .. 'quarantine'
-if audit_entry ~= '' and redis.call('XACK', AUDIT, audit_group, audit_entry) == 0 then return 0 end
-redis.call('LPUSH', QUARANTINE,
+if audit_entry ~= '' then
+  if #redis.call('XPENDING', AUDIT, audit_group, audit_entry, audit_entry, 1) == 0 then return 0 end
+  write('XACK', AUDIT, audit_group, audit_entry)
+end
+write('LPUSH', QUARANTINE,
   cjson.encode({ at_ms = NOW, transfer_id = transfer_id, why = why, element = element,
     size_bytes = tonumber(size_bytes) }))
-redis.call('LTRIM', QUARANTINE, 0, tonumber(max_entries) - 1)
+write('LTRIM', QUARANTINE, 0, tonumber(max_entries) - 1)
 keep(QUARANTINE)
 if audit_entry ~= '' then
   audit('', 'audit.set_aside', cjson.encode({ why = why, entry = audit_entry, size_bytes = tonumber(size_bytes) }))

@@ -35,7 +35,7 @@ local last, resumed = tonumber(past[1]) or 0, tonumber(past[2]) or NOW
 if NOW >= last and NOW - last < interval_ms then return { 0, 0, 0, 0, 0 } end
 -- A clock that was set back is an outage, too.
 if NOW < last or NOW - last > lease_ms then resumed = NOW end
-redis.call('HSET', SWEEP, 'last_ms', int(NOW), 'resumed_ms', int(resumed))
+write('HSET', SWEEP, 'last_ms', int(NOW), 'resumed_ms', int(resumed))
 keep(SWEEP)
 
 -- Producers that only have Celery may give a priority; kombu then writes to a list of its own, which nobody reads
@@ -45,19 +45,20 @@ local function take_in_priorities(empty_ms)
   local lists = {}
   for priority = 1, 9 do lists[priority] = queue .. '\6\22' .. priority end
   if redis.call('EXISTS', unpack(lists)) == 0 then
-    redis.call('HSET', SWEEP, 'priorities_empty_ms', int(NOW))
+    write('HSET', SWEEP, 'priorities_empty_ms', int(NOW))
     return
   end
   for _, list in ipairs(lists) do
-    for _ = 1, limit do
-      local message = redis.pcall('RPOP', list)
-      if type(message) ~= 'string' then break end
+    local messages = redis.pcall('LRANGE', list, -limit, -1)
+    for at = #messages, 1, -1 do
+      local message = messages[at]
+      write('RPOP', list)
       local ok, read = pcall(cjson.decode, message)
       local id = ok and type(read) == 'table' and type(read.headers) == 'table' and read.headers.id
       if empty_ms and type(id) == 'string' and string.match(id, '^[%x-]+$') and #id == 36 then
-        redis.call('SET', NS .. 'sight:' .. string.lower(id), empty_ms, 'NX', 'EX', RETENTION)
+        write('SET', NS .. 'sight:' .. string.lower(id), empty_ms, 'NX', 'EX', RETENTION)
       end
-      redis.call('LPUSH', queue, message)
+      write('LPUSH', queue, message)
     end
   end
 end
@@ -87,10 +88,10 @@ end
 local function redeliver(redelivery)
   local message = get(redelivery.id, 'message')[1]
   if not message or message == '' then return end
-  redis.call('HDEL', UNACKED, redelivery.id)
-  redis.call('ZREM', UNACKED_INDEX, redelivery.id)
-  redis.call('RPUSH', queue, message)
-  redis.call('HSET', record_key(redelivery.id), 'requeued_ms', int(NOW))
+  write('HDEL', UNACKED, redelivery.id)
+  write('ZREM', UNACKED_INDEX, redelivery.id)
+  write('RPUSH', queue, message)
+  set(redelivery.id, 'requeued_ms', int(NOW))
   audit(redelivery.id, 'transfer.requeued', cjson.encode({ why = redelivery.why, worker = redelivery.worker }))
   count('requeued|' .. redelivery.why)
   requeued = requeued + 1
@@ -103,32 +104,35 @@ local function give_up(id, reason, worker)
   given_up = given_up + 1
 end
 
-for _, id in ipairs(redis.call('ZRANGE', IN_FLIGHT, 0, limit - 1)) do
-  local r = get(id, 'state', 'worker', 'expires_ms', 'begun_ms')
-  local state, worker, is_late = r[1], r[2] or '', NOW >= (tonumber(r[3]) or 0)
-  if not state then
-    redis.call('ZREM', IN_FLIGHT, id)
+local function look_in_flight(id)
+  local r = get(id, 'state', 'worker', 'expires_ms', 'begun_ms', 'token', 'accepted_ms')
+  local state, worker = r[1], r[2] or ''
+  if not state and is_missing(id) then
+    write('ZREM', IN_FLIGHT, id)
   elseif state == 'sending' then
     -- It may have gone out. Nobody sends it again; if its worker still lives, its answer corrects this.
     if not is_alive(worker) then give_up(id, 'worker_died', worker)
     elseif may_judge and NOW > tonumber(r[4]) + attempt_bound_ms then give_up(id, 'answer_lost', worker) end
   elseif state == 'claimed' and not is_alive(worker) then
-    if is_late then expire(id) else
+    if NOW >= tonumber(r[3]) then expire(id) else
       -- The token moves on here already, so that the old holder can do nothing before the successor has claimed.
-      redis.call('HINCRBY', record_key(id), 'token', 1)
-      redis.call('HSET', record_key(id), 'state', 'waiting')
-      redis.call('ZREM', IN_FLIGHT, id)
-      add_to(WAITING, id, tonumber(get(id, 'accepted_ms')[1]))
+      set(id, 'state', 'waiting', 'token', int(tonumber(r[5]) + 1))
+      write('ZREM', IN_FLIGHT, id)
+      add_to(WAITING, id, tonumber(r[6]))
       requeue(id, 'worker_died', worker)
     end
   elseif state == 'claimed' and NOW >= tonumber(r[3]) + attempt_bound_ms then
     expire(id)
+  elseif state ~= 'claimed' then
+    demand(OPEN[state] or ENDED[state], id)
+    write('ZREM', IN_FLIGHT, id)
   end
 end
+for _, id in ipairs(redis.call('ZRANGE', IN_FLIGHT, 0, limit - 1)) do look_at(id, look_in_flight) end
 
 for _, worker in ipairs(redis.call('ZRANGEBYSCORE', NS .. 'workers', '-inf', int(NOW - lease_ms))) do
   if not is_alive(worker) then
-    redis.call('ZREM', NS .. 'workers', worker)
+    write('ZREM', NS .. 'workers', worker)
     gone_workers = gone_workers + 1
   end
 end
@@ -140,14 +144,19 @@ local function oldest_queued_at()
   if not tail then return math.huge end
   local ok, message = pcall(cjson.decode, tail)
   if not ok or type(message) ~= 'table' or type(message.headers) ~= 'table' then return nil end
-  return tonumber(get(tostring(message.headers.id), 'accepted_ms')[1])
+  local is_read, record = pcall(get, tostring(message.headers.id), 'accepted_ms')
+  return is_read and tonumber(record[1]) or nil
 end
 
 local queued_since = oldest_queued_at()
-for _, id in ipairs(redis.call('ZRANGE', WAITING, 0, limit - 1)) do
-  local r = get(id, 'accepted_ms', 'expires_ms', 'requeued_ms')
-  if not r[1] then
-    redis.call('ZREM', WAITING, id)
+local function look_waiting(id)
+  local r = get(id, 'accepted_ms', 'expires_ms', 'requeued_ms', 'state')
+  if not r[4] and is_missing(id) then
+    write('ZREM', WAITING, id)
+  elseif r[4] ~= 'waiting' then
+    demand(OPEN[r[4]] or ENDED[r[4]], id)
+    if OPEN[r[4]] then add_to(IN_FLIGHT, id, NOW) end
+    write('ZREM', WAITING, id)
   elseif NOW >= tonumber(r[2]) then
     expire(id)
   else
@@ -161,9 +170,12 @@ for _, id in ipairs(redis.call('ZRANGE', WAITING, 0, limit - 1)) do
     end
   end
 end
+for _, id in ipairs(redis.call('ZRANGE', WAITING, 0, limit - 1)) do look_at(id, look_waiting) end
 
 table.sort(redeliveries, function(one, other) return one.accepted > other.accepted end)
 for _, redelivery in ipairs(redeliveries) do redeliver(redelivery) end
+
+commit() -- an outbox that can't be trimmed holds nothing up
 
 -- What is written goes first. Lines that nobody has written go only where Redis would fill up: they are counted.
 local OUTBOX_LIMIT = 2000 -- how many lines one sweep drops at most; their ids are handed to one command

@@ -15,7 +15,7 @@
 
 local transfer_id, call_id, state, reason, detail, labels, content_digest = unpack(ARGV, 3)
 local found = get(transfer_id, 'state', 'content_digest')
-if found[1] then
+if found[1] or not is_missing(transfer_id) then
   if content_digest ~= '' and content_digest ~= found[2] then
     audit_conflict(transfer_id, transfer_id, call_id, labels)
     return { 'conflict' }
@@ -23,7 +23,7 @@ if found[1] then
   if OPEN[found[1]] then return { 'open' } end
   return { 'ended', outcome_json(transfer_id) }
 end
-redis.call('HSET', record_key(transfer_id), 'call_id', call_id, 'key', '', 'hop', '1', 'attempt', '0', 'token', '0',
+set(transfer_id, 'call_id', call_id, 'key', '', 'hop', '1', 'attempt', '0', 'token', '0',
   'labels', labels, 'content_digest', content_digest, 'accepted_ms', int(NOW), 'expires_ms', int(NOW))
 return { 'ended', endings().finish(transfer_id, 'transfer.finished',
   { state = state, reason = reason, detail = detail, source = 'worker' }) }

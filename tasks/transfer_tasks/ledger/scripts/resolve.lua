@@ -13,7 +13,7 @@
 
 local transfer_id, state, reason, source, detail = unpack(ARGV, 3)
 local current = get(transfer_id, 'state')[1]
-if not current then return { 'missing' } end
+if not current and is_missing(transfer_id) then return { 'missing' } end
 if current == 'unknown' then
   return { 'ended', endings().finish(transfer_id, 'transfer.resolved',
     { state = state, reason = reason, source = source, detail = detail }) }

@@ -8,7 +8,8 @@
 -- Reply: 1, or 0 where there was no such pause
 
 local destination, operator, reason = unpack(ARGV, 3)
-if redis.call('HDEL', PAUSED, destination) == 0 then return 0 end
+if redis.call('HEXISTS', PAUSED, destination) == 0 then return 0 end
+write('HDEL', PAUSED, destination)
 audit('', 'destination.resumed',
   cjson.encode({ destination = destination, operator = operator, detail = text_or_nil(reason) }))
 return 1

@@ -6,6 +6,6 @@
 -- Reply: 1
 
 local worker = unpack(ARGV, 3)
-redis.call('DEL', NS .. 'worker:' .. worker)
-redis.call('ZADD', NS .. 'workers', 'XX', 0, worker)
+write('DEL', NS .. 'worker:' .. worker)
+write('ZADD', NS .. 'workers', 'XX', 0, worker)
 return 1

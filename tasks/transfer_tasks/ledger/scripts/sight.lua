@@ -31,5 +31,5 @@ if is_moved == '' then
 end
 -- Redis's clock may have been set back.
 sent_after = math.min(sent_after, NOW)
-redis.call('SET', sight_key, int(sent_after), 'EX', RETENTION)
+write('SET', sight_key, int(sent_after), 'EX', RETENTION)
 return { int(NOW), int(sent_after) }

@@ -1,0 +1,70 @@
+
+-- Behind every step: run it, then write what it has collected. See prelude.lua.
+
+local TYPES = { HSET = 'hash', HDEL = 'hash', ZADD = 'zset', ZREM = 'zset', RPUSH = 'list', LPUSH = 'list',
+  LTRIM = 'list', LREM = 'list', RPOP = 'list', XADD = 'stream', XACK = 'stream' }
+
+local function forget()
+  WRITES, WORDS, COUNTS, LIFE_OF_NEW = {}, {}, {}, {}
+  HAS_ITS_TYPE, READ, CHANGED, REPLACED = {}, {}, {}, {}
+end
+
+-- Whatever would stop the writes midway stops them here, before the first.
+local function check_writes()
+  local is_permitted = redis.acl_check_cmd -- Redis 7
+  for _, of in ipairs(WRITES) do
+    local command, key = of[1], of[2]
+    if is_permitted and not is_permitted(unpack(of)) then
+      error('ACL failure in script: no permission to run ' .. command .. ' on ' .. key .. '; nothing was written', 0)
+    end
+    if TYPES[command] and not HAS_ITS_TYPE[key] then
+      local kind = redis.call('TYPE', key).ok
+      if kind ~= TYPES[command] then
+        if kind ~= 'none' then
+          error('WRONGTYPE: ' .. key .. ' is a ' .. kind .. ', no ' .. TYPES[command] .. '; nothing was written', 0)
+        end
+        if LIFE_OF_NEW[key] then write('EXPIRE', key, LIFE_OF_NEW[key]) end
+      end
+      HAS_ITS_TYPE[key] = true
+    end
+  end
+end
+
+-- Anybody may send any destination name: when the hash is full, new ones are counted as `other`.
+local function write_count(of)
+  local key, field, by, life, other = unpack(of)
+  local sum = redis.pcall('HINCRBY', key, field, int(by))
+  if sum ~= by then return end
+  local fields = other and redis.pcall('HLEN', key)
+  if type(fields) == 'number' and fields > MAX_FIELDS then
+    redis.pcall('HDEL', key, field)
+    redis.pcall('HINCRBY', key, other, int(by))
+  end
+  redis.pcall('EXPIRE', key, life)
+end
+
+commit = function()
+  check_writes()
+  for _, of in ipairs(WRITES) do redis.call(unpack(of)) end
+  for _, of in ipairs(WORDS) do redis.pcall(unpack(of)) end
+  for _, of in ipairs(COUNTS) do write_count(of) end
+  forget()
+end
+
+-- A damaged record is set aside, and the step taken anew: it finds a record that says `unknown`.
+for _ = 1, 3 do
+  local ok, reply = pcall(step)
+  if ok then
+    commit()
+    return reply
+  end
+  local read, damaged = READ, {}
+  forget()
+  for id in pairs(read) do
+    if not is_whole(id) then table.insert(damaged, id) end
+  end
+  if #damaged == 0 then error(reply, 0) end
+  for _, id in ipairs(damaged) do set_aside(id) end
+  commit()
+end
+return redis.error_reply('ERR too many damaged records; take the step again')

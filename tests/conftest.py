@@ -18,14 +18,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-# Whoever starts the tests in the background of a shell has them ignore Ctrl-C, and so their children; those
-# are tested with it.
+# Whoever starts the tests in the background of a shell has them ignore Ctrl-C and Ctrl-\, and nohup has them
+# ignore a hangup. Children, which are tested with these signals, inherit that, and no handler.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
-
-# Likewise under nohup, which has them ignore SIGHUP. Children inherit that, but no handler.
-if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
-    signal.signal(signal.SIGHUP, lambda *_: None)
+for number in (signal.SIGHUP, signal.SIGQUIT):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, lambda *_: None)
 
 # How long an example takes says nothing on a busy machine; benchmarks measure time.
 settings.register_profile("cluster", deadline=None)

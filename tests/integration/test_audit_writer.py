@@ -201,9 +201,9 @@ def test_a_worker_that_stops_on_a_full_disk_leaves_its_lines_to_one_whose_file_w
     assert redis_client.xpending(KEYS.audit, GROUP)["pending"] == 300
     assert log.notices.said[-1] == "audit.lines_left_in_redis"
 
-    heir, _ = start_writer(redis_url, "heir", file=tmp_path / "other.jsonl")
+    successor, _ = start_writer(redis_url, "successor", file=tmp_path / "other.jsonl")
     wait_until(lambda: not redis_client.xpending(KEYS.audit, GROUP)["pending"], 10)
-    heir.stop(within_seconds=5)
+    successor.stop(within_seconds=5)
     assert sorted(written(tmp_path / "other.jsonl")) == ids(redis_client)
 
 

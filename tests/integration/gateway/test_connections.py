@@ -228,12 +228,24 @@ def test_a_late_answer_whose_end_the_real_ones_beginning_makes_up_is_not_believe
     assert isinstance(error, OutcomeUnknown)
 
 
-def test_what_breaks_off_on_a_used_connection_is_not_believed(make_gateway):
+@pytest.mark.parametrize(
+    "piece",
+    [
+        make_answer(429, b'{"error": "rate_limited"}')[:-5],
+        b"HTTP/1.1 404 Not Found\r\nContent-Ty",
+        b"HTTP/1.1 404 Not Found\r\nContent-Length: 0",
+        b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n",
+        b"HTTP/1.1 404 Not Found\r\n",
+        b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 404 Not Found\r\n",
+        b"HTTP/1.1 404 Not Found\r\nContent-Type: text/plain\r\n\r\nNot",  # its end is the connection's
+    ],
+)
+def test_what_breaks_off_on_a_used_connection_is_not_believed(make_gateway, piece):
     def respond(connection: socket.socket, number: int) -> bool:
         if number == 1:
             connection.sendall(make_answer(200, QUEUED))
             return True
-        connection.sendall(make_answer(429, b'{"error": "rate_limited"}')[:-5])
+        connection.sendall(piece)
         return False
 
     with FarEnd(respond) as far_end:

@@ -147,7 +147,7 @@ class PiopiyGateway:
         finally:
             client.end()
         if client.answer is not None:
-            doubt = exchange.find_doubt(is_whole=client.answer.body is not None)
+            doubt = exchange.find_doubt(is_whole=client.answer.is_whole)
             return read_answer(replace(client.answer, doubt=doubt), failure)
         raise _explain_silence(failure, exchange.stage) from failure
 

@@ -34,6 +34,7 @@ MAX_ANSWER_BYTES: Final = 1024 * 1024
 
 
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.[0-9] [0-9]{3}")
+_END_OF_HEAD: Final = re.compile(rb"\n\r?\n")
 _CUT_STATUS_LINE: Final = re.compile(rb"H(T(T(P(/[0-9. ]*)?)?)?)?\Z")
 
 
@@ -136,12 +137,14 @@ class Exchange:
         request may have come first: then the real one follows, or its bytes complete the late one.
 
         Args:
-            is_whole: Whether the answer's body arrived as long as its head says.
+            is_whole: Whether the answer's head says how long its body is, and it arrived so.
         """
         if not self.is_reused:
             return ""
         if self._has_left_over or len(_STATUS_LINE.findall(self._received)) > self._heads:
             return "More than one answer came to one request; which is its own can't be told."
-        if not is_whole or _CUT_STATUS_LINE.search(self._received):
+        # `http.client` takes a head that the connection's end cuts off for a whole one.
+        is_head_cut = len(_END_OF_HEAD.findall(self._received)) < self._heads
+        if not is_whole or is_head_cut or _CUT_STATUS_LINE.search(self._received):
             return "The answer broke off on a connection that had carried another request."
         return ""

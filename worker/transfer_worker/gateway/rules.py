@@ -35,6 +35,12 @@ class ReceivedAnswer:
     body: bytes | None
     doubt: str = ""
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether its head says how long the body is, and it arrived so; else it may be cut."""
+        says_how_long = "Content-Length" in self.headers or "Transfer-Encoding" in self.headers
+        return self.body is not None and (says_how_long or self.status in {204, 304})
+
     def parse(self) -> object:
         """Return the JSON value of the body; None when it has none."""
         try:

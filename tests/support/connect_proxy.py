@@ -27,6 +27,7 @@ class ConnectProxy(socketserver.ThreadingTCPServer):
     Attributes:
         asked: The lines that clients began with, such as ``CONNECT rest.piopiy.com:443 HTTP/1.1``.
         tunnel_count: How many tunnels it made.
+        ended_count: How many connections have ended, at both their ends.
     """
 
     daemon_threads = True
@@ -37,7 +38,7 @@ class ConnectProxy(socketserver.ThreadingTCPServer):
         super().__init__(("127.0.0.1", 0), _Connection)
         self.login, self.refusal, self.tls = login, refusal, tls
         self.asked: list[str] = []
-        self.tunnel_count = 0
+        self.tunnel_count = self.ended_count = 0
         self._thread = threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True)
 
     @property
@@ -63,6 +64,10 @@ class _Connection(socketserver.BaseRequestHandler):
     server: Any
 
     def handle(self) -> None:
+        self._serve()
+        self.server.ended_count += 1
+
+    def _serve(self) -> None:
         with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
             near = stack.enter_context(self.request)
             if self.server.tls is not None:

@@ -12,6 +12,7 @@ import trustme
 
 from support.connect_proxy import ConnectProxy
 from support.far_end import FarEnd, make_answer
+from support.waiting import wait_until
 from transfer_tasks.outcome import Reason
 from transfer_worker.errors import AttemptError, NotCarriedOut, OutcomeUnknown
 from transfer_worker.gateway import PiopiyGateway
@@ -200,8 +201,7 @@ def test_after_the_tunnel_was_cut_the_next_request_has_a_new_one(make_gateway, t
     with ConnectProxy() as proxy, FarEnd(queue_and_leave, tls=tls) as far_end:
         gateway = make_gateway(far_end.url, proxy.url)
         send(gateway)
-        for thread in far_end._threads[1:]:
-            thread.join(5)
+        wait_until(lambda: proxy.ended_count == 1, message="the end has reached us")
         send(gateway)
     assert (len(far_end.requests), proxy.tunnel_count) == (2, 2)
 

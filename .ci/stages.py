@@ -45,7 +45,7 @@ STAGES: dict[str, list[list[str]]] = {
     "unit": [["pytest", *APART, "tests/unit"]],
     "contract": [["pytest", "tests/contract"]],
     "install": [["pytest", "tests/install"]],
-    "integration": [["pytest", *APART, "tests/integration"]],
+    "integration": [["pytest", *APART, "--durations=20", "tests/integration"]],
     "browser": [["/bin/sh", ".ci/browser"], ["pytest", "tests/browser"]],
     "chaos": [
         ["pytest", "tests/chaos"],

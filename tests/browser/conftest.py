@@ -9,7 +9,8 @@ import pytest
 
 from support import ProcessSpawner, wait_until
 from support.cluster import Cluster, make_intent
-from support.flower_scene import LOGIN, ROOT, SIP_USER, SUPPORT_NUMBER, Scene, free_port, is_up, send_plainly
+from support.flower_scene import LOGIN, ROOT, SIP_USER, SUPPORT_NUMBER, Scene, is_up, send_plainly
+from support.ports import pick_free_port
 from transfer_worker.local.embedded_redis import EmbeddedRedis
 from transfer_worker.sandbox import SandboxServer
 
@@ -36,7 +37,7 @@ def scene(tmp_path_factory):
 
 def open_tools(cluster, directory):
     """Start Flower and a worker, and let each kind of ending happen once."""
-    port = free_port()
+    port = pick_free_port()
     scene = Scene(cluster, f"http://127.0.0.1:{port}", directory / "flower.db", cluster.ledger())
     cluster.spawn(
         [sys.executable, "-m", "celery", "-A", "transfer_worker", "flower",

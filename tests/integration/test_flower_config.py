@@ -14,16 +14,11 @@ import pytest
 from flower.options import default_options
 
 from support import urlopen_directly, wait_until
+from support.ports import pick_free_port
 
 CELERY = Path(sys.executable).with_name("celery")
 CONFIG = Path(__file__).parents[2] / "worker" / "flowerconfig.py"
 LOGIN = "on-call:correct-horse"
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def ask(port, path, *, login=None, method="GET"):
@@ -44,7 +39,7 @@ def ask(port, path, *, login=None, method="GET"):
 @pytest.fixture
 def start_flower(spawn, redis_url, tmp_path):
     def start(*, login=LOGIN, **environment):
-        port = free_port()
+        port = pick_free_port()
         flower = spawn(
             [CELERY, "-A", "transfer_worker", "flower", f"--conf={CONFIG}"],
             env={

@@ -12,7 +12,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 import yaml
 
 from support.kinship import children
+from support.ports import pick_free_port
 from transfer_worker.local.redis_executable import find_redis_server
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Containers:
 
     def __init__(self, spawn: ProcessSpawner, folder: Path, **environment: str) -> None:
         self._spawn, self._folder = spawn, folder
-        self.ports = {port: str(_pick_free_port()) for port in OUR_PORTS}
+        self.ports = {port: str(pick_free_port()) for port in OUR_PORTS}
         self.environment = environment
         (folder / "bin").mkdir()
         # By the image's name, whichever server this machine has.
@@ -135,12 +135,6 @@ def in_image(path: str) -> Path:
     """Return where a path of the image is on this machine."""
     assert IMAGE is not None
     return Path(json.loads(Path(IMAGE).read_text("utf-8"))["system"]["root"]) / path.lstrip("/")
-
-
-def _pick_free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _replace_all(text: str, replacements: Mapping[str, str]) -> str:

@@ -80,12 +80,6 @@ class Scene:
         return record.state if record else None
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def send_plainly(cluster: Cluster, intent: Any) -> str:
     """Publish as somebody does who has only Celery."""
     with Celery(broker=cluster.redis_url, set_as_current=False) as plain:

@@ -8,7 +8,6 @@ import os
 import re
 import shlex
 import signal
-import socket
 import subprocess
 import urllib.error
 import urllib.request
@@ -19,6 +18,7 @@ import pytest
 from support import urlopen_directly, wait_until
 from support.kinship import descendants, still_running
 from support.operating import COMMAND, REGISTRY
+from support.ports import pick_free_port
 from support.waiting import DEADLINE_SECONDS
 from transfer_worker.local.redis_executable import find_redis_server
 
@@ -120,19 +120,13 @@ def test_up_says_loudly_that_it_talks_to_the_real_platform(cluster, start_up, tm
     wait_until(lambda: not still_running(family))
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 SANDBOX_SETUP = (
     "PIOPIY_TOKEN=sandbox-token\nPIOPIY_API_URL=http://127.0.0.1:{port}/v3\nPIOPIY_NUMBER=+12025550100\n"
 )
 
 
 def test_up_starts_the_sandbox_at_the_address_of_the_set_up(start_up, tmp_path, call_id):
-    port = free_port()
+    port = pick_free_port()
     (tmp_path / ".env").write_text(SANDBOX_SETUP.format(port=port))
     (tmp_path / "destinations.toml").write_text(REGISTRY)
     up = start_up()

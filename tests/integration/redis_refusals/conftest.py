@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support.cluster import Cluster
+from support.ports import pick_free_port
 from support.waiting import wait_until
 from transfer_worker.local.redis_executable import find_redis_server
 from transfer_worker.sandbox import SandboxServer
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from support import ProcessSpawner
 
 
-from support.redis_servers import free_port, listens
+from support.redis_servers import listens
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def start(spawn: ProcessSpawner, tmp_path: Path) -> Callable[..., int]:
     """Start a server with these options; return its port."""
 
     def start_server(*options: str, port: int = 0) -> int:
-        port = port or free_port()
+        port = port or pick_free_port()
         directory = tmp_path / f"redis-{port}"
         directory.mkdir()
         config = directory / "server.conf"

@@ -9,7 +9,8 @@ import pytest
 import redis
 
 from support.cluster import OK_NUMBER, make_intent
-from support.redis_servers import add_user, app_url, cluster_mode, free_port, run
+from support.ports import pick_free_port
+from support.redis_servers import add_user, app_url, cluster_mode, run
 from transfer_tasks.errors import PublishUnavailable
 from transfer_worker.runtime.redis_commands import describe_rules
 
@@ -70,7 +71,7 @@ def test_status_does_without_info(start, cluster_at):
 
 
 def test_a_worker_looks_at_the_memory_policy_when_redis_comes_at_last(start, cluster_at):
-    port = free_port()
+    port = pick_free_port()
     cluster = cluster_at(f"redis://127.0.0.1:{port}/0")
     worker = cluster.spawn(
         [sys.executable, "-m", "transfer_worker", "worker"], env=cluster.worker_environment()

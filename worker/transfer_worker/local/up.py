@@ -18,7 +18,7 @@ from transfer_worker.audit.console import AuditWatch, describe_line
 from transfer_worker.local.demo_steps import DESTINATIONS
 from transfer_worker.local.setup_files import SANDBOX_NUMBER, make_flower_login
 from transfer_worker.local.stack import Child, ChildFailed, Stack, is_listening, pick_port
-from transfer_worker.runtime.process_split import spread_places
+from transfer_worker.runtime.process_split import spread_slots
 from transfer_worker.sandbox import DEFAULT_TOKEN
 from transfer_worker.settings import WorkerSettings, is_this_machine
 
@@ -91,7 +91,7 @@ def run_up(console: Console, *, data_dir: Path) -> None:
         redis_url = settings.redis_url.get_secret_value()
         _write_env_file(data_dir / "env", settings, is_token_on_disk=is_token_on_disk)
         login, port = _Login.make(given.flower_basic_auth), pick_port(FLOWER_PORT)
-        process_count = len(spread_places(settings))
+        process_count = len(spread_slots(settings))
         if settings.log_level in {"WARNING", "ERROR"}:
             os.environ["TRANSFER_LOG_LEVEL"] = "INFO"  # at which Celery says that it is ready; into a file
         worker = stack.add_worker(env=os.environ, process_count=process_count)

@@ -13,7 +13,7 @@ SLOTS_PER_PROCESS: Final = 16
 """With more, Python's lock bounds a process before its slots do (docs/performance.md)."""
 
 
-def spread_places(settings: WorkerSettings) -> list[int]:
+def spread_slots(settings: WorkerSettings) -> list[int]:
     """Return the slots of each process of a worker with these settings; one number a process."""
     slots = settings.concurrency
     return share_slots(slots, processes=settings.processes or count_processes(slots, cpus=count_cpus()))

@@ -30,7 +30,7 @@ import structlog
 from transfer_worker.audit import logs
 from transfer_worker.exit_codes import Exit
 from transfer_worker.runtime.lifeline import LastWords, Lifeline
-from transfer_worker.runtime.process_split import spread_places
+from transfer_worker.runtime.process_split import spread_slots
 from transfer_worker.settings import WorkerSettings
 
 if TYPE_CHECKING:
@@ -246,7 +246,7 @@ def list_programs(settings: WorkerSettings) -> list[Program]:
 
     Their names bear our process id: they stay over restarts, and two workers on one host don't clash.
     """
-    shares, ours = spread_places(settings), f"transfer-{os.getpid()}"
+    shares, ours = spread_slots(settings), f"transfer-{os.getpid()}"
     names = [ours] if len(shares) == 1 else [f"{ours}-{number}" for number, _ in enumerate(shares, start=1)]
     return [
         Program(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transfer_worker.runtime.process_split import count_cpus, count_processes, share_slots, spread_places
+from transfer_worker.runtime.process_split import count_cpus, count_processes, share_slots, spread_slots
 from transfer_worker.settings import WorkerSettings
 
 
@@ -52,12 +52,12 @@ def test_only_the_cpus_that_this_process_may_use_count():
 
 @pytest.mark.parametrize(("processes", "shares"), [(1, [32]), (3, [11, 11, 10]), (32, [1] * 32)])
 def test_the_settings_say_how_many_processes_if_they_say_anything(processes, shares):
-    assert spread_places(_settings(concurrency=32, processes=processes)) == shares
+    assert spread_slots(_settings(concurrency=32, processes=processes)) == shares
 
 
 def test_without_a_word_in_the_settings_the_rule_holds():
-    assert spread_places(_settings(concurrency=8)) == [8]
-    assert len(spread_places(_settings(concurrency=64))) == min(4, count_cpus())
+    assert spread_slots(_settings(concurrency=8)) == [8]
+    assert len(spread_slots(_settings(concurrency=64))) == min(4, count_cpus())
 
 
 def _settings(**fields: int) -> WorkerSettings:

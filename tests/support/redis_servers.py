@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import redis
 
+from support.ports import CLUSTER_BUS_OFFSET, pick_free_port
 from support.waiting import wait_until
 from transfer_tasks.redis.connection import connect
 from transfer_tasks.redis.diagnosis import Trouble, diagnose
@@ -31,7 +32,7 @@ def listens(port: int) -> bool:
 @contextmanager
 def cluster_mode(start: Callable[..., int]) -> Iterator[int]:
     """Run a cluster of one node, which has every slot."""
-    port = start("--cluster-enabled", "yes")
+    port = start("--cluster-enabled", "yes", port=pick_free_port(offsets=[CLUSTER_BUS_OFFSET]))
     with redis.Redis(port=port, decode_responses=True) as client:
         client.execute_command("CLUSTER", "ADDSLOTS", *map(str, range(16384)))
         wait_until(

@@ -56,10 +56,15 @@ class AsyncLedger:
         trial = _Trial()
         try:
             async with asyncio.timeout(budget_seconds) as limit:
-                return command.read(await self._persist(command, trial, limit))
+                reply = await self._persist(command, trial, limit)
         except TimeoutError as error:
             cause = trial.cause or f"no answer within {budget_seconds:g} s"
             raise LedgerUnavailable(cause, may_have_happened=trial.is_unanswered) from error
+        try:
+            return command.read(reply)
+        except (ValueError, TypeError, LookupError, AttributeError) as error:
+            # The step was carried out; whatever answers here, a proxy perhaps, is not our script.
+            raise LedgerUnavailable(f"the answer can't be read: {type(error).__name__}") from error
 
     async def _persist(self, command: Command[Any], trial: _Trial, limit: asyncio.Timeout) -> Any:
         while not limit.expired():

@@ -19,9 +19,12 @@ from transfer_tasks.errors import (
     TransferNotFound,
 )
 from transfer_tasks.ledger.async_ledger import AsyncLedger
+from transfer_tasks.ledger.commands import LedgerCommands
+from transfer_tasks.ledger.keys import NAMESPACE
 from transfer_tasks.ledger.verdicts import Ended, Missing, Open
 from transfer_tasks.outcome import Reason, TransferOutcome
 from transfer_tasks.publisher.acceptance import build_accept
+from transfer_tasks.publisher.loop_local import LoopLocal, keep_for_ever, leave_to_parent_on_fork
 from transfer_tasks.publisher.replies import ReplyListener
 from transfer_tasks.redis.connection import connect_async
 from transfer_tasks.settings import PublisherSettings
@@ -47,8 +50,29 @@ ENDING_MARGIN_SECONDS: Final = 15.0
 """How long after its deadline a transfer that was sent in time may still take to end."""
 
 
+class _Line:
+    """The connections of one event loop."""
+
+    def __init__(self, settings: PublisherSettings) -> None:
+        url, budget = settings.redis_url.get_secret_value(), settings.publish_budget_seconds
+        client = connect_async(url, timeout_seconds=budget)
+        self.ledger = AsyncLedger(client, retention_seconds=settings.record_ttl_seconds)
+        self.replies = ReplyListener(client, channel=self.ledger.keys.reply(uuid.uuid4().hex))
+        leave_to_parent_on_fork(self)
+
+    def leave_to_parent(self) -> None:
+        self.replies.disown()
+        keep_for_ever(self)
+
+    async def close(self) -> None:
+        await self.replies.close()
+        await self.ledger.close()
+
+
 class AsyncTransferPublisher:
     """Publishes transfers from an event loop. One per process is enough; it never blocks the loop.
+
+    Each event loop that it is used in has connections of its own, and so has a forked child.
 
     Args:
         settings: Where Redis is, and the time budget. Read from the environment when not given.
@@ -59,10 +83,10 @@ class AsyncTransferPublisher:
     def __init__(self, settings: PublisherSettings | None = None) -> None:
         self.settings = settings or PublisherSettings.load()
         self._rules = self.settings.load_rules() if self.settings.destinations_file else None
-        url, budget = self.settings.redis_url.get_secret_value(), self.settings.publish_budget_seconds
-        client = connect_async(url, timeout_seconds=budget)
-        self.ledger = AsyncLedger(client, retention_seconds=self.settings.record_ttl_seconds)
-        self._replies = ReplyListener(client, channel=self.ledger.keys.reply(uuid.uuid4().hex))
+        self.commands = LedgerCommands(
+            namespace=NAMESPACE, retention_seconds=self.settings.record_ttl_seconds
+        )
+        self._lines = LoopLocal(lambda: _Line(self.settings))
 
     async def submit(self, intent: TransferIntent) -> AsyncTransferHandle:
         """Put an intent on the queue, in one round trip.
@@ -88,11 +112,11 @@ class AsyncTransferPublisher:
         try:
             accepted = await self.run(
                 build_accept(
-                    self.ledger.commands,
+                    self.commands,
                     intent,
                     queue=self.settings.queue,
                     repeat_window_seconds=self.settings.repeat_window_seconds,
-                    reply_to=self._replies.channel,
+                    reply_to=self._lines.get().replies.channel,
                 )
             )
         except LedgerUnavailable as error:
@@ -126,7 +150,8 @@ class AsyncTransferPublisher:
         Raises:
             LedgerUnavailable: No answer came in time.
         """
-        return await self.ledger.run(command, budget_seconds=self.settings.publish_budget_seconds)
+        ledger = self._lines.get().ledger
+        return await ledger.run(command, budget_seconds=self.settings.publish_budget_seconds)
 
     async def wait(self, transfer_id: str, *, timeout: float | None) -> TransferOutcome:  # noqa: ASYNC109 - the wait is ours
         """Wait for a transfer's outcome: see `AsyncTransferHandle.outcome`."""
@@ -134,14 +159,15 @@ class AsyncTransferPublisher:
         state = "unread"
         give_up_at = started + (UNREAD_PATIENCE_SECONDS if timeout is None else timeout)
         budget_seconds = self.settings.publish_budget_seconds
-        look = self.ledger.commands.expire(transfer_id, source="publisher")
-        async with self._replies.expect(transfer_id) as notification:
-            await self._replies.ready(within_seconds=min(LOOK_SECONDS, give_up_at - started))
+        line = self._lines.get()
+        look = self.commands.expire(transfer_id, source="publisher")
+        async with line.replies.expect(transfer_id) as notification:
+            await line.replies.ready(within_seconds=min(LOOK_SECONDS, give_up_at - started))
             while True:
                 patience = LOOK_SECONDS
                 time_left = max(give_up_at - time.monotonic(), LEAST_LOOK_SECONDS)
                 try:
-                    seen = await self.ledger.run(look, budget_seconds=min(budget_seconds, time_left))
+                    seen = await line.ledger.run(look, budget_seconds=min(budget_seconds, time_left))
                 except LedgerUnavailable:
                     state = "unreadable (Redis does not answer)"
                 else:
@@ -164,9 +190,9 @@ class AsyncTransferPublisher:
                     return notification.result()
 
     async def close(self) -> None:
-        """Close every connection. Transfers go on without us."""
-        await self._replies.close()
-        await self.ledger.close()
+        """Close every connection of this event loop. Transfers go on without us."""
+        if line := self._lines.pop():
+            await line.close()
 
     async def __aenter__(self) -> AsyncTransferPublisher:
         return self
@@ -222,7 +248,7 @@ class AsyncTransferHandle:
             TransferNotFound: The record is gone.
         """
         cancelled, seen = await self.publisher.run(
-            self.publisher.ledger.commands.cancel(
+            self.publisher.commands.cancel(
                 self.transfer_id, reason=Reason.CANCELLED_BY_SESSION, source="session", detail=detail
             )
         )
@@ -256,7 +282,7 @@ class AsyncTransferHandle:
         return await self._resolve(transferred=False, detail=detail)
 
     async def _resolve(self, *, transferred: bool, detail: str) -> TransferOutcome | None:
-        commands = self.publisher.ledger.commands
+        commands = self.publisher.commands
         seen = await self.publisher.run(
             commands.resolve(self.transfer_id, transferred=transferred, source="session", detail=detail)
         )

@@ -58,6 +58,11 @@ class ReplyListener:
                 await self._is_listening.wait()
         return self._is_listening.is_set()
 
+    def disown(self) -> None:
+        """In a forked child the subscription is the parent's: its end here is no fault to tell of."""
+        if self._task is not None:
+            self._task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001 - as asyncio.gather does
+
     async def close(self) -> None:
         """End the subscription. Whoever still waits goes on looking at the record."""
         if self._task is not None:

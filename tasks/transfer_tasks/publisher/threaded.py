@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import selectors
 import threading
+import weakref
 from dataclasses import dataclass, replace
-from os import getpid
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from transfer_tasks.publisher.asynchronous import AsyncTransferHandle, AsyncTransferPublisher
+from transfer_tasks.publisher.loop_local import keep_for_ever, leave_to_parent_on_fork
 from transfer_tasks.settings import PublisherSettings
 
 if TYPE_CHECKING:
@@ -20,23 +24,25 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+END_SECONDS: Final = 1.0
+"""How long the end of a process, or of a publisher that nobody has closed, may wait for its connections."""
+
 
 class TransferPublisher:
     """Publishes transfers from threads: the asyncio publisher on an event loop of its own thread.
 
-    So both have the same hard time budget. Safe to share among threads, and after a fork.
+    So both have the same hard time budget. Safe to share among threads, and after a fork. One that nobody
+    closes ends with its last reference, or with the process.
     """
 
     def __init__(self, settings: PublisherSettings | None = None) -> None:
         self.settings = settings or PublisherSettings.load()
         self._lock = threading.Lock()
-        self._owner_process_id = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._inner: AsyncTransferPublisher | None = None
-        # A forked child must neither use nor collect what it got from its parent: closing a connection there
-        # would take it out of the parent's epoll set, which both share.
-        self._inherited: list[tuple[AsyncTransferPublisher | None, asyncio.AbstractEventLoop | None]] = []
+        self._end: weakref.finalize[..., TransferPublisher] | None = None
+        leave_to_parent_on_fork(self)
 
     def submit(self, intent: TransferIntent) -> TransferHandle:
         """Put an intent on the queue: see `AsyncTransferPublisher.submit`."""
@@ -62,19 +68,15 @@ class TransferPublisher:
             raise
 
     def _start(self) -> AsyncTransferPublisher:
-        if self._owner_process_id not in {0, getpid()}:
-            self._lock = threading.Lock()  # the parent's may have been held at the moment of the fork
-            self._inherited.append((self._inner, self._loop))
-            self._inner, self._owner_process_id = None, 0
         with self._lock:
             if self._inner is None:
-                self._owner_process_id = getpid()
                 self._loop = asyncio.new_event_loop()
                 self._thread = threading.Thread(
                     target=self._loop.run_forever, name="transfer-publisher", daemon=True
                 )
                 self._thread.start()
                 self._inner = AsyncTransferPublisher(self.settings)
+                self._end = weakref.finalize(self, _end, self._inner, self._loop, self._thread)
             return self._inner
 
     def close(self) -> None:
@@ -82,12 +84,24 @@ class TransferPublisher:
         with self._lock:
             inner, loop, thread = self._inner, self._loop, self._thread
             self._inner = None
-        if inner is None or loop is None or thread is None or self._owner_process_id != getpid():
+        if inner is None or loop is None or thread is None:
             return
+        if self._end:
+            self._end.detach()
         asyncio.run_coroutine_threadsafe(inner.close(), loop).result()
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
+
+    def leave_to_parent(self) -> None:
+        """Begin anew: this is a forked child, and the thread is not here."""
+        self._lock = threading.Lock()  # the parent's may have been held at that moment
+        if self._end:
+            self._end.detach()
+        if self._loop:
+            _blind(self._loop)
+        keep_for_ever((self._inner, self._loop, self._thread))
+        self._inner = self._loop = self._thread = self._end = None
 
     def __enter__(self) -> TransferPublisher:
         return self
@@ -96,6 +110,32 @@ class TransferPublisher:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _blind(loop: asyncio.AbstractEventLoop) -> None:
+    """Let nothing that this process ends reach the parent's epoll set."""
+    selector = getattr(loop, "_selector", None)  # not in uvloop
+    if isinstance(selector, selectors.BaseSelector) and hasattr(selector, "fileno"):
+        with open(os.devnull) as nothing:  # noqa: PTH123 - a descriptor, not a file
+            os.dup2(nothing.fileno(), selector.fileno(), inheritable=False)
+
+
+def _end(
+    inner: AsyncTransferPublisher,
+    loop: asyncio.AbstractEventLoop,
+    thread: threading.Thread,
+) -> None:
+    """Close what nobody has closed, within bounds."""
+    if thread is threading.current_thread():  # the garbage collector came by there
+        loop.stop()
+        return
+    closing = asyncio.run_coroutine_threadsafe(inner.close(), loop)
+    with contextlib.suppress(Exception):
+        closing.result(END_SECONDS)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join(END_SECONDS)
+    if not thread.is_alive():
+        loop.close()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ arguments becomes an IndexError inside redis-py; a reply that is not UTF-8 is a 
 
 from __future__ import annotations
 
+from os import getpid
 from typing import TYPE_CHECKING, Any, Final
 
 import redis
@@ -33,6 +34,18 @@ class CheckedConnection(nonblocking.AbstractConnection):
     `Exception` is caught on purpose: arguments are packed before, so whatever is raised below is about the
     connection, and a list of what event loops raise would be too short with the next of them.
     """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._process_id = getpid()
+
+    async def disconnect(self, *arguments: Any, **options: Any) -> None:
+        """Close the connection; not in a forked child, where it is the parent's.
+
+        A child that ends destroys the parent's coroutines, and each of them closes what it reads from.
+        """
+        if self._process_id == getpid():
+            await super().disconnect(*arguments, **options)
 
     async def send_packed_command(
         self, command: bytes | str | Iterable[bytes], check_health: bool = True

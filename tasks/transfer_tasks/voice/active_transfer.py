@@ -201,10 +201,12 @@ class ActiveTransfer:
         self._has_asked.clear()
         try:
             intent = self._make_intent()
+        except InvalidIntent as error:
+            return self._refuse(error)
+        try:
             self.handle = await self._publisher.submit(intent)
         except InvalidIntent as error:
-            log.error("The request is wrong: %s", error)  # noqa: TRY400 - the text says it all
-            return _Finding(SessionReason.INVALID_REQUEST)
+            return self._refuse(error)
         except (TransferInProgress, IdempotencyConflict):
             return _Finding(Reason.TRANSFER_IN_PROGRESS)
         except PublishUnavailable as error:
@@ -212,12 +214,23 @@ class ActiveTransfer:
             return self._find_earlier()
         except PublishOutcomeUnknown as error:
             log.warning("%s", error)
-            self.handle = self._publisher.handle(intent.transfer_id)
-            self.must_withdraw = True
-            return _Finding(SessionReason.QUEUE_SILENT)
+            return self._follow(intent)
+        except Exception:  # a publisher of the team's own: whatever it raises, it may have been asked
+            log.exception("Whether transfer %s is queued is not known", intent.transfer_id)
+            return self._follow(intent)
         self._left_open = []  # one of them, if any was queued; what comes late is a repeat of it
         self._has_asked.set()
         return await self._await_outcome(self.handle)
+
+    def _refuse(self, error: InvalidIntent) -> _Finding:
+        log.error("The request is wrong: %s", error)
+        return _Finding(SessionReason.INVALID_REQUEST)
+
+    def _follow(self, intent: TransferIntent) -> _Finding:
+        """Keep hold of a request that may be queued."""
+        self.handle = self._publisher.handle(intent.transfer_id)
+        self.must_withdraw = True
+        return _Finding(SessionReason.QUEUE_SILENT)
 
     def _find_earlier(self) -> _Finding:
         """Return what is true when nothing new was asked for: an earlier request may still be carried out."""

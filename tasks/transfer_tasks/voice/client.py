@@ -7,6 +7,7 @@ import logging
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from transfer_tasks.publisher import AsyncTransferPublisher
+from transfer_tasks.publisher.loop_local import LoopLocal
 from transfer_tasks.voice.choices import Choice, read_choices, tool_properties
 from transfer_tasks.voice.session import SessionCleanup, TransferSession
 from transfer_tasks.voice.settings import VoiceSettings
@@ -96,10 +97,10 @@ class _SubmissionGate:
 
     def __init__(self, publisher: Publisher) -> None:
         self._publisher = publisher
-        self._lock = asyncio.Lock()
+        self._locks = LoopLocal(asyncio.Lock)
 
     async def submit(self, intent: TransferIntent) -> Handle:
-        async with self._lock:
+        async with self._locks.get():
             await asyncio.sleep(0)
         return await self._publisher.submit(intent)
 

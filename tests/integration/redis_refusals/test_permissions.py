@@ -10,6 +10,7 @@ import redis
 
 from support.cluster import OK_NUMBER, make_intent
 from support.redis_servers import add_user, app_url, look
+from transfer_tasks.errors import PublishOutcomeUnknown, PublishUnavailable, TransferNotFound
 from transfer_tasks.outcome import State
 from transfer_worker.runtime.findings import Verdict
 from transfer_worker.runtime.redis_commands import describe_rules
@@ -91,7 +92,7 @@ def test_config_tells_where_info_may_not(start):
     ("rules", "said"),
     [
         ("~transfer* &* +@all", "DEL preflight.transfer.control.pidbox"),
-        ("~* &transfer:* +@all", "PUBLISH /0.transfer.control.pidbox"),
+        ("~* resetchannels &transfer:* +@all", "PUBLISH /0.transfer.control.pidbox"),
         ("~* resetchannels &/0.* +@all", "PUBLISH transfer:reply:preflight"),
         ("~* &* +@all -brpop", "BRPOP transfers"),
         ("~* &* +@all -@scripting", "EVALSHA"),
@@ -120,3 +121,29 @@ def test_nothing_is_run_where_transactions_are_refused(start):
     assert [of.verdict for of in found.values()] == [Verdict.PROBLEM]
     with redis.Redis(port=port) as client:
         assert client.keys() == []
+
+
+@pytest.mark.parametrize("forbidden", ["xadd", "hset", "zadd", "lpush", "publish", "expire", "evalsha|eval"])
+def test_what_a_publisher_says_was_not_queued_is_never_carried_out(start, cluster_at, forbidden):
+    port = start()
+    add_user(port, "~*", "resetchannels", "&*", "+@all", *(f"-{name}" for name in forbidden.split("|")))
+    admin = cluster_at(f"redis://127.0.0.1:{port}/0")
+    admin.start_worker()
+
+    intent = make_intent(OK_NUMBER)
+    refused = None
+    with cluster_at(app_url(port)).publisher() as publisher:
+        try:
+            publisher.submit(intent)
+        except (PublishUnavailable, PublishOutcomeUnknown) as error:
+            refused = error
+
+    with admin.publisher() as able:
+        # What comes after it in the queue has been carried out, so it would have been.
+        assert able.submit(make_intent(OK_NUMBER)).outcome(30).state is State.SUBMITTED
+        if isinstance(refused, PublishUnavailable):
+            with pytest.raises(TransferNotFound):
+                able.handle(intent.transfer_id).outcome(5)
+    is_moved = admin.sandbox.post_count(intent.call_id)
+    assert not (is_moved and isinstance(refused, PublishUnavailable)), f"{refused} but it was carried out"
+    assert refused is not None or forbidden in {"publish", "expire"}

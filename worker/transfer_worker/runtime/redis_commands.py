@@ -163,5 +163,5 @@ def _read(connection: Any) -> Any:
 def describe_rules(queue: str, database: int) -> str:
     """Return the ACL rules that a worker's user needs, as ACL SETUSER takes them."""
     keys = f"~transfer:* ~{queue}* ~_kombu.binding* ~*.{_MAILBOX}*"
-    channels = f"&transfer:* &/{database}.{_MAILBOX} &/{database}.{EVENT_EXCHANGE}/*"
+    channels = f"resetchannels &transfer:* &/{database}.{_MAILBOX} &/{database}.{EVENT_EXCHANGE}/*"
     return f"{keys} {channels} +@all -@dangerous +info"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 import redis
+from redis._parsers.base import BaseParser
 
-from transfer_tasks.redis.diagnosis import Trouble, diagnose
+from transfer_tasks.redis.diagnosis import Trouble, diagnose, refuses_the_call
 from transfer_tasks.redis.replication import NotReplicated
 
 
@@ -101,3 +102,25 @@ def test_the_command_that_an_error_is_about_is_not_quoted() -> None:
 
     assert "2025550143" not in str(diagnose(error))
     assert diagnose(error).trouble is Trouble.NO_PERMISSION
+
+
+@pytest.mark.parametrize(
+    ("said", "is_refused"),
+    [
+        ("NOPERM User app has no permissions to run the 'evalsha' command", True),  # Redis 7 and 8, Valkey
+        ("NOPERM this user has no permissions to run the 'evalsha' command or its subcommand", True),  # 6.2
+        ("NOPERM this user has no permissions to run the 'eval' command or its subcommand", True),
+        # Raised by a command within the script: what it had written before stays.
+        ("NOPERM User app has no permissions to run the 'xadd' command", False),
+        ("ERR ACL failure in script: User app has no permissions to run the 'xadd' command", False),
+        ("ERR The user executing the script can't run this command or subcommand", False),
+        ("ERR ACL failure in script: No permissions to access a key", False),
+        ("ERR user_script:1: Script attempted to access nonexistent global variable 'x'", False),
+        ("WRONGTYPE Operation against a key holding the wrong kind of value", False),
+    ],
+)
+def test_only_a_permission_for_the_call_itself_says_that_nothing_was_changed(
+    said: str, is_refused: bool
+) -> None:
+    # As redis-py reads it off the wire: the first word makes the class.
+    assert refuses_the_call(BaseParser.parse_error(said)) is is_refused

@@ -10,7 +10,7 @@ from support.calling import OK, Caller, client_of, new_call_id, on_fake_time
 from support.fast_loop import run_fast
 from transfer_tasks.outcome import GUIDE, Reason, State
 from transfer_tasks.testing import ending
-from transfer_tasks.voice import SessionReason, Wording
+from transfer_tasks.voice import Choice, SessionReason, Wording
 
 
 @on_fake_time
@@ -247,11 +247,25 @@ async def test_whatever_the_frameworks_speech_raises_the_answer_comes_through():
 
 
 @on_fake_time
-async def test_a_fault_of_our_own_becomes_an_answer_too():
-    async with client_of(ZeroDivisionError()) as (client, _), client.session(new_call_id()) as session:
+async def test_whatever_a_publisher_raises_the_request_may_be_queued_and_is_followed():
+    async with (
+        client_of(ZeroDivisionError()) as (client, publisher),
+        client.session(new_call_id()) as session,
+    ):
+        answer = await session.transfer("support")
+        assert answer.reason is SessionReason.QUEUE_SILENT
+        assert answer.for_model()
+        assert answer.transfer_id == publisher.intents[0].transfer_id
+
+
+@on_fake_time
+async def test_a_fault_of_our_own_becomes_an_answer_too(monkeypatch):
+    async with client_of() as (client, publisher), client.session(new_call_id()) as session:
+        monkeypatch.setattr(Choice, "intent", lambda *_, **__: 1 / 0)
         answer = await session.transfer("support")
         assert answer.reason is SessionReason.INTERNAL_ERROR
         assert answer.for_model()
+    assert not publisher.intents
 
 
 @on_fake_time

@@ -18,6 +18,7 @@ from transfer_tasks.errors import LedgerUnavailable
 from transfer_tasks.ledger.async_ledger import AsyncLedger
 from transfer_tasks.ledger.ledger import Ledger
 from transfer_tasks.outcome import Reason, State
+from transfer_tasks.redis.clock import RedisClock
 from transfer_tasks.redis.connection import connect
 from transfer_worker.audit.file import AuditFile
 from transfer_worker.audit.outbox import BLOCK_SECONDS, GROUP
@@ -77,7 +78,13 @@ def test_a_worker_that_claims_is_known_to_live_though_its_first_heartbeat_was_lo
     client = connect(redis_url, timeout_seconds=1.0)
     ledger = Ledger(client, namespace="transfer", retention_seconds=60)
     recovery = Recovery(
-        ledger, worker="w", about_json="{}", queue="q", attempt_bound_seconds=1.0, log=structlog.get_logger()
+        ledger,
+        worker="w",
+        about_json="{}",
+        queue="q",
+        attempt_bound_seconds=1.0,
+        log=structlog.get_logger(),
+        clock=RedisClock(),
     )
     steps = LedgerSteps(
         ledger,

@@ -35,6 +35,7 @@ REPLACED = {
     "GatheringQoS.append": "35c655f6ecc6",
     "GatheringQoS.ack": "1bc15a4ddf54",
     "GatheringQoS.reject": "747a02434344",
+    "GatheringQoS.restore_visible": "d4a4a40a3eaf",
     "GatheringQoS.restore_unacked_once": "c81f3d0fb29b",
     "GuardedChannel._brpop_start": "06723d707ddf",
     "GuardedChannel._brpop_read": "c42518699709",

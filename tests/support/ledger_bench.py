@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 LONG_MS = 60_000
+FAR_MS = 10**14
+"""A point in time that never comes."""
 
 
 class LedgerBench:
@@ -62,7 +64,7 @@ class LedgerBench:
         reply_to: str = "",
         queue: str | None = None,
         after: str = "",
-        latest_ms: int | None = None,
+        latest_ms: int = FAR_MS,
     ) -> Accepted:
         """Ask for a transfer; equal `destination` and `content` are equal requests."""
         transfer_id = transfer_id or str(uuid.uuid4())

@@ -185,7 +185,8 @@ class FakeLedger:
             if verdict == "accepted":
                 left_ms = intent.expires_at.timestamp() * 1000 - self.now_ms
                 self.add(intent, remaining_seconds=left_ms / 1000)
-        return Accepted(verdict, transfer_id, f"{intent.call_id}:1", 1, self.records[transfer_id].state)
+        state = self.records[transfer_id].state
+        return Accepted(verdict, transfer_id, f"{intent.call_id}:1", 1, state, self.now_ms)
 
     def refuse(
         self,

@@ -11,14 +11,16 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 from transfer_tasks.errors import LedgerUnavailable
 from transfer_tasks.ledger.commands import LedgerCommands
 from transfer_tasks.ledger.keys import NAMESPACE, Keys
+from transfer_tasks.ledger.script import Command
 from transfer_tasks.redis.async_connection import NotWritten
+from transfer_tasks.redis.clock import RedisClock
 from transfer_tasks.redis.diagnosis import diagnose, refuses_the_call
 from transfer_tasks.redis.replication import confirm, replication_of
 
 if TYPE_CHECKING:
-    import redis.asyncio
+    from collections.abc import Callable
 
-    from transfer_tasks.ledger.script import Command
+    import redis.asyncio
 
 T = TypeVar("T")
 
@@ -33,6 +35,9 @@ class AsyncLedger:
         client: Made by `transfer_tasks.redis.connection.connect_async`.
         namespace: What every key begins with.
         retention_seconds: How long a record lives after its last change.
+
+    Attributes:
+        clock: Redis's, read on each new connection.
     """
 
     def __init__(
@@ -45,9 +50,14 @@ class AsyncLedger:
         self._is_one_node = False
         self.keys = Keys(namespace)
         self.commands = LedgerCommands(namespace=namespace, retention_seconds=retention_seconds)
+        self.clock = RedisClock()
 
-    async def run(self, command: Command[T], *, budget_seconds: float) -> T:
+    async def run(self, step: Command[T] | Callable[[], Command[T]], *, budget_seconds: float) -> T:
         """Run one step; repeat it within the budget while Redis is away. Every step is safe to repeat.
+
+        Args:
+            step: What to run; or what makes it for each try, once there is a connection and `clock` is known.
+            budget_seconds: The longest that it may take, whatever Redis does.
 
         Raises:
             LedgerUnavailable: No answer came within the budget, or Redis refused. `may_have_happened` says
@@ -56,20 +66,18 @@ class AsyncLedger:
         trial = _Trial()
         try:
             async with asyncio.timeout(budget_seconds) as limit:
-                reply = await self._persist(command, trial, limit)
+                command, reply = await self._persist(step, trial, limit)
+                return command.read(reply)
         except TimeoutError as error:
             cause = trial.cause or f"no answer within {budget_seconds:g} s"
             raise LedgerUnavailable(cause, may_have_happened=trial.is_unanswered) from error
-        try:
-            return command.read(reply)
-        except (ValueError, TypeError, LookupError, AttributeError) as error:
-            # The step was carried out; whatever answers here, a proxy perhaps, is not our script.
-            raise LedgerUnavailable(f"the answer can't be read: {type(error).__name__}") from error
 
-    async def _persist(self, command: Command[Any], trial: _Trial, limit: asyncio.Timeout) -> Any:
+    async def _persist(
+        self, step: Command[T] | Callable[[], Command[T]], trial: _Trial, limit: asyncio.Timeout
+    ) -> tuple[Command[T], Any]:
         while not limit.expired():
             try:
-                return await self._try_once(command, trial, limit)
+                return await self._try_once(step, trial, limit)
             except ResponseError as error:
                 raise LedgerUnavailable(
                     str(diagnose(error)), may_have_happened=trial.is_unanswered
@@ -81,13 +89,17 @@ class AsyncLedger:
             await asyncio.sleep(PAUSE_SECONDS)
         raise TimeoutError
 
-    async def _try_once(self, command: Command[Any], trial: _Trial, limit: asyncio.Timeout) -> Any:
+    async def _try_once(
+        self, step: Command[T] | Callable[[], Command[T]], trial: _Trial, limit: asyncio.Timeout
+    ) -> tuple[Command[T], Any]:
         pool = self.client.connection_pool
         # The connection is taken by hand, because only so it is known whether the step was sent; and not from
         # the pool, which keeps its books with a lock and five coroutines (redis-py 8.1).
         if not self._idle:
-            self._connections.append(pool.make_connection())  # type: ignore[no-untyped-call]
-            self._idle.append(self._connections[-1])
+            connection = pool.make_connection()  # type: ignore[no-untyped-call]
+            connection.register_connect_callback(self._read_clock)
+            self._connections.append(connection)
+            self._idle.append(connection)
         connection = self._idle.pop()
         try:
             await pool.ensure_connection(connection)
@@ -96,6 +108,7 @@ class AsyncLedger:
                 raise TimeoutError
             if not self._is_one_node:
                 await self._refuse_cluster_mode(connection)
+            command = step if isinstance(step, Command) else step()
             trial.is_sent = True
             try:
                 reply = await _evaluate(connection, command)
@@ -106,7 +119,18 @@ class AsyncLedger:
                 await confirm(self._replication, connection)
         finally:
             self._idle.append(connection)
-        return reply
+        return command, reply
+
+    async def _read_clock(self, connection: Any) -> None:
+        self.clock.begin_anew()
+        asked_at = self.clock.monotonic()
+        await connection.send_command("TIME", check_health=False)
+        told, answered_at = await connection.read_response(), self.clock.monotonic()
+        try:
+            redis_ms = int(told[0]) * 1000 + int(told[1]) / 1000
+        except (ValueError, TypeError, LookupError) as error:
+            raise ConnectionError("what answers there is no Redis: it was asked for the time") from error
+        self.clock.note(redis_ms, asked_at=asked_at, answered_at=answered_at)
 
     async def _refuse_cluster_mode(self, connection: Any) -> None:
         """Name keys of two slots: an error in cluster mode, where a step would be taken and none carried out.

@@ -67,7 +67,7 @@ class LedgerCommands:
         reply_to: str,
         asked_json: str,
         after: str = "",
-        latest_ms: int | None = None,
+        latest_ms: int,
     ) -> Command[Accepted]:
         """Accept a request, or find the transfer that stands in its way."""
         return self._build(
@@ -87,7 +87,7 @@ class LedgerCommands:
             reply_to=reply_to,
             asked=asked_json,
             after=after,
-            latest_ms="" if latest_ms is None else latest_ms,
+            latest_ms=latest_ms,
         )
 
     def claim(
@@ -272,9 +272,18 @@ class LedgerCommands:
             after=after,
         )
 
-    def heartbeat(self, *, worker: str, lease_ms: int, about_json: str, queue: str) -> Command[int]:
-        """Renew a worker's lease; return when the queue was last empty, by Redis's clock, or 0."""
-        return self._build("heartbeat", int, worker=worker, lease_ms=lease_ms, about=about_json, queue=queue)
+    def heartbeat(
+        self, *, worker: str, lease_ms: int, about_json: str, queue: str
+    ) -> Command[tuple[int, int]]:
+        """Renew a worker's lease; return Redis's time, and when the queue was last empty, or 0."""
+        return self._build(
+            "heartbeat",
+            lambda r: (int(r[0]), int(r[1])),
+            worker=worker,
+            lease_ms=lease_ms,
+            about=about_json,
+            queue=queue,
+        )
 
     def retire(self, *, worker: str) -> Command[None]:
         """Say that a worker has stopped gracefully."""

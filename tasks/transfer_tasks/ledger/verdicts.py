@@ -17,6 +17,7 @@ class Accepted(NamedTuple):
     idempotency_key: str
     hop: int
     state: State
+    now_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +128,8 @@ _STATES = {state.value: state for state in State}  # to look one up takes a tent
 
 def parse_accepted(reply: list[Any]) -> Accepted:
     """Return what the reply of `accept` says."""
-    verdict, transfer_id, key, hop, state = reply
-    return Accepted(verdict, transfer_id, key, int(hop), _STATES[state])
+    verdict, transfer_id, key, hop, state, now_ms = reply
+    return Accepted(verdict, transfer_id, key, int(hop), _STATES[state], int(now_ms))
 
 
 def parse_lost(reply: list[str]) -> Lost:

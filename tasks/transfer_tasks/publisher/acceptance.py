@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from math import ceil
-from time import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from pydantic_core import to_json
@@ -31,6 +30,7 @@ def build_accept(
     reply_to: str = "",
     idempotency_key: str | None = None,
     remaining_ms: int | None = None,
+    tolerance_ms: int = 0,
     asked: Mapping[str, str] | None = None,
     after: str = "",
 ) -> Command[Accepted]:
@@ -38,22 +38,19 @@ def build_accept(
 
     Args:
         commands: The ledger's commands.
-        intent: What is asked.
+        intent: What is asked; its deadline is a point in time by Redis's clock, see `with_deadline`.
         queue: The Celery queue.
-        is_queued: Whether a message has brought the intent; ours is then only kept, for recovery, and the
-            intent's deadline is a point in time by Redis's clock.
+        is_queued: Whether a message has brought the intent; ours is then only kept, for recovery.
         repeat_window_seconds: How long after `submitted` the same request is a repeat.
         reply_to: The channel that hears the outcome.
         idempotency_key: Instead of the intent's own.
-        remaining_ms: Until the deadline, instead of by this process's clock.
+        remaining_ms: Until the deadline; None where only the point in time is known.
+        tolerance_ms: What may be wrong in our idea of Redis's clock.
         asked: What the audit line says of who asks and why, besides the intent's own words.
         after: For a replay: the call's last transfer, which must still be the last.
     """
     labels, intent_json = intent.labels(), intent.to_json()
     key = (intent.idempotency_key or "") if idempotency_key is None else idempotency_key
-    latest_ms = round(intent.expires_at.timestamp() * 1000)
-    if remaining_ms is None and not is_queued:
-        remaining_ms = latest_ms - ceil(time() * 1000)
     reason = mask_text(intent.reason)
     if asked is None:
         asked_json = to_json({"requested_by": mask_text(intent.requested_by), "asked": reason}).decode()
@@ -81,5 +78,10 @@ def build_accept(
         reply_to=reply_to,
         asked_json=asked_json,
         after=after,
-        latest_ms=latest_ms,
+        latest_ms=round(intent.expires_at.timestamp() * 1000) + tolerance_ms,
     )
+
+
+def with_deadline(intent: TransferIntent, deadline_ms: int) -> TransferIntent:
+    """Return the intent with its deadline as a point in time, by Redis's clock."""
+    return intent.model_copy(update={"expires_at": datetime.fromtimestamp(deadline_ms / 1000, UTC)})

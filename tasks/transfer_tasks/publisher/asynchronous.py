@@ -6,6 +6,7 @@ import asyncio
 import time
 import uuid
 from dataclasses import dataclass
+from math import floor
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from transfer_tasks.errors import (
@@ -23,7 +24,7 @@ from transfer_tasks.ledger.commands import LedgerCommands
 from transfer_tasks.ledger.keys import NAMESPACE
 from transfer_tasks.ledger.verdicts import Ended, Missing, Open
 from transfer_tasks.outcome import Reason, TransferOutcome
-from transfer_tasks.publisher.acceptance import build_accept
+from transfer_tasks.publisher.acceptance import build_accept, with_deadline
 from transfer_tasks.publisher.loop_local import LoopLocal, keep_for_ever, leave_to_parent_on_fork
 from transfer_tasks.publisher.replies import ReplyListener
 from transfer_tasks.redis.connection import connect_async
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from transfer_tasks.intent import TransferIntent
     from transfer_tasks.ledger.script import Command
+    from transfer_tasks.ledger.verdicts import Accepted
 
 T = TypeVar("T")
 
@@ -45,6 +47,9 @@ UNREAD_PATIENCE_SECONDS: Final = 30.0
 
 LEAST_LOOK_SECONDS: Final = 0.1
 """What a look at the record gets when the caller's patience is over, or was none."""
+
+DELIVERY_MS: Final = 1000
+"""How long a request may take to Redis without its deadline coming earlier."""
 
 ENDING_MARGIN_SECONDS: Final = 15.0
 """How long after its deadline a transfer that was sent in time may still take to end."""
@@ -110,15 +115,7 @@ class AsyncTransferPublisher:
                 fix=objection.fix,
             )
         try:
-            accepted = await self.run(
-                build_accept(
-                    self.commands,
-                    intent,
-                    queue=self.settings.queue,
-                    repeat_window_seconds=self.settings.repeat_window_seconds,
-                    reply_to=self._lines.get().replies.channel,
-                )
-            )
+            accepted = await self._accept(intent)
         except LedgerUnavailable as error:
             kind = PublishOutcomeUnknown if error.may_have_happened else PublishUnavailable
             raise kind(transfer_id=intent.transfer_id, cause=error.cause) from error
@@ -137,6 +134,28 @@ class AsyncTransferPublisher:
             hop=accepted.hop,
             is_repeat=accepted.verdict == "repeat",
         )
+
+    async def _accept(self, intent: TransferIntent) -> Accepted:
+        line = self._lines.get()
+        clock, asked_at = line.ledger.clock, 0.0
+
+        def build() -> Command[Accepted]:
+            nonlocal asked_at
+            asked_at = clock.monotonic()
+            remaining_ms = floor(intent.remaining_seconds() * 1000)
+            return build_accept(
+                self.commands,
+                with_deadline(intent, clock.now_ms() + remaining_ms),
+                queue=self.settings.queue,
+                repeat_window_seconds=self.settings.repeat_window_seconds,
+                reply_to=line.replies.channel,
+                remaining_ms=remaining_ms,
+                tolerance_ms=clock.uncertainty_ms + DELIVERY_MS,
+            )
+
+        accepted = await line.ledger.run(build, budget_seconds=self.settings.publish_budget_seconds)
+        clock.note(accepted.now_ms, asked_at=asked_at, answered_at=clock.monotonic())
+        return accepted
 
     def handle(self, transfer_id: str) -> AsyncTransferHandle:
         """Return a handle on a transfer that was submitted before, here or elsewhere."""

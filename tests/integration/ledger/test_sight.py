@@ -32,7 +32,7 @@ def heartbeat(bench):
     def heartbeat():
         return bench.run(
             bench.commands.heartbeat(worker="w1", lease_ms=60_000, about_json="{}", queue=bench.queue)
-        )
+        )[1]
 
     return heartbeat
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 from transfer_tasks.errors import InvalidIntent
@@ -69,7 +69,7 @@ class Request:
             InvalidIntent: It can't be asked.
         """
         asked = self.asked
-        return TransferIntent.from_dict(
+        return TransferIntent.from_elsewhere(
             {**asked, "transfer_id": self.transfer_id} if isinstance(asked, Mapping) else asked
         )
 
@@ -125,6 +125,8 @@ class Request:
         deadlines = []
         if "expires_at" in asked:
             deadlines.append(round(intent.expires_at.timestamp() * 1000))
+            if deadlines[0] > now_ms + _MAX_EXPIRES_MS:
+                raise _refuse("expires_at", f"is more than {MAX_EXPIRES_IN_SECONDS} s ahead")
         if (expires_ms := self.read_expires_ms()) is not None:
             if expires_ms > now_ms + _MAX_EXPIRES_MS:
                 raise _refuse("expires", f"is more than {MAX_EXPIRES_IN_SECONDS} s ahead")
@@ -133,11 +135,6 @@ class Request:
             seconds = asked.get("expires_in_seconds", DEFAULT_EXPIRES_IN_SECONDS)
             deadlines.append(sent_after_ms + round(seconds * 1000))
         return min(deadlines, default=None)
-
-
-def with_deadline(intent: TransferIntent, deadline_ms: int) -> TransferIntent:
-    """Return the intent with its deadline as a point in time, by Redis's clock."""
-    return intent.model_copy(update={"expires_at": datetime.fromtimestamp(deadline_ms / 1000, UTC)})
 
 
 def _read_point_in_time(field: str, value: object) -> int | None:

@@ -16,8 +16,9 @@ from transfer_tasks.errors import InvalidIntent, UnsupportedSchemaVersion
 from transfer_tasks.intent import TransferIntent
 from transfer_tasks.ledger.verdicts import Accepted, Claim, Ended, Lost, Missing, Open, describe_conflict
 from transfer_tasks.outcome import Reason, State, TransferOutcome
+from transfer_tasks.publisher.acceptance import with_deadline
 from transfer_worker.delivery.attempts import Attempts, RightLost
-from transfer_worker.delivery.message import MAX_ETA_MS, Notification, Request, with_deadline
+from transfer_worker.delivery.message import MAX_ETA_MS, Notification, Request
 from transfer_worker.delivery.ports import AttemptNote, Clock, Gateway, Ledger, Policy
 from transfer_worker.delivery.retry import RetryPolicy, run_attempts
 from transfer_worker.errors import NotCarriedOut, NotPermitted
@@ -83,7 +84,7 @@ class TransferService:
 
     def _route_ahead(self, copy: str) -> list[dict[str, Any]] | None:
         try:
-            return self.policy.route(TransferIntent.from_json(copy)) if copy else None
+            return self.policy.route(TransferIntent.from_elsewhere(copy)) if copy else None
         except (InvalidIntent, NotPermitted):
             return None  # the record decides, and keeps the reason
 
@@ -187,7 +188,7 @@ class TransferService:
         """Ask the rules, again: what is on the queue is not trusted. Then make the attempts."""
         asked_at = self.clock.monotonic()
         try:
-            pipeline = self.policy.route(TransferIntent.from_json(claim.intent_json))
+            pipeline = self.policy.route(TransferIntent.from_elsewhere(claim.intent_json))
         except InvalidIntent as error:
             return self._end(
                 claim, AttemptNote(state=State.REJECTED, reason=_reason_of(error), detail=str(error))

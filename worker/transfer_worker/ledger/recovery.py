@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from transfer_tasks.ledger.ledger import Ledger
     from transfer_tasks.ledger.script import Command
     from transfer_tasks.ledger.verdicts import Recovered
+    from transfer_tasks.redis.clock import RedisClock
 
 HEARTBEAT_SECONDS = 0.5
 LEASE_SECONDS = 2.0
@@ -61,6 +62,7 @@ class Recovery:
         queue: The Celery queue.
         attempt_bound_seconds: The longest an attempt may take, its settling included.
         log: Where the lines go.
+        clock: Learns Redis's time from each heartbeat.
         on_empty: Called with the time, by Redis's clock in milliseconds, at which the queue was last empty.
     """
 
@@ -73,10 +75,11 @@ class Recovery:
         queue: str,
         attempt_bound_seconds: float,
         log: Log,
+        clock: RedisClock,
         on_empty: Callable[[int], None] = lambda _: None,
     ) -> None:
         commands = ledger.commands
-        self._ledger, self._log, self._on_empty = ledger, log, on_empty
+        self._ledger, self._log, self._clock, self._on_empty = ledger, log, clock, on_empty
         self._retire = commands.retire(worker=worker)
         self._heartbeat = commands.heartbeat(
             worker=worker, lease_ms=round(LEASE_SECONDS * 1000), about_json=about_json, queue=queue
@@ -148,8 +151,10 @@ class Recovery:
 
     def _send_heartbeat(self) -> None:
         asked_at = time.monotonic()
-        self._on_empty(self._ledger.run(self._heartbeat))
+        now_ms, empty_ms = self._ledger.run(self._heartbeat)
         self._heartbeat_at = asked_at
+        self._clock.note(now_ms, asked_at=asked_at, answered_at=time.monotonic())
+        self._on_empty(empty_ms)
 
     def _run(self) -> None:
         while not self._stop.wait(HEARTBEAT_SECONDS):

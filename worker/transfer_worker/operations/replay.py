@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from transfer_tasks.intent import TransferIntent
@@ -49,13 +49,10 @@ def replay(
         LedgerUnavailable: Redis did not answer in time. It may have been accepted: see `show`.
     """
     last = check_replay(tools, record, for_seconds=for_seconds)
-    remaining_ms = (
-        record.expires_at_ms - read_clock_ms(tools.ledger)
-        if for_seconds is None
-        else round(for_seconds * 1000)
-    )
+    now_ms = read_clock_ms(tools.ledger)
+    deadline_ms = record.expires_at_ms if for_seconds is None else now_ms + round(for_seconds * 1000)
     requested_by = f"{operator}, replay of {record.transfer_id}: {reason}"
-    intent = _build_intent(record, requested_by=requested_by, remaining_ms=remaining_ms)
+    intent = _build_intent(record, requested_by=requested_by, deadline_ms=deadline_ms)
     accepted = tools.ledger.run(
         build_accept(
             tools.commands,
@@ -63,7 +60,6 @@ def replay(
             queue=tools.settings.queue,
             # None of its own: under the old key, it would be a repeat of what has ended.
             idempotency_key="",
-            remaining_ms=remaining_ms,
             asked={"operator": operator, "replay_of": record.transfer_id, "detail": mask_text(reason)},
             after=last.transfer_id,
         )
@@ -109,14 +105,14 @@ def _refuse(transfer_id: str, state: State) -> OperationRefused:
     )
 
 
-def _build_intent(record: TransferRecord, *, requested_by: str, remaining_ms: int) -> TransferIntent:
+def _build_intent(record: TransferRecord, *, requested_by: str, deadline_ms: int) -> TransferIntent:
     fields: dict[str, Any] = json.loads(record.intent_json)
     for name in ("transfer_id", "idempotency_key", "expires_at"):
         fields.pop(name, None)
-    return TransferIntent.from_dict(
+    return TransferIntent.from_elsewhere(
         {
             **fields,
             "requested_by": requested_by,
-            "expires_at": datetime.now(UTC) + timedelta(milliseconds=remaining_ms),
+            "expires_at": datetime.fromtimestamp(deadline_ms / 1000, UTC).isoformat(),
         }
     )

@@ -20,16 +20,18 @@ from __future__ import annotations
 import base64
 import json
 from contextlib import suppress
-from time import time
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import redis
 from kombu.asynchronous import get_event_loop
 from kombu.transport import virtual
-from kombu.transport.redis import QoS
+from kombu.transport.redis import Mutex, MutexHeld, QoS
 
 from transfer_tasks.publisher.message import EMPTY_BODY
 from transfer_worker.queue.element import Element
+
+if TYPE_CHECKING:
+    from transfer_tasks.redis.clock import RedisClock
 
 GATHER_SECONDS: Final = 0.5
 """Most transfers have ended by then, and need no note at all."""
@@ -69,11 +71,40 @@ class GatheringQoS(QoS):
 
     def append(self, message: Any, delivery_tag: str) -> None:
         """Take a delivery on; the entry in Redis, which kombu's `QoS.append` waits for, follows."""
-        if not message.is_notification or not self._set_timer():
-            super().append(message, delivery_tag)  # type: ignore[no-untyped-call]
-            return
         virtual.QoS.append(self, message, delivery_tag)  # type: ignore[no-untyped-call]
         self._to_enter[delivery_tag] = message
+        if not message.is_notification or not self._set_timer():
+            self.write()
+
+    def restore_visible(self, start: int = 0, num: int = 10, interval: int = 10) -> None:
+        """Give back what was fetched too long ago by Redis's clock; kombu's `QoS.restore_visible` asks ours.
+
+        Of two workers whose clocks differ, one would take the other's messages while it works on them.
+        """
+        self._vrestore_count += 1
+        if (self._vrestore_count - 1) % (interval or 1):
+            return
+        oldest = self._read_clock() - self.visibility_timeout
+        with (
+            self.channel.conn_or_acquire() as client,
+            suppress(MutexHeld),
+            Mutex(client, self.unacked_mutex_key, self.unacked_mutex_expire),
+        ):
+            old = client.zrangebyscore(self.unacked_index_key, 0, oldest, start=start or 0, num=num or -1)
+            for tag in old:
+                self.restore_by_tag(tag, client)  # type: ignore[no-untyped-call]
+
+    def _read_clock(self) -> float:
+        """Return Redis's time in seconds. A worker's heartbeats keep it known; Flower has none."""
+        clock: RedisClock = self.channel.clock
+        if not clock.is_known:
+            with self.channel.conn_or_acquire() as client:
+                asked_at = clock.monotonic()
+                seconds, microseconds = client.time()
+                clock.note(
+                    seconds * 1000 + microseconds / 1000, asked_at=asked_at, answered_at=clock.monotonic()
+                )
+        return clock.now_ms() / 1000
 
     def ack(self, delivery_tag: str) -> None:
         """Let a delivery go; its entry in Redis is removed soon, which kombu's `QoS.ack` waits for."""
@@ -107,8 +138,7 @@ class GatheringQoS(QoS):
             return
         with self.pipe_or_acquire() as pipe:
             if to_enter:
-                now = time()
-                pipe.zadd(self.unacked_index_key, dict.fromkeys(to_enter, now))
+                pipe.zadd(self.unacked_index_key, dict.fromkeys(to_enter, self._read_clock()))
                 pipe.hset(self.unacked_key, mapping={tag: _entry(of) for tag, of in to_enter.items()})
             if to_remove:
                 pipe.zrem(self.unacked_index_key, *to_remove)

@@ -64,7 +64,7 @@ class MaskedRequest(Request):  # type: ignore[misc]  # Celery has no types
         if arguments or named:
             asked = named.get("intent") if isinstance(named, dict) and not arguments else None
             try:
-                intent = TransferIntent.from_dict(asked)
+                intent = TransferIntent.from_elsewhere(asked)
             except InvalidIntent:
                 return repr({"destination": "unreadable"})
             shown = repr({"call_id": intent.call_id, **intent.labels()})

@@ -25,6 +25,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from transfer_tasks.ledger.keys import NAMESPACE
+from transfer_tasks.redis.clock import RedisClock
 from transfer_worker.queue.address import bracket
 from transfer_worker.queue.arrivals import Arrivals
 from transfer_worker.queue.element import Element
@@ -80,6 +81,7 @@ class GuardedChannel(Channel):
     Attributes:
         on_poison: Called with the element, why it can't be served, and its task id or an empty text.
         arrivals: What the order of messages says of their age.
+        clock: Redis's, by which it is judged how long a message is unacknowledged.
         do_restore: Off. When a connection breaks, kombu 5.7.0 would give the messages of running tasks back,
             to be run twice at the same time; where Redis is still away, it would end the worker in trying.
             Recovery gives back what is really nobody's.
@@ -90,6 +92,7 @@ class GuardedChannel(Channel):
     do_restore = False
 
     arrivals: ClassVar = Arrivals()
+    clock: ClassVar = RedisClock()
 
     def _brpop_start(self, timeout: Any = None) -> None:
         """Ask for the next message, as kombu's `Channel._brpop_start`, knowing what is known until now."""

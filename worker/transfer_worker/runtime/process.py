@@ -70,6 +70,7 @@ class WorkerProcess:
             queue=settings.queue,
             attempt_bound_seconds=self.gateway.attempt_bound_seconds + REDIS_TIMEOUT_SECONDS + LEASE_SECONDS,
             log=log,
+            clock=GuardedChannel.clock,
             on_empty=GuardedChannel.arrivals.note_empty,
         )
         steps = LedgerSteps(

@@ -17,10 +17,10 @@
 --   asked               JSON for the audit line: who asks, and why
 --   after               for a replay: the call's last transfer, which must still be the last, and proven
 --                       not to have moved the call; else ''
---   latest_ms           the deadline by the publisher's clock, or '': a request that the network or a frozen
---                       Redis held back gets no fresh deadline, give or take a minute of clock difference
+--   latest_ms           the deadline by our clock, as its publisher knows it, and what may be wrong in that: a
+--                       request that the network or a frozen Redis held back gets no fresh deadline
 --
--- Reply: {verdict, transfer_id, key, hop, state} with verdict one of
+-- Reply: {verdict, transfer_id, key, hop, state, now_ms} with verdict one of
 --   accepted     a new transfer; its state is `rejected` where its destination is paused
 --   existing     this very id was accepted before
 --   repeat       another id asked for the same: that one is returned
@@ -30,14 +30,13 @@
 
 local transfer_id, call_id, idempotency_key, destination_digest, content_digest, intent, labels, message, queue,
   remaining_ms, repeat_window_ms, reply_to, asked, after, latest_ms = unpack(ARGV, 3)
-local CLOCK_DIFFERENCE_MS = 60000
 
 local call_key = NS .. 'call:' .. call_id
 
 local function answer(verdict, which)
   local r = get(which, 'key', 'hop', 'state')
   demand(r[1] and tonumber(r[2]) and (OPEN[r[3]] or ENDED[r[3]]), which)
-  return { verdict, which, r[1], r[2], r[3] }
+  return { verdict, which, r[1], r[2], r[3], int(NOW) }
 end
 
 local function listen(which)
@@ -103,13 +102,8 @@ if last then
   end
 end
 
-local expires
-if remaining_ms == '' then
-  expires = tonumber(latest_ms)
-else
-  expires = NOW + tonumber(remaining_ms)
-  if latest_ms ~= '' then expires = math.min(expires, tonumber(latest_ms) + CLOCK_DIFFERENCE_MS) end
-end
+local expires = tonumber(latest_ms)
+if remaining_ms ~= '' then expires = math.min(expires, NOW + tonumber(remaining_ms)) end
 
 local hop = int(redis.call('LLEN', call_key) + 1)
 HAS_ITS_TYPE[call_key] = true
@@ -132,10 +126,10 @@ set(transfer_id,
 keep(record_key(transfer_id))
 audit(transfer_id, 'transfer.accepted', asked, { call_id, key, hop, '0', labels })
 count('accepted')
-if finish_paused(transfer_id) then return { 'accepted', transfer_id, key, hop, 'rejected' } end
+if finish_paused(transfer_id) then return { 'accepted', transfer_id, key, hop, 'rejected', int(NOW) } end
 if queue ~= '' then
   write('LPUSH', queue, message)
 else
   set(transfer_id, 'brought', '1')
 end
-return { 'accepted', transfer_id, key, hop, 'waiting' }
+return { 'accepted', transfer_id, key, hop, 'waiting', int(NOW) }

@@ -6,8 +6,8 @@
 --   about     JSON: version, host, process id, concurrency, started_at
 --   queue     the Celery queue
 --
--- Reply: when the queue was last seen empty, no message being unacknowledged; '0' for never. Whatever is put there
--- for the first time after this reply was sent after that moment.
+-- Reply: {now_ms, empty_ms}  our time, and when the queue was last seen empty, no message being unacknowledged; '0'
+-- for never. Whatever is put there for the first time after this reply was sent after that moment.
 
 local worker, lease_ms, about, queue = unpack(ARGV, 3)
 write('SET', NS .. 'worker:' .. worker, about, 'PX', lease_ms)
@@ -19,6 +19,6 @@ keep(DOUBLE_POSTS)
 if redis.call('EXISTS', queue, NS .. 'unacked') == 0 then
   write('HSET', NS .. 'sweep', 'empty_ms', int(NOW))
   keep(NS .. 'sweep')
-  return int(NOW)
+  return { int(NOW), int(NOW) }
 end
-return int(tonumber(redis.call('HGET', NS .. 'sweep', 'empty_ms') or '0') or 0)
+return { int(NOW), int(tonumber(redis.call('HGET', NS .. 'sweep', 'empty_ms') or '0') or 0) }

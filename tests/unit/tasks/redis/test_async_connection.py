@@ -19,8 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 
+TIME = b"*1\r\n$4\r\nTIME\r\n"
+
+
 class FarEnd:
-    """Answers each read with the next of `replies`; with none left, it only reads."""
+    """Tells the time; answers each other read with the next of `replies`; with none left, it only reads."""
 
     def __init__(self) -> None:
         self.replies: list[bytes] = []
@@ -32,6 +35,9 @@ class FarEnd:
         self.serving.add(asyncio.current_task())
         with suppress(ConnectionError):  # a lost connection is what most of this is about
             while received := await reader.read(65536):
+                if received == TIME:
+                    writer.write(b"*2\r\n$10\r\n1800000000\r\n$1\r\n0\r\n")
+                    continue
                 self.received.append(received)
                 if self.replies:
                     writer.write(self.replies.pop(0))

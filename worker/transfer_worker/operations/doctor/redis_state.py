@@ -46,7 +46,7 @@ def check_latency(client: redis.Redis) -> Finding:
 
 
 def check_clocks(client: redis.Redis) -> Finding:
-    """Redis's clock alone decides; ours makes deadlines for intents, and is what people compare logs by."""
+    """Redis's clock alone decides; people compare logs by ours."""
     before = time.time()
     seconds, microseconds = client.time()
     middle = (before + time.time()) / 2
@@ -56,7 +56,8 @@ def check_clocks(client: redis.Redis) -> Finding:
         return Finding.warning(
             "clocks",
             seen=f"Redis's clock is {abs(ahead_seconds):.1f} s {side} ours",
-            fix="Set both by NTP: deadlines that come as a point in time are cut or stretched by as much.",
+            fix="Set both by NTP. Transfers don't suffer; but times in logs differ, and a producer that only "
+            "has Celery writes `expires` by its machine's clock.",
         )
     return Finding.ok("clocks", seen=f"{abs(ahead_seconds) * 1000:.0f} ms apart")
 

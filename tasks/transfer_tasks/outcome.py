@@ -39,6 +39,7 @@ class Reason(StrEnum):
     UNSUPPORTED_SCHEMA_VERSION = "unsupported_schema_version"
     UNKNOWN_DESTINATION = "unknown_destination"
     DESTINATION_NOT_ALLOWED = "destination_not_allowed"
+    SIGNATURE_INVALID = "signature_invalid"
     CALLER_ID_MISSING = "caller_id_missing"
     DEADLINE_UNKNOWN = "deadline_unknown"
     ETA_NOT_SUPPORTED = "eta_not_supported"
@@ -129,6 +130,12 @@ GUIDE: Final[dict[Reason, Guide]] = {
         next_step="Put the endpoint into the registry, or allow its region or host.",
         say=_SORRY_OTHER,
         may_try_other=True,
+    ),
+    Reason.SIGNATURE_INVALID: Guide(
+        state=State.REJECTED,
+        meaning="Nobody with a key has asked for this: it is unsigned, altered, or beyond its key.",
+        next_step="Find out who wrote it. For a publisher of yours: look at its TRANSFER_SIGNING_KEY.",
+        say=_SORRY,
     ),
     Reason.CALLER_ID_MISSING: Guide(
         state=State.REJECTED,

@@ -13,6 +13,7 @@ from transfer_tasks.errors import SettingsError
 from transfer_tasks.redis.sentinel_url import EXAMPLE, SentinelUrl, WrongUrl, check_ca_file, is_sentinel_url
 from transfer_tasks.registry.destinations import DestinationRegistry
 from transfer_tasks.registry.rules import DestinationRules, UnlistedRules
+from transfer_tasks.signature import Key, WrongKey, parse_signing_key
 
 SETTINGS_CONFIG: Final = SettingsConfigDict(
     env_prefix="TRANSFER_",
@@ -109,6 +110,14 @@ def _check_rules(text: str) -> str:
     return text
 
 
+def _check_signing_key(secret: SecretStr) -> SecretStr:
+    try:
+        parse_signing_key(secret.get_secret_value())
+    except WrongKey as error:
+        raise PydanticCustomError("signing_key", "{problem}", {"problem": str(error)}) from None
+    return secret
+
+
 class PublisherSettings(BaseSettings):
     """What a publisher must know.
 
@@ -122,6 +131,7 @@ class PublisherSettings(BaseSettings):
             else is set. A publisher that has it refuses at once what the worker would refuse later.
         allow_unlisted: Which endpoints outside the registry are allowed: regions, SIP hosts, ``agents``.
         queue: The Redis list that the worker reads.
+        signing_key: ``<key id>:<secret>``; what this publisher asks for is signed with it.
     """
 
     model_config = SETTINGS_CONFIG
@@ -133,11 +143,16 @@ class PublisherSettings(BaseSettings):
     destinations_file: FilePath | None = Field(default_factory=_find_destinations_file)
     allow_unlisted: Annotated[str, AfterValidator(_check_rules)] = ""
     queue: QueueName = "transfers"
+    signing_key: Annotated[SecretStr, AfterValidator(_check_signing_key)] | None = None
 
     @property
     def record_ttl_seconds(self) -> int:
         """How long the record of a transfer is kept, in seconds."""
         return self.record_ttl_days * 24 * 3600
+
+    def load_signing_key(self) -> Key | None:
+        """Return the key that signs; None where nothing is signed."""
+        return parse_signing_key(self.signing_key.get_secret_value()) if self.signing_key else None
 
     def load_rules(self) -> DestinationRules:
         """Read the registry; without a file it is empty.

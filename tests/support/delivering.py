@@ -10,6 +10,7 @@ from transfer_worker.errors import NotCarriedOut, NotPermitted
 
 if TYPE_CHECKING:
     from transfer_tasks.intent import TransferIntent
+    from transfer_tasks.signature import Key, Written
     from transfer_worker.delivery.service import Performed
 
 CALL_ID = "0f8fad5b-d9cb-469f-a165-70867728950e"
@@ -25,7 +26,10 @@ class AllowAll:
     refusal: NotPermitted | None = None
     asked: list[TransferIntent] = field(default_factory=list)
 
-    def route(self, intent: TransferIntent) -> list[dict[str, Any]]:
+    def identify(self, written: Written) -> Key | None:
+        return None
+
+    def route(self, intent: TransferIntent, *, key: Key | None = None) -> list[dict[str, Any]]:
         self.asked.append(intent)
         if self.refusal:
             raise self.refusal

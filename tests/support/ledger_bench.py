@@ -7,7 +7,7 @@ import uuid
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from transfer_tasks.ledger.ledger import Ledger
-from transfer_tasks.ledger.verdicts import Claim, Ended
+from transfer_tasks.ledger.verdicts import Claim, Ended, Reading
 from transfer_tasks.outcome import Reason, State, TransferOutcome
 from transfer_worker.audit.outbox import GROUP, read_line
 
@@ -89,14 +89,28 @@ class LedgerBench:
         )
 
     def claim(
-        self, transfer_id: str, *, worker: str = "w1", claim_id: str | None = None, routed: str = ""
+        self, transfer_id: str, *, worker: str = "w1", claim_id: str | None = None, routed: Reading | str = ""
     ) -> Claim | Ended | Open | Missing:
-        """Claim as `worker`; begin the attempt, too, if `routed` is the intent on record."""
+        """Claim as `worker`; begin the attempt, too, if `routed` is (of) the intent on record."""
         return self.run(
             self.commands.claim(
-                transfer_id, worker=worker, claim_id=claim_id or uuid.uuid4().hex, routed=routed
+                transfer_id,
+                worker=worker,
+                claim_id=claim_id or uuid.uuid4().hex,
+                routed=self.read(transfer_id, routed) if isinstance(routed, str) else routed,
             )
         )
+
+    def read(self, transfer_id: str, intent_json: str) -> Reading | None:
+        """Return what a worker reads in the intent of an honest record; None without one."""
+        record = self.ledger.read(transfer_id) if intent_json else None
+        if record is None:
+            return None
+        try:
+            labels = {"destination": json.loads(intent_json).get("destination", "")}
+        except ValueError:
+            return None
+        return Reading(intent_json=intent_json, call_id=record.call_id, labels=labels)
 
     def claim_and_begin(self, transfer_id: str, **options: Any) -> Claim | Ended | Open | Missing:
         """Claim with the intent on record in hand."""

@@ -38,10 +38,10 @@ class _PausingLedger:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
 
-    def claim(self, transfer_id: str, *, routed: str = "") -> Any:
+    def claim(self, transfer_id: str, *, routed: Any = None) -> Any:
         _stop_at("before_claim")
         if os.environ["PAUSE_AT"] == "after_claim":
-            routed = ""  # as with a message that brings no copy of its intent: the claim begins nothing
+            routed = None  # as with a message that brings no copy of its intent: the claim begins nothing
         claimed = self._inner.claim(transfer_id, routed=routed)
         _stop_at("after_begin" if getattr(claimed, "is_begun", False) else "after_claim")
         return claimed

@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError
 
 from transfer_tasks.addresses import parse_number
 from transfer_tasks.settings import PublisherSettings, load_settings
+from transfer_tasks.signature import Key, WrongKey, parse_verify_keys
 
 VISIBILITY_TIMEOUT_SECONDS: Final = 12
 """When kombu gives an unacknowledged message to another worker: a fallback, in case recovery fails."""
@@ -83,6 +84,14 @@ def is_this_machine(host: str) -> bool:
         return host == "localhost"
 
 
+def _check_verify_keys(secret: SecretStr) -> SecretStr:
+    try:
+        parse_verify_keys(secret.get_secret_value())
+    except WrongKey as error:
+        raise PydanticCustomError("verify_keys", "{problem}", {"problem": str(error)}) from None
+    return secret
+
+
 Token = Annotated[SecretStr, AfterValidator(_check_token)]
 CallerNumber = Annotated[str, AfterValidator(parse_number)]
 
@@ -95,6 +104,8 @@ class WorkerSettings(PublisherSettings):
         piopiy_api_url: The API's root; the default is the SDK's own (piopiy 1.2.2).
         piopiy_proxy_url: The proxy through which alone the API is reached, by CONNECT; may hold a password.
         piopiy_number: Caller id where neither the intent nor the registry names one.
+        verify_keys: ``<key id>:<secret>[names],…``: whose requests are carried out; everybody's
+            if none is set.
         concurrency: How many transfers a worker carries out at a time.
         processes: How many processes of `call-transfer worker` share them, if not as many as `slots` says.
         attempt_timeout_seconds: What one HTTP request may take as a whole.
@@ -113,6 +124,7 @@ class WorkerSettings(PublisherSettings):
         None, validation_alias="PIOPIY_PROXY_URL"
     )
     piopiy_number: CallerNumber | None = Field(None, validation_alias="PIOPIY_NUMBER")
+    verify_keys: Annotated[SecretStr, AfterValidator(_check_verify_keys)] | None = None
     concurrency: int = Field(8, ge=1, le=256)
     processes: int | None = Field(None, ge=1, le=64)
     attempt_timeout_seconds: float = Field(5.0, gt=0, le=MAX_ATTEMPT_TIMEOUT_SECONDS)
@@ -155,4 +167,12 @@ class WorkerSettings(PublisherSettings):
     def secrets(self) -> tuple[str, ...]:
         """Texts that no line may show."""
         named = (self.piopiy_token, self.redis_url, self.piopiy_proxy_url)
-        return tuple(secret.get_secret_value() for secret in named if secret is not None)
+        keys = [*self.load_verify_keys().values(), self.load_signing_key()]
+        return (
+            *(secret.get_secret_value() for secret in named if secret is not None),
+            *(key.secret for key in keys if key is not None),
+        )
+
+    def load_verify_keys(self) -> dict[str, Key]:
+        """Return the keys of those whose requests are carried out, by their ids; none means everybody."""
+        return parse_verify_keys(self.verify_keys.get_secret_value()) if self.verify_keys else {}

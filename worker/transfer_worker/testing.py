@@ -19,11 +19,13 @@ from transfer_tasks.ledger.verdicts import (
     Lost,
     Missing,
     Open,
+    Reading,
     Sight,
     TryAgain,
     describe_conflict,
 )
 from transfer_tasks.outcome import Reason, State, TransferOutcome
+from transfer_tasks.signature import NOTHING_WRITTEN, Written
 from transfer_worker.delivery.ports import PlatformAnswer
 from transfer_worker.errors import AttemptError, NotCarriedOut
 
@@ -64,6 +66,7 @@ class FakeRecord:
     """One transfer as `FakeLedger` keeps it."""
 
     intent: TransferIntent | None
+    written: Written = NOTHING_WRITTEN
     content_digest: str = ""
     state: State = State.WAITING
     token: int = 0
@@ -94,10 +97,20 @@ class FakeLedger:
         self._sights: dict[str, int] = {}
         self._clock, self._started = clock, clock.now
 
-    def add(self, intent: TransferIntent, *, remaining_seconds: float = 15.0) -> FakeRecord:
+    def add(
+        self,
+        intent: TransferIntent,
+        *,
+        remaining_seconds: float = 15.0,
+        written: Written | None = None,
+    ) -> FakeRecord:
         """Put a transfer on record, as a publisher does."""
+        written = written or Written(intent.to_json())
         record = FakeRecord(
-            intent, content_digest=intent.content_digest(), expires_at=self._clock.now + remaining_seconds
+            intent,
+            written,
+            content_digest=intent.content_digest(),
+            expires_at=self._clock.now + remaining_seconds,
         )
         self.records[intent.transfer_id] = record
         return record
@@ -121,8 +134,8 @@ class FakeLedger:
         )
         return record.outcome
 
-    def claim(self, transfer_id: str, *, routed: str = "") -> Claim | Ended | Open | Missing:
-        """Take the right to act; begin the attempt in the same step, if `routed` is the intent on record."""
+    def claim(self, transfer_id: str, *, routed: Reading | None = None) -> Claim | Ended | Open | Missing:
+        """Take the right to act; begin the attempt in the same step, if `routed` is its intent."""
         self.before_step("claim")
         record = self.records.get(transfer_id)
         if record is None:
@@ -134,7 +147,7 @@ class FakeLedger:
         if self._clock.now >= record.expires_at:
             return Ended(self._end_late(transfer_id, record))
         record.state, record.holder, record.token = State.CLAIMED, "this worker", record.token + 1
-        attempts, is_begun = record.attempts, routed == record.intent.to_json()
+        attempts, is_begun = record.attempts, routed is not None and routed.intent_json == record.written.text
         if is_begun:
             record.state, record.attempts = State.SENDING, attempts + 1
         return Claim(
@@ -145,7 +158,8 @@ class FakeLedger:
             hop=1,
             attempts=attempts,
             remaining_ms=self._remaining_ms(record),
-            intent_json=record.intent.to_json(),
+            intent_json=record.written.text,
+            signature=record.written.signature,
             is_begun=is_begun,
         )
 
@@ -163,7 +177,7 @@ class FakeLedger:
         known = self._sights.setdefault(request.transfer_id, 0 if request.is_moved else known)
         return Sight(now_ms=self.now_ms, sent_after_ms=known)
 
-    def accept(self, intent: TransferIntent) -> Accepted:
+    def accept(self, intent: TransferIntent, *, written: Written | None = None) -> Accepted:
         """Accept an intent that came with its message; its deadline is by Redis's clock."""
         self.before_step("accept")
         verdict, transfer_id = "accepted", intent.transfer_id
@@ -184,7 +198,7 @@ class FakeLedger:
                         verdict, transfer_id = "repeat" if is_same else "in_progress", other_id
             if verdict == "accepted":
                 left_ms = intent.expires_at.timestamp() * 1000 - self.now_ms
-                self.add(intent, remaining_seconds=left_ms / 1000)
+                self.add(intent, remaining_seconds=left_ms / 1000, written=written)
         state = self.records[transfer_id].state
         return Accepted(verdict, transfer_id, f"{intent.call_id}:1", 1, state, self.now_ms)
 
@@ -219,7 +233,7 @@ class FakeLedger:
             return Open(record.state)
         return Ended(self.end(transfer_id, State.CANCELLED, Reason.CANCELLED_BY_OPERATOR, detail=detail))
 
-    def begin_attempt(self, claim: Claim, *, attempt: int) -> Begun | Lost:
+    def begin_attempt(self, claim: Claim, *, attempt: int, reading: Reading | None = None) -> Begun | Lost:
         """Record an attempt before its request goes out."""
         self.before_step("begin_attempt")
         record = self.records[claim.transfer_id]

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from pydantic_core import to_json
+
 from transfer_tasks.ledger.keys import NAMESPACE
 from transfer_tasks.ledger.script import Command, load_script
 from transfer_tasks.ledger.verdicts import (
@@ -17,6 +19,7 @@ from transfer_tasks.ledger.verdicts import (
     Lost,
     Missing,
     Open,
+    Reading,
     Recovered,
     Sight,
     TryAgain,
@@ -36,6 +39,19 @@ T = TypeVar("T")
 
 _FREE_TEXTS: Final = frozenset({"detail", "operator", "reason", "why"})
 """What people or other systems have said: masked here, whoever hands it over."""
+
+
+def _name(reading: Reading | None) -> dict[str, str | int]:
+    """Return the arguments of a step that say what a worker has read; empty ones for nothing."""
+    if reading is None:
+        return {"call": "", "destination": "", "derived": "", "signer": "", "signed_ms": ""}
+    return {
+        "call": reading.call_id,
+        "destination": reading.labels["destination"],
+        "derived": to_json(reading.labels).decode(),
+        "signer": reading.signer,
+        "signed_ms": "" if reading.signed_ms is None else reading.signed_ms,
+    }
 
 
 class LedgerCommands:
@@ -59,6 +75,7 @@ class LedgerCommands:
         destination_digest: str,
         content_digest: str,
         intent_json: str,
+        signature: str = "",
         labels_json: str,
         message: str,
         queue: str,
@@ -79,6 +96,7 @@ class LedgerCommands:
             destination_digest=destination_digest,
             content_digest=content_digest,
             intent=intent_json,
+            signature=signature,
             labels=labels_json,
             message=message,
             queue=queue,
@@ -91,7 +109,7 @@ class LedgerCommands:
         )
 
     def claim(
-        self, transfer_id: str, *, worker: str, claim_id: str, routed: str = ""
+        self, transfer_id: str, *, worker: str, claim_id: str, routed: Reading | None = None
     ) -> Command[Claim | Ended | Open | Missing]:
         """Take the right to act on a waiting transfer; begin its attempt, too, if `routed` is its intent."""
 
@@ -99,7 +117,7 @@ class LedgerCommands:
             match r[0]:
                 case "claimed" | "begun":
                     numbers = int(r[4]), int(r[5]), int(r[6])
-                    return Claim(transfer_id, r[1], r[2], r[3], *numbers, r[7], is_begun=r[0] == "begun")
+                    return Claim(transfer_id, r[1], r[2], r[3], *numbers, r[7], r[0] == "begun", r[8])
                 case "ended":
                     return Ended(parse_outcome(r[1]))
                 case "held":
@@ -108,10 +126,18 @@ class LedgerCommands:
                     return Missing()
 
         return self._build(
-            "claim", parse, transfer_id=transfer_id, worker=worker, claim_id=claim_id, routed=routed
+            "claim",
+            parse,
+            transfer_id=transfer_id,
+            worker=worker,
+            claim_id=claim_id,
+            routed=routed.intent_json if routed else "",
+            **_name(routed),
         )
 
-    def begin_attempt(self, claim: Claim, *, attempt: int) -> Command[Begun | Lost]:
+    def begin_attempt(
+        self, claim: Claim, *, attempt: int, reading: Reading | None = None
+    ) -> Command[Begun | Lost]:
         """Record an attempt before its request goes out."""
         return self._build(
             "begin_attempt",
@@ -119,6 +145,7 @@ class LedgerCommands:
             transfer_id=claim.transfer_id,
             token=claim.token,
             attempt=attempt,
+            **_name(reading),
         )
 
     def end_attempt(

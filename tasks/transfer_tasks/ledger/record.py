@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from redis.exceptions import ResponseError
 
 from transfer_tasks.outcome import Reason, State, TransferOutcome
+from transfer_tasks.signature import Written
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,6 +30,8 @@ class TransferRecord:
     Attributes:
         labels: What may be shown of the destination: its name, and masked endpoints.
         intent_json: The whole request; holds full numbers, so it is never printed.
+        asked_by: The id of the key that has signed it, as a worker has verified; before that, what the
+            signature says, and that nobody has verified it. Empty where nothing is signed.
         attempt_notes: What is known of each attempt, in order, the platform's whole answer included.
         is_damaged: Whether something of it was missing, or could not be read. The next step that needs it, or
             the sweep, sets the record aside.
@@ -41,6 +44,7 @@ class TransferRecord:
     state: State
     labels: dict[str, str]
     intent_json: str
+    asked_by: str
     worker: str
     attempts: int
     attempt_notes: tuple[dict[str, Any], ...]
@@ -76,6 +80,7 @@ class TransferRecord:
             state=read.member(State, "state") or State.UNKNOWN,
             labels=read.json_object("labels"),
             intent_json=fields.get("intent", ""),
+            asked_by=fields.get("signer", "") or _name_unverified(fields.get("signature", "")),
             worker=fields.get("worker", ""),
             attempts=attempts,
             attempt_notes=tuple(notes),
@@ -107,6 +112,11 @@ class TransferRecord:
             detail=self.detail,
             ended_at_ms=self.ended_at_ms,
         )
+
+
+def _name_unverified(signature: str) -> str:
+    key_id = Written("", signature).key_id
+    return f"{key_id[:64]} (not verified)" if key_id else ""
 
 
 def is_of_another_type(error: object) -> bool:

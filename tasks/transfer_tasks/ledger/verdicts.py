@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from transfer_tasks.outcome import Reason, State, TransferOutcome
+from transfer_tasks.signature import Written
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class Accepted(NamedTuple):
@@ -38,6 +42,32 @@ class Claim:
     remaining_ms: int
     intent_json: str
     is_begun: bool = False
+    signature: str = ""
+
+    @property
+    def written(self) -> Written:
+        """What is asked, as it was signed."""
+        return Written(self.intent_json, self.signature)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What a worker has read in an intent itself. It stands over whatever a record says besides the intent.
+
+    Attributes:
+        intent_json: The intent's text.
+        call_id: The call that it is about.
+        labels: What may be shown of its destination; the name in it is what pauses and statistics go by.
+        signer: The id of the key that has signed the text; empty where no signature is asked for.
+        signed_ms: The deadline in the signed text, by Redis's clock. None where nothing vouches for it: the
+            record's counts alone, as a publisher may have written the other one by a clock of its own.
+    """
+
+    intent_json: str
+    call_id: str
+    labels: Mapping[str, str]
+    signer: str = ""
+    signed_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from pydantic_core import to_json
 
 from transfer_tasks.masking import mask_text
 from transfer_tasks.publisher.message import build_message
+from transfer_tasks.signature import Written
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from transfer_tasks.ledger.commands import LedgerCommands
     from transfer_tasks.ledger.script import Command
     from transfer_tasks.ledger.verdicts import Accepted
+    from transfer_tasks.signature import Key
 
 
 def build_accept(
@@ -33,6 +35,8 @@ def build_accept(
     tolerance_ms: int = 0,
     asked: Mapping[str, str] | None = None,
     after: str = "",
+    signing_key: Key | None = None,
+    written: Written | None = None,
 ) -> Command[Accepted]:
     """Return the step that accepts an intent.
 
@@ -48,29 +52,41 @@ def build_accept(
         tolerance_ms: What may be wrong in our idea of Redis's clock.
         asked: What the audit line says of who asks and why, besides the intent's own words.
         after: For a replay: the call's last transfer, which must still be the last.
+        signing_key: Signs what is asked, its deadline included.
+        written: The intent as its producer wrote and signed it: kept as it is, and not written anew.
     """
-    labels, intent_json = intent.labels(), intent.to_json()
+    labels = intent.labels()
+    if written is None:
+        text = intent.to_json()
+        written = signing_key.sign(text) if signing_key else Written(text)
     key = (intent.idempotency_key or "") if idempotency_key is None else idempotency_key
     reason = mask_text(intent.reason)
+    # Whoever writes to Redis can name any key: the word of one that has verified it is in the claim's line.
+    told = {"signed_as": mask_text(written.key_id[:64])} if written.signature else {}
     if asked is None:
-        asked_json = to_json({"requested_by": mask_text(intent.requested_by), "asked": reason}).decode()
+        asked_json = to_json(
+            {"requested_by": mask_text(intent.requested_by), "asked": reason, **told}
+        ).decode()
     else:
         # An operator's words may hold what only the standard library writes: lone surrogates.
-        asked_json = json.dumps({name: mask_text(said) for name, said in {**asked, "asked": reason}.items()})
+        asked_json = json.dumps(
+            {name: mask_text(said) for name, said in {**asked, "asked": reason, **told}.items()}
+        )
     return commands.accept(
         transfer_id=intent.transfer_id,
         call_id=intent.call_id,
         idempotency_key=key,
         destination_digest=intent.destination_digest(),
         content_digest=intent.content_digest(),
-        intent_json=intent_json,
+        intent_json=written.text,
+        signature=written.signature,
         labels_json=to_json(labels).decode(),
         message=build_message(
             transfer_id=intent.transfer_id,
             call_id=intent.call_id,
             labels=labels,
             queue=queue,
-            intent_json=intent_json,
+            written=written,
         ),
         queue="" if is_queued else queue,
         remaining_ms=remaining_ms,

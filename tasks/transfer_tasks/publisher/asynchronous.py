@@ -88,6 +88,7 @@ class AsyncTransferPublisher:
     def __init__(self, settings: PublisherSettings | None = None) -> None:
         self.settings = settings or PublisherSettings.load()
         self._rules = self.settings.load_rules() if self.settings.destinations_file else None
+        self._signing_key = self.settings.load_signing_key()
         self.commands = LedgerCommands(
             namespace=NAMESPACE, retention_seconds=self.settings.record_ttl_seconds
         )
@@ -149,6 +150,7 @@ class AsyncTransferPublisher:
                 queue=self.settings.queue,
                 repeat_window_seconds=self.settings.repeat_window_seconds,
                 reply_to=line.replies.channel,
+                signing_key=self._signing_key,
                 remaining_ms=remaining_ms,
                 tolerance_ms=clock.uncertainty_ms + DELIVERY_MS,
             )

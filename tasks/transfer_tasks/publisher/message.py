@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Final
 
 from pydantic_core import to_json
 
+from transfer_tasks.signature import NOTHING_WRITTEN, Written
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -30,9 +32,17 @@ EMPTY_BODY: Final = (
 INTENT_HEADER: Final = "intent"
 """A copy of the intent, so that a worker can ask its rules before it claims. What counts is on record."""
 
+SIGNATURE_HEADER: Final = "signature"
+"""The signature of that copy: see `Written`. Absent where nothing is signed."""
+
 
 def build_message(
-    *, transfer_id: str, call_id: str, labels: Mapping[str, str], queue: str, intent_json: str = ""
+    *,
+    transfer_id: str,
+    call_id: str,
+    labels: Mapping[str, str],
+    queue: str,
+    written: Written = NOTHING_WRITTEN,
 ) -> str:
     """Return the list element that a Celery 5.7 worker consumes from `queue`.
 
@@ -41,18 +51,19 @@ def build_message(
         call_id: Shown in Flower.
         labels: Masked description of the destination, shown in Flower.
         queue: The queue's name, which is also its routing key.
-        intent_json: What `INTENT_HEADER` carries.
+        written: What `INTENT_HEADER` and `SIGNATURE_HEADER` carry.
     """
     shown = repr({"call_id": call_id, **labels})
-    return _template(queue, os.getpid()) % {
+    return _template(queue, os.getpid(), is_signed=bool(written.signature)) % {
         "id": to_json(transfer_id).decode(),
         "shown": to_json(shown).decode(),
-        "intent": to_json(intent_json).decode(),
+        "intent": to_json(written.text).decode(),
+        "signature": to_json(written.signature).decode(),
     }
 
 
 @cache
-def _template(queue: str, process_id: int) -> str:
+def _template(queue: str, process_id: int, *, is_signed: bool) -> str:
     """Return the message with places for what differs from transfer to transfer."""
     transfer_id, shown, intent = "\0id", "\0shown", "\0intent"
     message = {
@@ -80,6 +91,7 @@ def _template(queue: str, process_id: int) -> str:
             "stamped_headers": None,
             "stamps": {},
             INTENT_HEADER: intent,
+            **({SIGNATURE_HEADER: "\0signature"} if is_signed else {}),
         },
         "properties": {
             "correlation_id": transfer_id,

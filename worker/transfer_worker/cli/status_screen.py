@@ -123,7 +123,9 @@ def _tell_ms(milliseconds: float | None) -> str:
 def draw_listing(transfers: list[dict[str, Any]]) -> Table:
     """Return the lines of `list`."""
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for name in ("ended", "state", "to", "attempts", "call", "transfer"):
+    is_signed = any(transfer["asked_by"] for transfer in transfers)
+    signed_by = ("signed by",) if is_signed else ()
+    for name in ("ended", "state", "to", *signed_by, "attempts", "call", "transfer"):
         table.add_column(name, no_wrap=name in {"ended", "call", "transfer"})
     for transfer in transfers:
         state = Text(transfer["state"], style=style_of(transfer["state"]))
@@ -133,6 +135,7 @@ def draw_listing(transfers: list[dict[str, Any]]) -> Table:
             (transfer["ended_at"] or f"open, {transfer['age_seconds']:.0f} s")[:23],
             state,
             f"{transfer.get('destination', '?')} {transfer.get('to', '')}".strip(),
+            *((Text(transfer["asked_by"] or "-"),) if is_signed else ()),
             str(transfer["attempts"]),
             transfer["call_id"],
             transfer["transfer_id"],

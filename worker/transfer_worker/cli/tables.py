@@ -57,6 +57,8 @@ def _headline(transfer: dict[str, Any]) -> Text:
 def _facts(transfer: dict[str, Any]) -> Iterator[tuple[str, RenderableType]]:
     asked = transfer["asked"]
     yield "asked by", Text(asked["requested_by"] or "(not said)")
+    if transfer["asked_by"]:
+        yield "signed by", Text(transfer["asked_by"])
     if asked["reason"]:
         yield "because", Text(asked["reason"])
     if asked["metadata"]:

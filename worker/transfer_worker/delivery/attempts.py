@@ -12,7 +12,7 @@ from transfer_worker.delivery.ports import AttemptNote
 from transfer_worker.errors import NotCarriedOut, OutcomeUnknown, Refused
 
 if TYPE_CHECKING:
-    from transfer_tasks.ledger.verdicts import Claim
+    from transfer_tasks.ledger.verdicts import Claim, Reading
     from transfer_tasks.outcome import TransferOutcome
     from transfer_worker.delivery.ports import Clock, Gateway, Ledger
     from transfer_worker.delivery.retry import RetryWait
@@ -31,6 +31,7 @@ class Attempts:
     Args:
         claim: The right to act.
         pipeline: What is sent.
+        reading: What was read in the intent that `pipeline` was made of.
         asked_at: When the claim was asked for, or later if it has begun nothing; by `clock`.
         ledger: Where each attempt is put on record.
         gateway: Sends the request.
@@ -43,13 +44,14 @@ class Attempts:
         claim: Claim,
         pipeline: list[dict[str, Any]],
         *,
+        reading: Reading,
         asked_at: float,
         ledger: Ledger,
         gateway: Gateway,
         clock: Clock,
         write_within_seconds: float,
     ) -> None:
-        self._claim, self._pipeline, self._asked_at = claim, pipeline, asked_at
+        self._claim, self._pipeline, self._reading, self._asked_at = claim, pipeline, reading, asked_at
         self._ledger, self._gateway, self._clock = ledger, gateway, clock
         self._write_within_seconds = write_within_seconds
         self._attempt_ms = 0
@@ -65,7 +67,7 @@ class Attempts:
         sent_at = self._clock.monotonic()
         try:
             answer = self._gateway.send(
-                call_id=claim.call_id,
+                call_id=self._reading.call_id,
                 pipeline=self._pipeline,
                 idempotency_key=claim.idempotency_key,
                 write_within_seconds=write_within_seconds,
@@ -95,7 +97,9 @@ class Attempts:
         asked_at, remaining_ms = self._asked_at, self._claim.remaining_ms
         if number > 1 or not self._claim.is_begun:
             asked_at = self._clock.monotonic()
-            begun = self._ledger.begin_attempt(self._claim, attempt=self._claim.attempts + number)
+            begun = self._ledger.begin_attempt(
+                self._claim, attempt=self._claim.attempts + number, reading=self._reading
+            )
             if isinstance(begun, Lost):
                 raise RightLost(begun.outcome, begun.state)
             remaining_ms = begun.remaining_ms

@@ -7,11 +7,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from transfer_tasks.errors import InvalidIntent
 from transfer_tasks.intent import TransferIntent
 from transfer_tasks.intent.model import DEFAULT_EXPIRES_IN_SECONDS, MAX_EXPIRES_IN_SECONDS
+from transfer_tasks.signature import NOTHING_WRITTEN, Written
 
 MAX_ETA_MS: Final = 5000
 """So long a thread may wait: less than the visibility timeout, after which the message would come again."""
@@ -26,13 +27,13 @@ class Notification:
 
     Attributes:
         transfer_id: The transfer to look at.
-        copy: The intent as the message has it, as JSON, or an empty text. Nothing rests on it: it lets the
-            rules be asked first, so that the claim begins the attempt, too, where the record says the same.
+        copy: The intent as the message has it, or an empty text. Nothing rests on it: it lets the rules be
+            asked first, so that the claim begins the attempt, too, where the record says the same.
         is_revoked: Whether somebody has revoked its id by Celery's `revoke`.
     """
 
     transfer_id: str
-    copy: str = ""
+    copy: Written = NOTHING_WRITTEN
     is_revoked: bool = False
 
 
@@ -42,7 +43,8 @@ class Request:
 
     Attributes:
         transfer_id: The task's id, which becomes the transfer's.
-        asked: The intent, anything that JSON can say.
+        asked: The intent, anything that JSON can say; what is signed is a text.
+        signature: The signature of that text; anything that JSON can say.
         expires: Celery's header: after this the task is not to run; anything that JSON can say.
         eta: Celery's header: before this the task is not to run; anything that JSON can say.
         canvas: What Celery is to send to others afterwards.
@@ -54,6 +56,7 @@ class Request:
 
     transfer_id: str
     asked: object
+    signature: object = None
     expires: object = None
     eta: object = None
     canvas: tuple[str, ...] = ()
@@ -69,15 +72,40 @@ class Request:
             InvalidIntent: It can't be asked.
         """
         asked = self.asked
-        return TransferIntent.from_elsewhere(
-            {**asked, "transfer_id": self.transfer_id} if isinstance(asked, Mapping) else asked
-        )
+        if isinstance(asked, Mapping):
+            return TransferIntent.from_elsewhere({**asked, "transfer_id": self.transfer_id})
+        intent = TransferIntent.from_elsewhere(asked)
+        said = self._fields
+        if "transfer_id" not in said and not self.signature:
+            return intent.model_copy(update={"transfer_id": self.transfer_id})
+        # Else the same text could be sent again, under another id or later.
+        if intent.transfer_id != self.transfer_id or "transfer_id" not in said:
+            raise _refuse_text("transfer_id", "is not the task's id", "Write task_id into the text as well")
+        if self.signature and "expires_at" not in said:
+            raise _refuse_text("expires_at", "is missing", "A text that is signed names its deadline")
+        return intent
+
+    @property
+    def written(self) -> Written:
+        """What its producer has signed, if anything: only a text can be signed."""
+        is_signed = isinstance(self.asked, str) and isinstance(self.signature, str)
+        return Written(str(self.asked), str(self.signature)) if is_signed else NOTHING_WRITTEN
+
+    @property
+    def _fields(self) -> Mapping[str, object]:
+        """The intent's fields as they were written."""
+        asked = self.asked
+        if isinstance(asked, str):
+            try:
+                asked = json.loads(asked)
+            except (ValueError, RecursionError):
+                return {}
+        return asked if isinstance(asked, Mapping) else {}
 
     def read_call_id(self) -> str:
         """Return the call id of an intent that is otherwise wrong, so that its refusal is found by it."""
         try:
-            call_id = self.asked.get("call_id") if isinstance(self.asked, Mapping) else None
-            return TransferIntent(call_id=call_id, destination="x").call_id
+            return TransferIntent(call_id=self._fields.get("call_id"), destination="x").call_id
         except InvalidIntent:
             return ""
 
@@ -104,7 +132,7 @@ class Request:
     @property
     def counts_from_sending(self) -> bool:
         """Whether its deadline is, or may be, counted from when it was sent."""
-        asked = self.asked if isinstance(self.asked, Mapping) else {}
+        asked = self._fields
         return "expires_in_seconds" in asked or (self.expires is None and "expires_at" not in asked)
 
     def find_deadline_ms(self, intent: TransferIntent, *, now_ms: int, sent_after_ms: int) -> int | None:
@@ -121,8 +149,7 @@ class Request:
         Raises:
             InvalidIntent: The deadline is too far ahead.
         """
-        asked = self.asked if isinstance(self.asked, Mapping) else {}
-        deadlines = []
+        asked, deadlines = self._fields, []
         if "expires_at" in asked:
             deadlines.append(round(intent.expires_at.timestamp() * 1000))
             if deadlines[0] > now_ms + _MAX_EXPIRES_MS:
@@ -132,7 +159,7 @@ class Request:
                 raise _refuse("expires", f"is more than {MAX_EXPIRES_IN_SECONDS} s ahead")
             deadlines.append(expires_ms)
         if sent_after_ms and self.counts_from_sending:
-            seconds = asked.get("expires_in_seconds", DEFAULT_EXPIRES_IN_SECONDS)
+            seconds: Any = asked.get("expires_in_seconds", DEFAULT_EXPIRES_IN_SECONDS)
             deadlines.append(sent_after_ms + round(seconds * 1000))
         return min(deadlines, default=None)
 
@@ -158,3 +185,7 @@ def _refuse(field: str, problem: str) -> InvalidIntent:
         problem=problem,
         fix="Give apply_async a number of seconds, or an aware datetime",
     )
+
+
+def _refuse_text(field: str, problem: str, fix: str) -> InvalidIntent:
+    return InvalidIntent(field=field, value="a text", problem=problem, fix=fix)

@@ -5,12 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from transfer_tasks.intent.destination import NamedDestination
+from transfer_tasks.outcome import Reason
+from transfer_tasks.signature import SignatureInvalid, verify
 from transfer_worker.delivery.pipeline import build_pipeline
 from transfer_worker.errors import NotPermitted
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from transfer_tasks.intent import TransferIntent
     from transfer_tasks.registry.rules import DestinationRules
+    from transfer_tasks.signature import Key, Written
 
 
 class TransferPolicy:
@@ -19,17 +24,47 @@ class TransferPolicy:
     Args:
         rules: The registry, and what is allowed besides.
         default_caller_id: Used where neither the intent nor the registry names one.
+        verify_keys: Whose requests are carried out; without any, everybody's are.
     """
 
-    def __init__(self, rules: DestinationRules, *, default_caller_id: str | None) -> None:
+    def __init__(
+        self,
+        rules: DestinationRules,
+        *,
+        default_caller_id: str | None,
+        verify_keys: Mapping[str, Key] | None = None,
+    ) -> None:
         self._rules, self._default_caller_id = rules, default_caller_id
+        self._verify_keys = verify_keys
 
-    def route(self, intent: TransferIntent) -> list[dict[str, Any]]:
-        """Return the pipeline that carries the intent out.
+    def identify(self, written: Written) -> Key | None:
+        """Return the key that has signed; None where nothing need be signed.
 
         Raises:
-            NotPermitted: The rules forbid it, or the caller id is missing.
+            NotPermitted: No key has signed this text.
         """
+        if not self._verify_keys:
+            return None
+        try:
+            return verify(written, self._verify_keys)
+        except SignatureInvalid as error:
+            raise NotPermitted(reason=Reason.SIGNATURE_INVALID, detail=str(error)) from error
+
+    def route(self, intent: TransferIntent, *, key: Key | None = None) -> list[dict[str, Any]]:
+        """Return the pipeline that carries the intent out.
+
+        Args:
+            intent: What is asked.
+            key: Whose signature it bears.
+
+        Raises:
+            NotPermitted: The rules forbid it, to everybody or to this key; or the caller id is missing.
+        """
+        if key and key.names and not _is_for(intent, key.names):
+            raise NotPermitted(
+                reason=Reason.SIGNATURE_INVALID,
+                detail=f"destination: the key {key.id} may ask for {', '.join(sorted(key.names))} only",
+            )
         if objection := self._rules.find_objection(intent):
             raise NotPermitted(
                 reason=objection.reason,
@@ -38,3 +73,7 @@ class TransferPolicy:
         destination = intent.destination
         listed = self._rules.registry[destination.name] if isinstance(destination, NamedDestination) else None
         return build_pipeline(intent, listed=listed, default_caller_id=self._default_caller_id)
+
+
+def _is_for(intent: TransferIntent, names: frozenset[str]) -> bool:
+    return isinstance(intent.destination, NamedDestination) and intent.destination.name in names

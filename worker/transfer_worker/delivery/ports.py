@@ -15,26 +15,31 @@ if TYPE_CHECKING:
         Lost,
         Missing,
         Open,
+        Reading,
         Sight,
         TryAgain,
     )
     from transfer_tasks.outcome import Reason, State, TransferOutcome
+    from transfer_tasks.signature import Key, Written
     from transfer_worker.delivery.message import Request
 
 
 class Ledger(Protocol):
     """The steps of the record that one transfer needs. Each is safe to repeat."""
 
-    def claim(self, transfer_id: str, *, routed: str = "") -> Claim | Ended | Open | Missing:
-        """Take the right to act; begin the attempt in the same step, if `routed` is the intent on record."""
+    def claim(self, transfer_id: str, *, routed: Reading | None = None) -> Claim | Ended | Open | Missing:
+        """Take the right to act; begin the attempt in the same step, if `routed` is of the intent on record.
+
+        Where it differs from what the record says besides the intent, the transfer ends.
+        """
 
     def see(self, request: Request) -> Sight:
         """Keep what is known of the age of a message that brings its intent, when it is seen first."""
 
-    def accept(self, intent: TransferIntent) -> Accepted:
+    def accept(self, intent: TransferIntent, *, written: Written | None = None) -> Accepted:
         """Accept an intent that came with its message, under the same rules as a published one.
 
-        Its deadline is a point in time by Redis's clock.
+        Its deadline is a point in time by Redis's clock. `written` is kept as it is, where it is signed.
         """
 
     def refuse(
@@ -55,8 +60,8 @@ class Ledger(Protocol):
     def cancel(self, transfer_id: str, *, detail: str) -> Ended | Open | Missing:
         """Withdraw what has not been sent, in an operator's name."""
 
-    def begin_attempt(self, claim: Claim, *, attempt: int) -> Begun | Lost:
-        """Record an attempt before its request goes out."""
+    def begin_attempt(self, claim: Claim, *, attempt: int, reading: Reading) -> Begun | Lost:
+        """Record an attempt before its request goes out, unless the record differs from the intent."""
 
     def end_attempt(self, claim: Claim, note: AttemptNote) -> Ended | TryAgain | Lost:
         """Record what an attempt taught us."""
@@ -91,9 +96,12 @@ class Gateway(Protocol):
 
 
 class Policy(Protocol):
-    """Where a call may go."""
+    """Who may ask, and where a call may go."""
 
-    def route(self, intent: TransferIntent) -> list[dict[str, Any]]:
+    def identify(self, written: Written) -> Key | None:
+        """Return the key that has signed, or raise `NotPermitted`; None where nothing need be signed."""
+
+    def route(self, intent: TransferIntent, *, key: Key | None = None) -> list[dict[str, Any]]:
         """Return the pipeline to send, or raise `NotPermitted`."""
 
 

@@ -10,11 +10,20 @@ handed to it. It reads from top to bottom; each step ends the message or goes to
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from transfer_tasks.errors import InvalidIntent, UnsupportedSchemaVersion
 from transfer_tasks.intent import TransferIntent
-from transfer_tasks.ledger.verdicts import Accepted, Claim, Ended, Lost, Missing, Open, describe_conflict
+from transfer_tasks.ledger.verdicts import (
+    Accepted,
+    Claim,
+    Ended,
+    Lost,
+    Missing,
+    Open,
+    Reading,
+    describe_conflict,
+)
 from transfer_tasks.outcome import Reason, State, TransferOutcome
 from transfer_tasks.publisher.acceptance import with_deadline
 from transfer_worker.delivery.attempts import Attempts, RightLost
@@ -22,6 +31,17 @@ from transfer_worker.delivery.message import MAX_ETA_MS, Notification, Request
 from transfer_worker.delivery.ports import AttemptNote, Clock, Gateway, Ledger, Policy
 from transfer_worker.delivery.retry import RetryPolicy, run_attempts
 from transfer_worker.errors import NotCarriedOut, NotPermitted
+
+if TYPE_CHECKING:
+    from transfer_tasks.signature import Written
+
+
+@dataclass(frozen=True, slots=True)
+class _Route:
+    """What an intent says, and the pipeline that carries it out."""
+
+    reading: Reading
+    pipeline: list[dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,22 +91,47 @@ class TransferService:
         """Claim what is on record; where the copy passes the rules, the claim begins the attempt, too."""
         if notification.is_revoked:
             return self._revoke(notification.transfer_id)
-        pipeline = self._route_ahead(notification.copy)
+        route = self._route_ahead(notification)
         asked_at = self.clock.monotonic()
-        found = self.ledger.claim(notification.transfer_id, routed=notification.copy if pipeline else "")
-        if pipeline and isinstance(found, Claim) and found.is_begun:
-            return self._attempt(found, pipeline, asked_at)
+        found = self.ledger.claim(notification.transfer_id, routed=route.reading if route else None)
+        if route and isinstance(found, Claim) and found.is_begun:
+            return self._attempt(found, route, asked_at)
         return self._serve(found, notification.transfer_id)
 
     def _revoke(self, transfer_id: str) -> Performed:
         """Withdraw what somebody has revoked by Celery's means; what is under way goes on."""
         return self._serve(self.ledger.cancel(transfer_id, detail="revoked through Celery"), transfer_id)
 
-    def _route_ahead(self, copy: str) -> list[dict[str, Any]] | None:
+    def _route_ahead(self, notification: Notification) -> _Route | None:
+        if not notification.copy.text:
+            return None
         try:
-            return self.policy.route(TransferIntent.from_elsewhere(copy)) if copy else None
+            return self._route(notification.copy, notification.transfer_id)
         except (InvalidIntent, NotPermitted):
             return None  # the record decides, and keeps the reason
+
+    def _route(self, written: Written, transfer_id: str) -> _Route:
+        """Read an intent: who asks, whether it is this transfer's, and whether the rules allow it.
+
+        Raises:
+            InvalidIntent: It is none.
+            NotPermitted: Nobody with a key asks for it, or the rules forbid it.
+        """
+        key = self.policy.identify(written)
+        intent = TransferIntent.from_elsewhere(written.text)
+        if intent.transfer_id != transfer_id:
+            raise NotPermitted(
+                reason=Reason.INVALID_INTENT,
+                detail="the record was altered: its intent is another transfer's",
+            )
+        reading = Reading(
+            intent_json=written.text,
+            call_id=intent.call_id,
+            labels=intent.labels(),
+            signer=key.id if key else "",
+            signed_ms=round(intent.expires_at.timestamp() * 1000) if key else None,
+        )
+        return _Route(reading, self.policy.route(intent, key=key))
 
     def _serve_request(self, request: Request) -> Performed:
         """Accept what the message brought along, unless a delivery before this one has; then claim it.
@@ -94,22 +139,21 @@ class TransferService:
         What is asked is read first: an id stands for one content, whatever has become of it.
         """
         try:
+            self.policy.identify(request.written)
+        except NotPermitted as error:
+            return self._refuse_unread(request, error.reason, error.detail)
+        try:
             intent = request.read_intent()
         except InvalidIntent as error:
-            return self._refuse(
-                request.transfer_id,
-                reason=_reason_of(error),
-                detail=str(error),
-                call_id=request.read_call_id(),
-                content_digest=request.digest(),
-            )
+            return self._refuse_unread(request, _reason_of(error), str(error))
         try:
             deadline_ms = self._admit(request, intent)
         except InvalidIntent as error:
             return self._refuse_intent(intent, Reason.INVALID_INTENT, str(error))
         except NotPermitted as error:
             return self._refuse_intent(intent, error.reason, error.detail)
-        accepted = self.ledger.accept(with_deadline(intent, deadline_ms))
+        written = request.written if request.signature else None
+        accepted = self.ledger.accept(with_deadline(intent, deadline_ms), written=written)
         match accepted.verdict:
             case "accepted" | "existing" if request.is_revoked:
                 return self._revoke(intent.transfer_id)
@@ -152,6 +196,20 @@ class TransferService:
             self.clock.sleep(left)
         return deadline_ms
 
+    def _refuse_unread(self, request: Request, reason: Reason, detail: str) -> Performed:
+        """Refuse what is not read any further, or can't be."""
+        try:
+            intent = request.read_intent()
+        except InvalidIntent:
+            return self._refuse(
+                request.transfer_id,
+                reason=reason,
+                detail=detail,
+                call_id=request.read_call_id(),
+                content_digest=request.digest(),
+            )
+        return self._refuse_intent(intent, reason, detail)
+
     def _refuse_intent(self, intent: TransferIntent, reason: Reason, detail: str) -> Performed:
         return self._refuse(
             intent.transfer_id,
@@ -188,7 +246,7 @@ class TransferService:
         """Ask the rules, again: what is on the queue is not trusted. Then make the attempts."""
         asked_at = self.clock.monotonic()
         try:
-            pipeline = self.policy.route(TransferIntent.from_elsewhere(claim.intent_json))
+            route = self._route(claim.written, claim.transfer_id)
         except InvalidIntent as error:
             return self._end(
                 claim, AttemptNote(state=State.REJECTED, reason=_reason_of(error), detail=str(error))
@@ -197,13 +255,14 @@ class TransferService:
             return self._end(
                 claim, AttemptNote(state=State.REJECTED, reason=error.reason, detail=error.detail)
             )
-        return self._attempt(claim, pipeline, asked_at)
+        return self._attempt(claim, route, asked_at)
 
-    def _attempt(self, claim: Claim, pipeline: list[dict[str, Any]], asked_at: float) -> Performed:
+    def _attempt(self, claim: Claim, route: _Route, asked_at: float) -> Performed:
         """Make attempts until there is an outcome or the deadline is near, and settle."""
         attempts = Attempts(
             claim,
-            pipeline,
+            route.pipeline,
+            reading=route.reading,
             asked_at=asked_at,
             ledger=self.ledger,
             gateway=self.gateway,

@@ -31,10 +31,12 @@ if TYPE_CHECKING:
         Lost,
         Missing,
         Open,
+        Reading,
         Sight,
         TryAgain,
     )
     from transfer_tasks.outcome import TransferOutcome
+    from transfer_tasks.signature import Written
     from transfer_worker.delivery.message import Request
     from transfer_worker.delivery.ports import AttemptNote
 
@@ -76,8 +78,8 @@ class LedgerSteps:
         self._settle_patience_seconds = settle_patience_seconds
         self._keep_lease = keep_lease
 
-    def claim(self, transfer_id: str, *, routed: str = "") -> Claim | Ended | Open | Missing:
-        """Take the right to act; begin the attempt in the same step, if `routed` is the intent on record.
+    def claim(self, transfer_id: str, *, routed: Reading | None = None) -> Claim | Ended | Open | Missing:
+        """Take the right to act; begin the attempt in the same step, if `routed` is of the intent on record.
 
         Patient: if only the answer was lost, this living worker holds a claim that it does not know of, and
         nobody would act before the deadline.
@@ -87,7 +89,7 @@ class LedgerSteps:
         )
         return self._persist(command, CLAIM_PATIENCE_SECONDS, needs_lease=True)
 
-    def accept(self, intent: TransferIntent) -> Accepted:
+    def accept(self, intent: TransferIntent, *, written: Written | None = None) -> Accepted:
         """Accept an intent that came with its message. Ours is kept for recovery, and not pushed now.
 
         The intent's deadline is by Redis's clock.
@@ -100,6 +102,7 @@ class LedgerSteps:
             queue=self._queue,
             is_queued=True,
             repeat_window_seconds=self._repeat_window_seconds,
+            written=written,
         )
         return self._persist(command, CLAIM_PATIENCE_SECONDS)
 
@@ -144,9 +147,9 @@ class LedgerSteps:
         _, seen = self._persist(command, CLAIM_PATIENCE_SECONDS)
         return seen
 
-    def begin_attempt(self, claim: Claim, *, attempt: int) -> Begun | Lost:
+    def begin_attempt(self, claim: Claim, *, attempt: int, reading: Reading | None = None) -> Begun | Lost:
         """Record an attempt. Patient until the deadline: past it, nothing may be sent anyway."""
-        command = self._ledger.commands.begin_attempt(claim, attempt=attempt)
+        command = self._ledger.commands.begin_attempt(claim, attempt=attempt, reading=reading)
         return self._persist(command, claim.remaining_ms / 1000, needs_lease=True)
 
     def end_attempt(self, claim: Claim, note: AttemptNote) -> Ended | TryAgain | Lost:

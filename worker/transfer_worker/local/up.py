@@ -173,6 +173,7 @@ def _write_env_file(path: Path, settings: WorkerSettings, *, is_token_on_disk: b
         if settings.destinations_file
         else "",
         "TRANSFER_ALLOW_UNLISTED": settings.allow_unlisted,
+        "TRANSFER_SIGNING_KEY": settings.signing_key.get_secret_value() if settings.signing_key else "",
         "PIOPIY_API_URL": settings.piopiy_api_url,
         "PIOPIY_PROXY_URL": settings.piopiy_proxy_url.get_secret_value() if settings.piopiy_proxy_url else "",
         "PIOPIY_NUMBER": f"+{settings.piopiy_number}" if settings.piopiy_number else "",

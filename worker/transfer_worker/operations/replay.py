@@ -62,6 +62,7 @@ def replay(
             idempotency_key="",
             asked={"operator": operator, "replay_of": record.transfer_id, "detail": mask_text(reason)},
             after=last.transfer_id,
+            signing_key=tools.settings.load_signing_key(),
         )
     )
     if accepted.verdict != "accepted":

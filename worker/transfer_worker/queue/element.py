@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from transfer_tasks.publisher.message import INTENT_HEADER, TASK_NAME
+from transfer_tasks.publisher.message import INTENT_HEADER, SIGNATURE_HEADER, TASK_NAME
 
 FACTS_HEADER: Final = "plain"
 """Under this name the task finds the `PlainFacts` of its message. It never comes from outside."""
@@ -92,6 +92,7 @@ class Element(dict[str, Any]):
                 "stamped_headers": None,
                 "stamps": {},
                 INTENT_HEADER: headers.get(INTENT_HEADER),
+                SIGNATURE_HEADER: headers.get(SIGNATURE_HEADER),
                 FACTS_HEADER: self.plain,
             },
             "properties": {

@@ -165,8 +165,8 @@ def _read_body(
     if not all(isinstance(part, kind) for part, kind in zip(parts, shape, strict=True)):
         raise Poison("the body is not Celery's protocol 2")
     arguments, named, embedded = parts
-    if not named.keys() <= {"intent"} or len(arguments) + len(named) > 1:
-        raise Poison("arguments other than one intent")
+    if not named.keys() <= {"intent", "signature"} or len(arguments) + ("intent" in named) > 1:
+        raise Poison("arguments other than one intent and its signature")
     return arguments, named, embedded
 
 

@@ -17,8 +17,9 @@ from celery.exceptions import Ignore, Reject
 from transfer_tasks.errors import LedgerUnavailable, SettingsError
 from transfer_tasks.ledger.keys import Keys
 from transfer_tasks.outcome import State, TransferOutcome
-from transfer_tasks.publisher.message import INTENT_HEADER, TASK_NAME
+from transfer_tasks.publisher.message import INTENT_HEADER, SIGNATURE_HEADER, TASK_NAME
 from transfer_tasks.settings import PublisherSettings
+from transfer_tasks.signature import Written
 from transfer_worker.audit import logs
 from transfer_worker.delivery.message import Notification, Request
 from transfer_worker.errors import (
@@ -248,12 +249,15 @@ def _stop_process(**_: Any) -> None:
 @app.task(
     name=TASK_NAME, bind=True, throws=(TransferEnded,), Request="transfer_worker.queue.request:MaskedRequest"
 )
-def transfer_call(self: Any, intent: Mapping[str, Any] | None = None) -> str:
+def transfer_call(
+    self: Any, intent: Mapping[str, Any] | str | None = None, signature: str | None = None
+) -> str:
     """Carry out the transfer whose id is this task's id.
 
     Args:
         self: The task.
         intent: Given by producers that only have Celery, and read at the door; else the intent is on record.
+        signature: Of that intent, which then is a text.
 
     Raises:
         TransferEnded: It ended in anything but `submitted`; Flower shows it as a failure.
@@ -282,13 +286,18 @@ def _read_message(request: Any) -> Notification | Request:
     is_revoked = bool(request.get(REVOKED))
     plain: PlainFacts | None = request.get(FACTS_HEADER)
     if plain is None:
-        copy = request.get(INTENT_HEADER)
+        copy, signature = request.get(INTENT_HEADER), request.get(SIGNATURE_HEADER)
         return Notification(
-            transfer_id=request.id, copy=copy if isinstance(copy, str) else "", is_revoked=is_revoked
+            transfer_id=request.id,
+            copy=Written(
+                copy if isinstance(copy, str) else "", signature if isinstance(signature, str) else ""
+            ),
+            is_revoked=is_revoked,
         )
     return Request(
         transfer_id=request.id,
-        asked=plain.arguments[0] if plain.arguments else plain.named["intent"],
+        asked=plain.arguments[0] if plain.arguments else plain.named.get("intent"),
+        signature=plain.named.get("signature"),
         expires=plain.expires,
         eta=plain.eta,
         canvas=plain.canvas,

@@ -101,7 +101,11 @@ class WorkerProcess:
         self.service = TransferService(
             ledger=steps,
             gateway=self.gateway,
-            policy=TransferPolicy(rules, default_caller_id=settings.piopiy_number),
+            policy=TransferPolicy(
+                rules,
+                default_caller_id=settings.piopiy_number,
+                verify_keys=settings.load_verify_keys(),
+            ),
             clock=time,
             retry=RetryPolicy(max_attempts=settings.max_attempts),
             # Well within the lease: whoever was held up for longer may have been given up for dead.

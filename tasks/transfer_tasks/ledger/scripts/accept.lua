@@ -7,8 +7,9 @@
 --   idempotency_key     the caller's own, or ''
 --   destination_digest  equal digests for one call are the same request
 --   content_digest      an id, and a key of the caller's own, stand for one content
---   intent              JSON
---   labels              JSON, masked: what logs may say of the destination
+--   intent              JSON, byte for byte as its publisher has written and signed it
+--   signature           of that text, or ''
+--   labels              JSON, masked: what logs may say of the destination; its name is taken from the intent
 --   message             the Celery message; kept until the ending, for recovery
 --   queue               where to push it, or '' where a message is on its way already
 --   remaining_ms        until the deadline; or '' for a message that brought its intent: `latest_ms` is its deadline
@@ -28,8 +29,8 @@
 --   conflict     the key, or this very id, belongs to other content; that transfer is returned
 --   overtaken    `after` is not the last any more, or may have moved the call; the last is returned
 
-local transfer_id, call_id, idempotency_key, destination_digest, content_digest, intent, labels, message, queue,
-  remaining_ms, repeat_window_ms, reply_to, asked, after, latest_ms = unpack(ARGV, 3)
+local transfer_id, call_id, idempotency_key, destination_digest, content_digest, intent, signature, labels, message,
+  queue, remaining_ms, repeat_window_ms, reply_to, asked, after, latest_ms = unpack(ARGV, 3)
 
 local call_key = NS .. 'call:' .. call_id
 
@@ -102,6 +103,16 @@ if last then
   end
 end
 
+-- Pauses and statistics go by the name; so it is that of what will be carried out, whatever the labels say.
+local function take_name()
+  local ok, said = pcall(cjson.decode, intent)
+  local to = ok and type(said) == 'table' and said.destination
+  if type(to) == 'table' then to = to.name or to.endpoints and 'endpoints' or to.pipeline and 'pipeline' end
+  if type(to) ~= 'string' then to = 'unreadable' end
+  if name_in(labels) ~= to then labels = cjson.encode({ destination = to }) end
+end
+take_name()
+
 local expires = tonumber(latest_ms)
 if remaining_ms ~= '' then expires = math.min(expires, NOW + tonumber(remaining_ms)) end
 
@@ -123,6 +134,7 @@ set(transfer_id,
   'state', 'waiting', 'call_id', call_id, 'key', key, 'hop', hop, 'attempt', '0', 'token', '0',
   'destination_digest', destination_digest, 'content_digest', content_digest, 'intent', intent, 'labels', labels,
   'message', message, 'reply_to', reply_to, 'accepted_ms', int(NOW), 'expires_ms', int(expires))
+if signature ~= '' then set(transfer_id, 'signature', signature) end
 keep(record_key(transfer_id))
 audit(transfer_id, 'transfer.accepted', asked, { call_id, key, hop, '0', labels })
 count('accepted')

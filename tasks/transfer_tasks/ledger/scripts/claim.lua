@@ -5,25 +5,34 @@
 --   worker    the worker's id, as in its heartbeat
 --   claim_id  new for every claim
 --   routed    the intent that the worker holds and is ready to send, as JSON; or ''. Where it is the one on
---             record, the first attempt begins in the same step
+--             record, the first attempt begins in the same step; else this claim begins nothing
+--   call         the call's id as the worker has read it in `routed`, or ''
+--   destination  likewise: the destination's name
+--   derived      likewise: the labels, JSON, masked
+--   signer       the id of the key that has signed that intent, or ''
+--   signed_ms    the deadline that is signed, or ''
 --
--- Reply: {'claimed', token, call_id, key, hop, attempt, remaining_ms, intent}   attempt: those before this claim
+-- Reply: {'claimed', token, call_id, key, hop, attempt, remaining_ms, intent, signature}   attempt: those before this claim
 --      | {'begun', …the same}     claimed, and its next attempt is on record: the request may go out
---      | {'ended', outcome JSON}  it ended before (or now: deadline passed, destination paused, call moved)
+--      | {'ended', outcome JSON}  it ended before (or now: deadline passed, record altered, destination paused, call moved)
 --      | {'held', state, worker}  somebody else acts on it
 --      | {'missing'}              no such record
 
-local transfer_id, worker, claim_id, routed = unpack(ARGV, 3)
+local transfer_id, worker, claim_id, routed, call, destination, derived, signer, signed_ms = unpack(ARGV, 3)
 local r = get(transfer_id, 'state', 'claim_id', 'expires_ms', 'token', 'accepted_ms', 'worker',
-  'call_id', 'key', 'hop', 'attempt', 'intent', 'labels', 'moved_by')
+  'call_id', 'key', 'hop', 'attempt', 'intent', 'labels', 'moved_by', 'signature')
 local state, is_ours, expires, attempt = r[1], r[2] == claim_id, tonumber(r[3]), tonumber(r[10])
 if not state and is_missing(transfer_id) then return { 'missing' } end
 if not OPEN[state] then return { 'ended', outcome_json(transfer_id) } end
 
 demand(tonumber(r[4]) and expires and r[7] and r[8] and tonumber(r[9]) and attempt and r[11], transfer_id)
 
+local is_of_this = routed == r[11]
+-- Somebody may have put the deadline on record off, but not the one that is signed.
+if is_of_this and signed_ms ~= '' then expires = math.min(expires, tonumber(signed_ms)) end
+
 local function answer(verdict, token, attempts)
-  return { verdict, token, r[7], r[8], r[9], int(attempts), int(expires - NOW), r[11] }
+  return { verdict, token, r[7], r[8], r[9], int(attempts), int(expires - NOW), r[11], r[14] or '' }
 end
 
 if state ~= 'waiting' then
@@ -35,6 +44,8 @@ end
 if is_ours then return { 'held', state, r[6] or '' } end
 if NOW >= expires then return { 'ended', endings().finish_late(transfer_id, 'worker') } end
 if r[13] and r[13] ~= transfer_id then return { 'ended', endings().finish_moved(transfer_id, r[13]) } end
+local altered = is_of_this and finish_altered(transfer_id, { r[7], r[12] }, call, destination, derived)
+if altered then return { 'ended', altered } end
 local paused = finish_paused(transfer_id)
 if paused then return { 'ended', paused } end
 
@@ -44,7 +55,8 @@ add_to(IN_FLIGHT, transfer_id, NOW)
 set(transfer_id, 'state', 'claimed', 'token', token, 'worker', worker, 'claim_id', claim_id,
   'claimed_ms', int(NOW))
 write('ZREM', WAITING, transfer_id)
-audit(transfer_id, 'transfer.claimed', cjson.encode({ worker = worker, waited_ms = NOW - tonumber(r[5]) }), of)
-if routed ~= r[11] then return answer('claimed', token, attempt) end
-begin_attempt(transfer_id, int(attempt + 1), worker, tonumber(r[5]), of)
+audit(transfer_id, 'transfer.claimed', cjson.encode({ worker = worker, waited_ms = NOW - tonumber(r[5]),
+  signed_by = is_of_this and text_or_nil(signer) or nil }), of)
+if not is_of_this then return answer('claimed', token, attempt) end
+begin_attempt(transfer_id, int(attempt + 1), worker, tonumber(r[5]), of, signer)
 return answer('begun', token, attempt)

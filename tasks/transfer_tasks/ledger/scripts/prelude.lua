@@ -156,12 +156,15 @@ local function count_attempt(class)
   count_in_slice('attempt|' .. class)
 end
 
--- Put an attempt on record. `of` is what the audit line says of the transfer.
-local function begin_attempt(id, attempt, worker, accepted_ms, of)
+local function text_or_nil(text) if text == '' then return nil end return text end
+
+-- Put an attempt on record. `of` is what the audit line says of the transfer; `signer` is who asks, or ''.
+local function begin_attempt(id, attempt, worker, accepted_ms, of, signer)
   set(id, 'state', 'sending', 'attempt', attempt, 'begun_ms', int(NOW),
     'attempt:' .. attempt, cjson.encode({ begun_ms = NOW, worker = worker }))
+  if signer ~= '' then set(id, 'signer', signer) end
   of[4] = attempt
-  audit(id, 'transfer.attempt_started', cjson.encode({ worker = worker }), of)
+  audit(id, 'transfer.attempt_started', cjson.encode({ worker = worker, signed_by = text_or_nil(signer) }), of)
   if attempt == '1' then count_in_slice(count_span('post_ms', NOW - accepted_ms)) end
 end
 
@@ -179,8 +182,6 @@ end
 --
 -- Heartbeats renew its TTL, so that no pause ends by itself while there is anybody who could send.
 local PAUSED = NS .. 'paused'
-
-local function text_or_nil(text) if text == '' then return nil end return text end
 
 -- Calls that may have been moved twice, until somebody acknowledges them.
 --
@@ -312,4 +313,26 @@ end
 -- As `endings().finish_paused`; nearly always there is no pause at all.
 local function finish_paused(id)
   return redis.call('EXISTS', PAUSED) == 1 and endings().finish_paused(id) or nil
+end
+
+-- The name in a JSON text of labels; nil where it can't be read.
+local function name_in(labels)
+  local ok, said = pcall(cjson.decode, labels or '')
+  return ok and type(said) == 'table' and said.destination or nil
+end
+
+-- What a worker has read in the intent stands over what the record says besides it. Where the two differ, somebody
+-- has altered the record, and it ends: under the name that the intent has. Nil where they agree.
+-- `known` is {call_id, labels} as on record.
+local function finish_altered(id, known, call, destination, derived)
+  if call == '' then return nil end
+  local name, detail = name_in(known[2]), nil
+  if name ~= destination then
+    set(id, 'labels', derived)
+    detail = 'the record was altered: it says the destination ' .. string.sub(tostring(name), 1, 64) ..
+      ', its intent ' .. destination
+  end
+  if known[1] ~= call then detail = 'the record was altered: it says another call than its intent' end
+  return detail and endings().finish(id, 'transfer.finished',
+    { state = 'rejected', reason = 'invalid_intent', source = 'worker', detail = detail })
 end

@@ -7,6 +7,7 @@ import json
 
 from transfer_tasks.intent import TransferIntent
 from transfer_tasks.publisher.message import INTENT_HEADER, TASK_NAME, build_message
+from transfer_tasks.signature import Written
 
 CALL_ID = "0f8fad5b-d9cb-469f-a165-70867728950e"
 
@@ -23,7 +24,7 @@ def build(destination: object) -> tuple[TransferIntent, str]:
         call_id=intent.call_id,
         labels=intent.labels(),
         queue="transfers",
-        intent_json=intent.to_json(),
+        written=Written(intent.to_json()),
     )
     return intent, text
 
@@ -66,7 +67,7 @@ def test_it_never_expires_by_itself_so_that_every_transfer_gets_its_line():
 
 def test_what_looks_like_a_place_in_the_template_stays_text():
     text = build_message(
-        transfer_id="\0shown", call_id="%(id)s", labels={}, queue="100%(id)s", intent_json="%s\0id"
+        transfer_id="\0shown", call_id="%(id)s", labels={}, queue="100%(id)s", written=Written("%s\0id")
     )
     message = json.loads(text)
     headers = message["headers"]

@@ -9,6 +9,7 @@ import pytest
 
 from support.delivering import CALL_ID, AllowAll
 from transfer_tasks.intent import TransferIntent
+from transfer_tasks.signature import Written
 from transfer_worker.delivery.message import Notification, Request
 from transfer_worker.delivery.retry import RetryPolicy
 from transfer_worker.delivery.service import Performed, TransferService
@@ -40,7 +41,7 @@ class Stage:
     def perform(self, asked: Any = None, *, copy: str = "") -> Performed:
         if asked is not None:
             return self.service.perform(Request(transfer_id=self.transfer_id, asked=asked))
-        return self.service.perform(Notification(transfer_id=self.transfer_id, copy=copy))
+        return self.service.perform(Notification(transfer_id=self.transfer_id, copy=Written(copy)))
 
     def on(self, step: str, act: Any, *, occurrence: int = 1) -> None:
         """Do something right before the n-th time of a step."""

@@ -11,6 +11,7 @@ import pytest
 
 from support.delivering import CALL_ID, ended, unavailable
 from transfer_tasks.outcome import Reason, State
+from transfer_tasks.signature import Written
 from transfer_worker.delivery.service import Performed
 from transfer_worker.errors import NotPermitted
 from transfer_worker.testing import QUEUED
@@ -126,18 +127,7 @@ def test_the_rules_judge_what_is_on_record(stage):
 )
 def test_a_record_that_this_version_cannot_read_is_rejected(stage, change, reason):
     record = stage.publish()
-    intent = record.intent
-
-    class Strange:
-        """An intent as a newer publisher wrote it."""
-
-        call_id, idempotency_key = CALL_ID, None
-
-        def to_json(self) -> str:
-            assert intent is not None
-            return json.dumps({**json.loads(intent.to_json()), **change})
-
-    record.intent = Strange()  # type: ignore[assignment]
+    record.written = Written(json.dumps({**json.loads(record.written.text), **change}))
     assert ended(stage.perform()) == (State.REJECTED, reason)
     assert stage.gateway.sent == []
 

@@ -46,6 +46,7 @@ STAGES: dict[str, list[list[str]]] = {
     "contract": [["pytest", "tests/contract"]],
     "install": [["pytest", "tests/install"]],
     "integration": [["pytest", *APART, "--durations=20", "tests/integration"]],
+    "security": [["pytest", *APART, "tests/security"]],
     "browser": [["/bin/sh", ".ci/browser"], ["pytest", "tests/browser"]],
     "chaos": [
         ["pytest", "tests/chaos"],
@@ -59,7 +60,7 @@ STAGES: dict[str, list[list[str]]] = {
 # What judges in seconds judges first.
 QUICK = ("lint", "alerts", "unit", "contract")
 # Then side by side, because tests of clusters mostly wait. What is named nowhere runs in the last lane.
-LANES = (("integration",), ("voice", "browser"))
+LANES = (("integration", "security"), ("voice", "browser"))
 
 STOP_SECONDS = 15
 EXIT_STOPPED = 130

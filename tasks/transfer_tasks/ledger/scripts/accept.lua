@@ -103,13 +103,27 @@ if last then
   end
 end
 
--- Pauses and statistics go by the name; so it is that of what will be carried out, whatever the labels say.
+-- Pauses and statistics go by the name; so it is that of what will be carried out, whatever the labels say. What a
+-- producer has signed is kept as it stands, so each spelling of the contract may come (intent/destination.py).
+local function name_of(to)
+  if type(to) == 'string' then
+    local is_name = string.match(to, '^[a-z][a-z0-9_-]*$') and select(2, string.gsub(to, '%d', '')) < 7
+    return is_name and to or 'endpoints'
+  end
+  if type(to) ~= 'table' then return 'unreadable' end
+  if type(to.name) == 'string' then return to.name end
+  if to.endpoints or to.type then return 'endpoints' end
+  if to.pipeline then return 'pipeline' end
+  for _, item in ipairs(to) do
+    if type(item) == 'table' and item.action then return 'pipeline' end
+  end
+  return to[1] and 'endpoints' or 'unreadable'
+end
+
 local function take_name()
   local ok, said = pcall(cjson.decode, intent)
-  local to = ok and type(said) == 'table' and said.destination
-  if type(to) == 'table' then to = to.name or to.endpoints and 'endpoints' or to.pipeline and 'pipeline' end
-  if type(to) ~= 'string' then to = 'unreadable' end
-  if name_in(labels) ~= to then labels = cjson.encode({ destination = to }) end
+  local name = name_of(ok and type(said) == 'table' and said.destination)
+  if name_in(labels) ~= name then labels = cjson.encode({ destination = name }) end
 end
 take_name()
 

@@ -139,8 +139,28 @@ def test_a_signed_text_that_could_be_sent_once_more_is_refused(stage, missing):
     fields = json.loads(make(stage).to_json())
     del fields[missing]
     text = json.dumps(fields)
-    assert ended(bring(stage, text, VOICE.sign(text).signature)) == (State.REJECTED, Reason.INVALID_INTENT)
+    performed = bring(stage, text, VOICE.sign(text).signature)
+    assert ended(performed) == (State.REJECTED, Reason.INVALID_INTENT)
+    assert performed.outcome.transfer_id == stage.transfer_id
+    assert list(stage.ledger.records) == [stage.transfer_id]
     assert stage.gateway.sent == []
+
+
+@pytest.mark.parametrize("is_signed", [False, True])
+def test_a_text_with_another_transfers_id_is_refused_under_its_tasks_id(stage, is_signed):
+    open_to_all = TransferPolicy(POLICY._rules, default_caller_id="12025550199")
+    stage.service = replace(stage.service, policy=POLICY if is_signed else open_to_all)
+    text = TransferIntent(call_id=CALL_ID, destination="support").to_json()
+    performed = bring(stage, text, VOICE.sign(text).signature if is_signed else None)
+    assert ended(performed) == (State.REJECTED, Reason.INVALID_INTENT)
+    assert list(stage.ledger.records) == [stage.transfer_id]
+
+
+def test_an_unsigned_text_without_an_id_becomes_a_transfer_under_its_tasks_id(stage):
+    open_to_all = TransferPolicy(POLICY._rules, default_caller_id="12025550199")
+    stage.service = replace(stage.service, policy=open_to_all)
+    assert ended(bring(stage, json.dumps({"call_id": CALL_ID, "destination": "support"}))) == SENT
+    assert list(stage.ledger.records) == [stage.transfer_id]
 
 
 def test_an_unsigned_message_with_the_id_of_a_signed_transfer_leaves_it_alone(stage):

@@ -1,4 +1,4 @@
-"""Attempts to have a call moved without the key: a publisher's, plain Celery's, and by raw writes to Redis."""
+"""Attempts to have a call moved without the key: a publisher's, plain Celery's, and raw writes to Redis."""
 
 from __future__ import annotations
 

@@ -7,8 +7,12 @@ from pathlib import Path
 
 from benchmarks.peers.post import PIPELINE, TOKEN
 from benchmarks.processes import python_of
+from transfer_worker.local.setup_files import make_keys
 
 BIN = Path(sys.executable).parent
+
+KEYS = make_keys()
+"""What is asked for is signed, as in any new set-up; producers and workers of one run share the key."""
 
 REGISTRY = """\
 [support]
@@ -156,6 +160,7 @@ def environment(*, redis_url: str, api_url: str, concurrency: int, directory: Pa
         "RQ_REDIS_URL": redis_url,
         "TRANSFER_REDIS_URL": redis_url,
         "TRANSFER_DESTINATIONS_FILE": str(registry),
+        **KEYS,
         "PIOPIY_TOKEN": TOKEN,
         "PIOPIY_API_URL": api_url,
     }

@@ -26,7 +26,7 @@ from benchmarks.voice_stalls import PLATFORM_MS, Ticker
 from support import ProcessSpawner
 from transfer_tasks.outcome import State
 from transfer_tasks.voice import TransferClient, VoiceSettings
-from voice.cluster import DESTINATIONS, Cluster
+from voice.cluster import DESTINATIONS, SIGNING_KEY, Cluster
 
 ROOT = Path(__file__).resolve().parent.parent
 IN_FLIGHT = 50
@@ -39,6 +39,7 @@ def open_client(cluster: Cluster) -> TransferClient:
         _env_file=None,
         redis_url=SecretStr(cluster.redis_url),
         destinations_file=DESTINATIONS,
+        signing_key=SecretStr(SIGNING_KEY),
         repeat_window_seconds=0,
     )
     return TransferClient(settings=settings)

@@ -186,18 +186,6 @@ def test_a_deadline_on_record_that_is_put_off(signed: SignedCluster, fields: dic
     assert signed.posts(intent.call_id) == 0
 
 
-def test_a_cancel_and_a_resolve_need_no_key_and_cause_no_post(signed: SignedCluster) -> None:
-    intent = make_intent("support")
-    with signed.held_up(), signed.bench() as bench:
-        transfer_id = signed.submit(VOICE_KEY, intent)
-        bench.cancel(transfer_id)
-    with signed.bench() as bench:
-        bench.resolve(transfer_id, transferred=False)
-    assert signed.ending(signed.submit(VOICE_KEY)).state is State.SUBMITTED
-    assert signed.ending(transfer_id).state is State.CANCELLED
-    assert signed.posts(intent.call_id) == 0
-
-
 def test_the_node_example_signs_what_this_worker_verifies(signed: SignedCluster) -> None:
     node = shutil.which("node")
     if node is None:

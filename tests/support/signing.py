@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from transfer_tasks.signature import Written
 
 VOICE_KEY, CRM_KEY, STRANGE_KEY = f"voice:{'v' * 32}", f"crm:{'c' * 32}", f"voice:{'x' * 32}"
-VERIFY_KEYS = f"{VOICE_KEY},{CRM_KEY}[support]"
+OPERATORS_KEY = f"ops:{'o' * 32}"
+VERIFY_KEYS = f"{VOICE_KEY},{CRM_KEY}[support],{OPERATORS_KEY}"
 REGISTRY = "".join(
     f'[{name}]\ndescription = "{name}"\nendpoints = ["+1 202-555-01{number}"]\n'
     for name, number in (("support", 45), ("billing", 46))

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 DESTINATIONS = HERE / "destinations.toml"
 PIOPIY_NUMBER = "12025550199"
+SIGNING_KEY = f"voice:{'v' * 32}"
+"""Workers carry out what is signed with it, and nothing else."""
 WORKER_PYTHON_VARIABLE = "TRANSFER_WORKER_PYTHON"
 
 
@@ -104,6 +106,7 @@ class Cluster:
         return {
             "TRANSFER_REDIS_URL": self.redis_url,
             "TRANSFER_DESTINATIONS_FILE": str(DESTINATIONS),
+            "TRANSFER_VERIFY_KEYS": SIGNING_KEY,
             "PIOPIY_TOKEN": self.token,
             "PIOPIY_API_URL": f"{self.origin}/v3",
             "PIOPIY_NUMBER": PIOPIY_NUMBER,

@@ -55,14 +55,19 @@ def _open_cluster(directory: Any, *, has_worker: bool) -> Iterator[Cluster]:
 def open_voice() -> Callable[..., Any]:
     """Open a voice process: `async with open_voice(cluster) as voice: call = await voice.ring(…)`."""
     from transfer_tasks.voice import TransferClient, VoiceSettings
-    from voice.cluster import DESTINATIONS
+    from voice.cluster import DESTINATIONS, SIGNING_KEY
     from voice.loopback import Loopback
 
     @asynccontextmanager
     async def open_voice_process(
         cluster: Cluster, *, wording: Any = None, equip: Any = None, mcp_tools: Any = None, **settings: Any
     ) -> AsyncIterator[Loopback]:
-        given = {"redis_url": SecretStr(cluster.redis_url), "destinations_file": DESTINATIONS, **settings}
+        given = {
+            "redis_url": SecretStr(cluster.redis_url),
+            "destinations_file": DESTINATIONS,
+            "signing_key": SecretStr(SIGNING_KEY),
+            **settings,
+        }
         parts = {name: part for name, part in (("equip", equip), ("mcp_tools", mcp_tools)) if part}
         client = TransferClient(settings=VoiceSettings(_env_file=None, **given), wording=wording)
         async with client, Loopback(client, **parts) as voice:

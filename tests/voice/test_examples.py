@@ -18,6 +18,7 @@ from piopiy.services.cartesia.tts import CartesiaTTSService
 from piopiy.services.deepgram.stt import DeepgramSTTService
 
 from transfer_tasks.outcome import GUIDE, Reason
+from voice.cluster import SIGNING_KEY
 from voice.loopback import FakeRoom, Platform, transfer
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -81,6 +82,7 @@ def environment(cluster, monkeypatch, tmp_path):
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("TRANSFER_REDIS_URL", cluster.redis_url)
+    monkeypatch.setenv("TRANSFER_SIGNING_KEY", SIGNING_KEY)
     monkeypatch.delenv("PIOPIY_TOKEN", raising=False)
     monkeypatch.chdir(tmp_path)
     return monkeypatch

@@ -26,6 +26,7 @@ from transfer_worker.local.setup_files import (
     SANDBOX_NUMBER,
     SANDBOX_PORT,
     make_flower_login,
+    make_keys,
     write_destinations,
     write_env,
 )
@@ -140,6 +141,10 @@ class _Answers:
             self._refuse("--sandbox has a token of its own: leave out --sandbox or --token.")
         redis_url = redis_url or os.environ.get("TRANSFER_REDIS_URL", "")
         values = {"FLOWER_BASIC_AUTH": os.environ.get("FLOWER_BASIC_AUTH") or make_flower_login()}
+        # Keys in the environment are somebody's choice, be it one of the two only.
+        keys = make_keys()
+        if not any(os.environ.get(name) for name in keys):
+            values |= keys
         if redis_url and not is_for_compose:
             self._check(RedisUrl, redis_url, "--redis-url")
             values["TRANSFER_REDIS_URL"] = redis_url

@@ -23,6 +23,7 @@ from transfer_tasks.settings import SETTINGS_CONFIG, PublisherSettings, load_set
 from transfer_worker.audit.console import AuditWatch
 from transfer_worker.audit.outbox import AuditEvent
 from transfer_worker.local.demo_steps import DESTINATIONS, STEPS, Step
+from transfer_worker.local.setup_files import make_keys
 from transfer_worker.local.stack import Stack, without_settings
 
 if TYPE_CHECKING:
@@ -152,6 +153,7 @@ def run_demo(
         if is_redis_named():
             say(REDIS_LEFT_ALONE)
         (directory / "destinations.toml").write_text(DESTINATIONS, "utf-8")
+        keys = make_keys()
         redis, sandbox = stack.add_redis(), stack.add_sandbox()
         say(f"A Redis of our own on port {redis.port}, and a sandbox for Piopiy at {sandbox.url}.")
         env = {
@@ -162,6 +164,7 @@ def run_demo(
             "PIOPIY_TOKEN": sandbox.token,
             "PIOPIY_API_URL": sandbox.url,
             "PIOPIY_NUMBER": "+1 202-555-0100",
+            **keys,
         }
         # There, no .env is in the way.
         worker = stack.add_worker(env=env, cwd=directory)
@@ -174,7 +177,11 @@ def run_demo(
 
         with (
             AuditWatch(redis.url, show=take, since="0"),
-            TransferPublisher(_OwnSettings(redis_url=redis.url, destinations_file=None)) as publisher,
+            TransferPublisher(
+                _OwnSettings(
+                    redis_url=redis.url, destinations_file=None, signing_key=keys["TRANSFER_SIGNING_KEY"]
+                )
+            ) as publisher,
         ):
             results: dict[str, Result] = {}
             for step in STEPS:

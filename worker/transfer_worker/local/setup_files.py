@@ -36,6 +36,12 @@ def make_flower_login() -> str:
     return f"on-call:{secrets.token_urlsafe(12)}"
 
 
+def make_keys() -> dict[str, str]:
+    """Return the variables of a new key: who has this `.env` may ask for transfers, and nobody else."""
+    key = f"local:{secrets.token_urlsafe(32)}"
+    return {"TRANSFER_SIGNING_KEY": key, "TRANSFER_VERIFY_KEYS": key}
+
+
 def fill_env(values: Mapping[str, str]) -> str:
     """Return the text of a `.env` in which these variables have these values.
 

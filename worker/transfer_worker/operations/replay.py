@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from transfer_tasks.intent import TransferIntent
 from transfer_tasks.masking import mask_text
-from transfer_tasks.outcome import State
+from transfer_tasks.outcome import Reason, State
 from transfer_tasks.publisher.acceptance import build_accept
 from transfer_worker.errors import OperationRefused
 from transfer_worker.operations.lookup import read_clock_ms
@@ -84,6 +84,13 @@ def check_replay(
             field="TRANSFER_ID",
             problem=f"the request of {record.transfer_id} could never be read",
             fix="Ask for the transfer with send.",
+        )
+    if record.reason is Reason.SIGNATURE_INVALID:
+        # Signed by the operator, it would be carried out: whoever wrote it would have got what he wanted.
+        raise OperationRefused(
+            field="TRANSFER_ID",
+            problem=f"nobody with a key has asked for {record.transfer_id}",
+            fix="If you know that it is right, ask for it with send.",
         )
     last = tools.ledger.read_call(record.call_id)[-1]
     if last.state.is_open or last.state in _WHY_NOT:

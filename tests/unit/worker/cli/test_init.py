@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from transfer_tasks.errors import SettingsError
 from transfer_tasks.registry.destinations import DestinationRegistry
+from transfer_tasks.signature import parse_signing_key
 from transfer_worker import cli
 from transfer_worker.cli.terminal import Exit
 from transfer_worker.local.setup_files import fill_env, read_template
@@ -76,9 +77,32 @@ def test_a_line_that_was_not_filled_in_is_as_in_the_template():
         for line in set(Path(".env").read_text().splitlines()) - set(read_template("env").splitlines())
     }
     assert changed == {
-        "PIOPIY_TOKEN", "PIOPIY_API_URL", "PIOPIY_NUMBER", "FLOWER_BASIC_AUTH", "TRANSFER_REDIS_URL"
+        "PIOPIY_TOKEN", "PIOPIY_API_URL", "PIOPIY_NUMBER", "FLOWER_BASIC_AUTH", "TRANSFER_REDIS_URL",
+        "TRANSFER_SIGNING_KEY", "TRANSFER_VERIFY_KEYS",
     }  # fmt: skip
     assert Path("destinations.toml").read_text() == read_template("destinations.toml")
+
+
+def test_what_is_set_up_here_is_signed_and_verified_with_a_key_of_its_own(environment):
+    def read_keys():
+        lines = dict(
+            line.split("=", 1)
+            for line in Path(".env").read_text().splitlines()
+            if "_KEY" in line and "=" in line
+        )
+        return lines["TRANSFER_SIGNING_KEY"], lines["TRANSFER_VERIFY_KEYS"]
+
+    init("--sandbox")
+    first = read_keys()
+    assert first[0] == first[1]
+    parse_signing_key(first[0])
+    Path(".env").unlink()
+    init("--sandbox")
+    assert read_keys() != first
+    Path(".env").unlink()
+    environment.setenv("TRANSFER_VERIFY_KEYS", first[1])
+    init("--sandbox")
+    assert read_keys() == ("", "")
 
 
 def test_the_token_is_for_the_owners_eyes_only_whatever_the_umask():

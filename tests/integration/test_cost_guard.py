@@ -13,8 +13,9 @@ import pytest
 
 from support import wait_until
 from support.cluster import make_intent
+from support.signing import VOICE_KEY
 from transfer_tasks.ledger.script import load_script
-from transfer_tasks.publisher import AsyncTransferPublisher
+from transfer_tasks.publisher import AsyncTransferPublisher, TransferPublisher
 from transfer_tasks.settings import PublisherSettings
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     import redis
 
     from support.cluster import Cluster
-    from transfer_tasks.publisher import TransferPublisher
 
 STEPS = ("accept", "claim", "end_attempt")
 """The scripts that one transfer runs; each is one round trip. One lies between the message and the POST."""
@@ -91,10 +91,20 @@ def _steps(commands: list[tuple[str, list[str]]]) -> list[tuple[str, int]]:
     return steps
 
 
+@pytest.mark.parametrize("key", [None, VOICE_KEY])
 def test_a_transfer_costs_three_steps_and_one_of_them_lies_between_the_notification_and_the_post(
+    cluster: Cluster, monitor: Monitor, redis_client: redis.Redis, key: str | None
+) -> None:
+    cluster.environment["TRANSFER_VERIFY_KEYS"] = key or ""
+    cluster.start_worker()
+    settings = PublisherSettings(redis_url=cluster.redis_url, publish_budget_seconds=10, signing_key=key)
+    with TransferPublisher(settings) as publisher:
+        _count_steps(cluster, publisher, monitor, redis_client)
+
+
+def _count_steps(
     cluster: Cluster, publisher: TransferPublisher, monitor: Monitor, redis_client: redis.Redis
 ) -> None:
-    cluster.start_worker()
     publisher.submit(make_intent()).outcome()  # loads the scripts
     before = len(_steps(monitor.commands(redis_client)))
     unheard = len(monitor.commands(redis_client))

@@ -107,8 +107,9 @@ end
 -- producer has signed is kept as it stands, so each spelling of the contract may come (intent/destination.py).
 local function name_of(to)
   if type(to) == 'string' then
-    local is_name = string.match(to, '^[a-z][a-z0-9_-]*$') and select(2, string.gsub(to, '%d', '')) < 7
-    return is_name and to or 'endpoints'
+    local digits = select(2, string.gsub(to, '%d', ''))
+    if digits >= 7 or string.find(to, ':', 1, true) then return 'endpoints' end
+    return string.match(to, '^[%w_-]+$') and to or 'unreadable'
   end
   if type(to) ~= 'table' then return 'unreadable' end
   if type(to.name) == 'string' then return to.name end
@@ -146,9 +147,8 @@ else
 end
 set(transfer_id,
   'state', 'waiting', 'call_id', call_id, 'key', key, 'hop', hop, 'attempt', '0', 'token', '0',
-  'destination_digest', destination_digest, 'content_digest', content_digest, 'intent', intent, 'labels', labels,
-  'message', message, 'reply_to', reply_to, 'accepted_ms', int(NOW), 'expires_ms', int(expires))
-if signature ~= '' then set(transfer_id, 'signature', signature) end
+  'destination_digest', destination_digest, 'content_digest', content_digest, 'intent', intent, 'signature', signature,
+  'labels', labels, 'message', message, 'reply_to', reply_to, 'accepted_ms', int(NOW), 'expires_ms', int(expires))
 keep(record_key(transfer_id))
 audit(transfer_id, 'transfer.accepted', asked, { call_id, key, hop, '0', labels })
 count('accepted')

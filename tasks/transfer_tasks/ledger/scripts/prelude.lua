@@ -160,9 +160,8 @@ local function text_or_nil(text) if text == '' then return nil end return text e
 
 -- Put an attempt on record. `of` is what the audit line says of the transfer; `signer` is who asks, or ''.
 local function begin_attempt(id, attempt, worker, accepted_ms, of, signer)
-  set(id, 'state', 'sending', 'attempt', attempt, 'begun_ms', int(NOW),
+  set(id, 'state', 'sending', 'attempt', attempt, 'begun_ms', int(NOW), 'signer', signer,
     'attempt:' .. attempt, cjson.encode({ begun_ms = NOW, worker = worker }))
-  if signer ~= '' then set(id, 'signer', signer) end
   of[4] = attempt
   audit(id, 'transfer.attempt_started', cjson.encode({ worker = worker, signed_by = text_or_nil(signer) }), of)
   if attempt == '1' then count_in_slice(count_span('post_ms', NOW - accepted_ms)) end

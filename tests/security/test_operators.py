@@ -108,6 +108,7 @@ def test_a_cancel_and_a_resolve_need_no_key_and_cause_no_post(
         transfer_id = signed.submit(VOICE_KEY, intent)
         assert ask("", "cancel", transfer_id, "--reason", "r").exit_code == 0
     with signed.bench() as bench:
+        bench.heartbeat("w1")  # or the sweep takes it away from there
         lost = bench.accept(queue="elsewhere").transfer_id
         claim = bench.claim(lost)
         bench.begin(claim)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 import os
+import re
 import shutil
 import subprocess
 import uuid
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from celery import Celery
 
 from support.cluster import make_intent
 from support.signing import CRM_KEY, STRANGE_KEY, VOICE_KEY
@@ -214,3 +218,20 @@ def test_the_node_example_signs_what_this_worker_verifies(signed: SignedCluster)
     record = signed.ending(run(VOICE_KEY))
     assert (record.state, record.asked_by) == (State.SUBMITTED, "voice"), record.detail
     assert signed.posts(call_id) == 1
+
+
+def test_the_page_for_plain_celery_signs_what_this_worker_verifies(
+    signed: SignedCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "celery.md").read_text()
+    (code,) = re.findall(r"## Signed requests\n.*?```python\n(.*?)```", page, re.DOTALL)
+    app = Celery("any producer", broker=signed.cluster.redis_url, set_as_current=False)
+    names = {"app": app, "call_id": str(uuid.uuid4()), "os": os, "uuid": uuid, "json": json, "hmac": hmac}
+    names |= {"datetime": datetime, "timedelta": timedelta, "UTC": UTC}
+    monkeypatch.setenv("TRANSFER_SIGNING_KEY", VOICE_KEY)
+    try:
+        exec(code, names)
+    finally:
+        app.close()
+    record = signed.ending(str(names["task_id"]))
+    assert (record.state, record.asked_by) == (State.SUBMITTED, "voice"), record.detail

@@ -107,6 +107,21 @@ def test_a_pause_by_name_is_not_dodged_by_labels(bench, waiting, step):
     assert bench.record(waiting).attempts == 0
 
 
+@pytest.mark.parametrize("labels", ['{"destination":"billing"}', "{}", "[]", "junk"])
+@pytest.mark.parametrize("is_paused", [False, True])
+def test_a_claim_without_a_reading_goes_by_the_intent_on_record(bench, waiting, labels, is_paused):
+    reading = reading_of(bench, waiting)
+    alter(bench, waiting, labels=labels)
+    if is_paused:
+        pause(bench, "support")
+        outcome = outcome_of(bench.claim(waiting))
+        assert outcome.reason is Reason.DESTINATION_PAUSED
+    else:
+        lost = bench.run(bench.commands.begin_attempt(bench.claim(waiting), attempt=1, reading=reading))
+        assert (lost.outcome.state, lost.outcome.reason) == ALTERED
+    assert {line["destination"] for line in bench.audit(waiting)} == {"support"}
+
+
 def test_where_the_workers_copy_differs_from_the_record_the_claim_begins_nothing(bench, waiting):
     other = reading_of(
         bench, waiting, intent_json='{"destination":"billing"}', labels={"destination": "billing"}

@@ -103,30 +103,9 @@ if last then
   end
 end
 
--- Pauses and statistics go by the name; so it is that of what will be carried out, whatever the labels say. What a
--- producer has signed is kept as it stands, so each spelling of the contract may come (intent/destination.py).
-local function name_of(to)
-  if type(to) == 'string' then
-    local digits = select(2, string.gsub(to, '%d', ''))
-    if digits >= 7 or string.find(to, ':', 1, true) then return 'endpoints' end
-    return string.match(to, '^[%w_-]+$') and to or 'unreadable'
-  end
-  if type(to) ~= 'table' then return 'unreadable' end
-  if type(to.name) == 'string' then return to.name end
-  if to.endpoints or to.type then return 'endpoints' end
-  if to.pipeline then return 'pipeline' end
-  for _, item in ipairs(to) do
-    if type(item) == 'table' and item.action then return 'pipeline' end
-  end
-  return to[1] and 'endpoints' or 'unreadable'
-end
-
-local function take_name()
-  local ok, said = pcall(cjson.decode, intent)
-  local name = name_of(ok and type(said) == 'table' and said.destination)
-  if name_in(labels) ~= name then labels = cjson.encode({ destination = name }) end
-end
-take_name()
+-- Pauses and statistics go by the name; so it is that of what will be carried out, whatever the labels say.
+local name = name_of_intent(intent)
+if name_in(labels) ~= name then labels = cjson.encode({ destination = name }) end
 
 local expires = tonumber(latest_ms)
 if remaining_ms ~= '' then expires = math.min(expires, NOW + tonumber(remaining_ms)) end

@@ -16,7 +16,7 @@
 
 local transfer_id, token, attempt, call, destination, derived, signer, signed_ms = unpack(ARGV, 3)
 local r = get(transfer_id, 'state', 'token', 'expires_ms', 'attempt', 'worker', 'accepted_ms',
-  'call_id', 'key', 'hop', 'labels', 'moved_by')
+  'call_id', 'key', 'hop', 'labels', 'moved_by', 'labelled')
 local state = r[1]
 if not state and is_missing(transfer_id) then return { 'lost', 'missing', '' } end
 if not OPEN[state] then return { 'lost', state, outcome_json(transfer_id) } end
@@ -33,7 +33,7 @@ end
 if r[11] and r[11] ~= transfer_id then
   return { 'lost', 'rejected', endings().finish_moved(transfer_id, r[11]) }
 end
-local altered = finish_altered(transfer_id, { r[7], r[10] }, call, destination, derived)
+local altered = finish_altered(transfer_id, { r[7], r[10], r[12] }, call, destination, derived)
 if altered then return { 'lost', 'rejected', altered } end
 local paused = finish_paused(transfer_id)
 if paused then return { 'lost', 'rejected', paused } end

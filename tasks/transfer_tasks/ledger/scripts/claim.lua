@@ -44,6 +44,15 @@ end
 if is_ours then return { 'held', state, r[6] or '' } end
 if NOW >= expires then return { 'ended', endings().finish_late(transfer_id, 'worker') } end
 if r[13] and r[13] ~= transfer_id then return { 'ended', endings().finish_moved(transfer_id, r[13]) } end
+if not is_of_this then
+  -- The worker has read another intent, or none. It will go by the one on record, and so do its labels; what they said
+  -- is kept, until the worker has looked at the signature and comes to begin the attempt.
+  local name, said = name_of_intent(r[11]), name_in(r[12])
+  if name ~= said then
+    r[12] = cjson.encode({ destination = name })
+    set(transfer_id, 'labels', r[12], 'labelled', string.sub(tostring(said), 1, 64))
+  end
+end
 local altered = is_of_this and finish_altered(transfer_id, { r[7], r[12] }, call, destination, derived)
 if altered then return { 'ended', altered } end
 local paused = finish_paused(transfer_id)

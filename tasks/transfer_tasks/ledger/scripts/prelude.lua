@@ -320,12 +320,33 @@ local function name_in(labels)
   return ok and type(said) == 'table' and said.destination or nil
 end
 
+-- The name of the destination in an intent. What a producer has signed is kept as it stands, so each spelling of the
+-- contract may come (intent/destination.py); 'unreadable' where it is none of them.
+local function name_of_intent(intent)
+  local ok, said = pcall(cjson.decode, intent)
+  local to = ok and type(said) == 'table' and said.destination
+  if type(to) == 'string' then
+    local digits = select(2, string.gsub(to, '%d', ''))
+    if digits >= 7 or string.find(to, ':', 1, true) then return 'endpoints' end
+    return string.match(to, '^[%w_-]+$') and to or 'unreadable'
+  end
+  if type(to) ~= 'table' then return 'unreadable' end
+  if type(to.name) == 'string' then return to.name end
+  if to.endpoints or to.type then return 'endpoints' end
+  if to.pipeline then return 'pipeline' end
+  for _, item in ipairs(to) do
+    if type(item) == 'table' and item.action then return 'pipeline' end
+  end
+  return to[1] and 'endpoints' or 'unreadable'
+end
+
 -- What a worker has read in the intent stands over what the record says besides it. Where the two differ, somebody
 -- has altered the record, and it ends: under the name that the intent has. Nil where they agree.
--- `known` is {call_id, labels} as on record.
+-- `known` is {call_id, labels, labelled} as on record; the last is what a claim has found in place of the name, if that
+-- was another one.
 local function finish_altered(id, known, call, destination, derived)
   if call == '' then return nil end
-  local name, detail = name_in(known[2]), nil
+  local name, detail = known[3] or name_in(known[2]), nil
   if name ~= destination then
     set(id, 'labels', derived)
     detail = 'the record was altered: it says the destination ' .. string.sub(tostring(name), 1, 64) ..

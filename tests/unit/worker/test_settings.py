@@ -234,3 +234,25 @@ def test_the_example_gives_the_defaults(environment, tmp_path):
     (tmp_path / ".env").write_text(ENV_EXAMPLE.read_text("utf-8"))
     assert WorkerSettings.load() == WorkerSettings(_env_file=None)
     assert VoiceSettings.load() == VoiceSettings(_env_file=None)
+
+
+def test_no_line_may_show_the_secret_of_a_key(environment):
+    environment.setenv("TRANSFER_SIGNING_KEY", f"ops:{'o' * 32}")
+    environment.setenv("TRANSFER_VERIFY_KEYS", f"voice:{'v' * 32},crm:{'c' * 32}[support]")
+    settings = WorkerSettings.load()
+    assert {letter * 32 for letter in "ovc"} <= set(settings.secrets)
+    assert "vvvv" not in repr(settings)
+
+
+@pytest.mark.parametrize("name", ["TRANSFER_SIGNING_KEY", "TRANSFER_VERIFY_KEYS"])
+def test_a_key_that_can_be_guessed_is_refused_and_not_shown(environment, name):
+    environment.setenv(name, "voice:short-secret")
+    with pytest.raises(SettingsError, match=f"{name} is wrong: the secret of voice is shorter") as caught:
+        WorkerSettings.load()
+    assert "short-secret" not in str(caught.value)
+
+
+def test_verify_keys_of_nothing_but_blanks_are_not_taken_for_none(environment):
+    environment.setenv("TRANSFER_VERIFY_KEYS", " ")
+    with pytest.raises(SettingsError, match="TRANSFER_VERIFY_KEYS is wrong"):
+        WorkerSettings.load()

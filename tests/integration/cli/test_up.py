@@ -19,6 +19,7 @@ from support import urlopen_directly, wait_until
 from support.kinship import descendants, still_running
 from support.operating import COMMAND, REGISTRY
 from support.ports import pick_free_port
+from support.signing import VOICE_KEY
 from support.waiting import DEADLINE_SECONDS
 from transfer_worker.local.redis_executable import find_redis_server
 
@@ -122,6 +123,7 @@ def test_up_says_loudly_that_it_talks_to_the_real_platform(cluster, start_up, tm
 
 SANDBOX_SETUP = (
     "PIOPIY_TOKEN=sandbox-token\nPIOPIY_API_URL=http://127.0.0.1:{port}/v3\nPIOPIY_NUMBER=+12025550100\n"
+    f"TRANSFER_SIGNING_KEY={VOICE_KEY}\nTRANSFER_VERIFY_KEYS={VOICE_KEY}\n"  # as `init` writes them
 )
 
 
@@ -152,11 +154,16 @@ def test_up_uses_a_sandbox_that_runs_already(cluster, start_up, tmp_path, call_i
 
 
 def test_up_writes_no_token_down_that_was_kept_off_the_disk(start_up, tmp_path):
-    start_up(PIOPIY_TOKEN="kept-off-the-disk", PIOPIY_API_URL="https://rest.piopiy.invalid/v3")
+    start_up(
+        PIOPIY_TOKEN="kept-off-the-disk",
+        PIOPIY_API_URL="https://rest.piopiy.invalid/v3",
+        TRANSFER_SIGNING_KEY=VOICE_KEY,
+    )
     written = "".join(
         path.read_text(errors="replace") for path in (tmp_path / "data").iterdir() if path.is_file()
     )
     assert "kept-off-the-disk" not in written
+    assert VOICE_KEY not in written
     assert "# PIOPIY_TOKEN came from the environment" in (tmp_path / "data" / "env").read_text()
 
 

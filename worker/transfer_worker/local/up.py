@@ -173,7 +173,6 @@ def _write_env_file(path: Path, settings: WorkerSettings, *, is_token_on_disk: b
         if settings.destinations_file
         else "",
         "TRANSFER_ALLOW_UNLISTED": settings.allow_unlisted,
-        "TRANSFER_SIGNING_KEY": settings.signing_key.get_secret_value() if settings.signing_key else "",
         "PIOPIY_API_URL": settings.piopiy_api_url,
         "PIOPIY_PROXY_URL": settings.piopiy_proxy_url.get_secret_value() if settings.piopiy_proxy_url else "",
         "PIOPIY_NUMBER": f"+{settings.piopiy_number}" if settings.piopiy_number else "",
@@ -183,6 +182,10 @@ def _write_env_file(path: Path, settings: WorkerSettings, *, is_token_on_disk: b
         lines.append(f"export PIOPIY_TOKEN={shlex.quote(settings.piopiy_token.get_secret_value())}")
     else:
         lines.append("# PIOPIY_TOKEN came from the environment. call-transfer doctor needs it, too.")
+    if settings.signing_key and os.environ.get("TRANSFER_SIGNING_KEY"):
+        lines.append("# TRANSFER_SIGNING_KEY came from the environment. call-transfer send needs it, too.")
+    elif settings.signing_key:
+        lines.append(f"export TRANSFER_SIGNING_KEY={shlex.quote(settings.signing_key.get_secret_value())}")
     path.touch(mode=0o600)
     path.write_text("\n".join(lines) + "\n", "utf-8")
 

@@ -63,7 +63,7 @@ def add_lines(client: redis.Redis, count: int, *, text: str = "x") -> None:
 
 def start_writer(redis_url: str, name: str, *, file: Path | None = None) -> tuple[AuditWriter, Log]:
     log = Log()
-    client = connect(redis_url, timeout_seconds=3, encoding_errors="backslashreplace")
+    client = connect(redis_url, timeout_seconds=3)
     steps = LedgerSteps(
         Ledger(client, retention_seconds=1000),
         worker=name,
@@ -298,7 +298,7 @@ def test_who_follows_sees_that_there_is_a_line_that_nobody_can_read(
         redis_client.xadd(KEYS.audit, entry)  # type: ignore[arg-type]
     add_lines(redis_client, 1)
     stop = threading.Event()
-    client = connect(redis_url, timeout_seconds=3, encoding_errors="backslashreplace")
+    client = connect(redis_url, timeout_seconds=3)
     seen = []
     for line in follow(client, keys=KEYS, stop=stop, since="0"):
         seen.append(line["event"])

@@ -23,10 +23,11 @@ from transfer_tasks.redis.async_connection import check_connections
 from transfer_tasks.redis.sentinel_url import SentinelUrl, is_sentinel_url
 
 
-def _options(timeout_seconds: float, *, encoding_errors: str = "strict") -> dict[str, Any]:
+def _options(timeout_seconds: float) -> dict[str, Any]:
     return {
         "decode_responses": True,
-        "encoding_errors": encoding_errors,
+        # Anybody may have put anything there; whoever reads it judges the text.
+        "encoding_errors": "backslashreplace",
         "socket_connect_timeout": timeout_seconds,
         "socket_keepalive": True,
         # RESP2 and no library name: a new connection costs no handshake round trip (redis-py 8.1).
@@ -78,15 +79,9 @@ class ScriptClient(redis.Redis):
             sock.settimeout(None)
 
 
-def connect(url: str, *, timeout_seconds: float, encoding_errors: str = "strict") -> redis.Redis:
-    """Return a blocking client whose every wait on the socket is bounded by `timeout_seconds`.
-
-    Args:
-        url: Where Redis is.
-        timeout_seconds: The longest wait.
-        encoding_errors: What becomes of bytes that are not UTF-8, as for `bytes.decode`.
-    """
-    options = _options(timeout_seconds, encoding_errors=encoding_errors)
+def connect(url: str, *, timeout_seconds: float) -> redis.Redis:
+    """Return a blocking client whose every wait on the socket is bounded by `timeout_seconds`."""
+    options = _options(timeout_seconds)
     if is_sentinel_url(url):
         return sentinel.connect(SentinelUrl.parse(url), timeout_seconds=timeout_seconds, options=options)
     return ScriptClient.from_url(url, retry=Retry(NoBackoff(), 0), socket_timeout=timeout_seconds, **options)

@@ -20,7 +20,7 @@ def totals(bench):
 
 
 def ended(bench):
-    return {tuple(parts): value for parts, value in totals(bench).family("ended")}
+    return {tuple(parts): value for parts, value in totals(bench).family("ended", parts=3)}
 
 
 def test_every_ending_is_counted_once_by_state_reason_and_destination(bench):
@@ -87,7 +87,8 @@ def test_a_refusal_after_a_takeover_does_not_count_the_last_request_again(bench)
 
 
 def dict_of(bench, family):
-    return {"|".join(parts): value for parts, value in totals(bench).family(family)}
+    parts = 2 if family == "resolved" else 1
+    return {"|".join(of): value for of, value in totals(bench).family(family, parts=parts)}
 
 
 def test_an_unknown_that_gets_its_truth_is_resolved_and_not_another_ending(bench):

@@ -68,8 +68,7 @@ class AuditWriter:
     """Drains the outbox on a thread of its own, so that no transfer waits for a log.
 
     Args:
-        client: A Redis client of its own, whose socket timeout is longer than `BLOCK_SECONDS`. It must not
-            stumble over bytes that are not UTF-8.
+        client: A Redis client of its own, whose socket timeout is longer than `BLOCK_SECONDS`.
         keys: The ledger's keys.
         worker: This consumer's name.
         lines: Where each line goes.

@@ -46,6 +46,8 @@ def print_story(console: Console, story: dict[str, Any]) -> None:
 def _headline(transfer: dict[str, Any]) -> Text:
     text = Text(f"Hop {transfer['hop']}  ", style="bold")
     text.append(transfer["state"], style=style_of(transfer["state"]))
+    if transfer["is_damaged"]:
+        text.append("  (a part of its record can't be read)", style="bold red")
     if transfer["reason"]:
         text.append(f" ({transfer['reason']})")
     to = f"{transfer.get('destination', '?')} {transfer.get('to', '')}".strip()

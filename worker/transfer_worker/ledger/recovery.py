@@ -15,6 +15,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Protocol
 
+import redis
+
 from transfer_tasks.errors import LedgerUnavailable
 from transfer_worker.audit.outbox import GROUP
 
@@ -97,7 +99,7 @@ class Recovery:
         )
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="recovery", daemon=True)
-        self._is_away = False
+        self._trouble = ""
         self._heartbeat_at = float("-inf")
 
     def start(self) -> None:
@@ -126,18 +128,21 @@ class Recovery:
             self._send_heartbeat()
 
     def heartbeat_and_sweep(self) -> None:
-        """Do it once. A Redis that is away is told once, not every half second."""
+        """Do it once. What keeps us from it is told once, not every half second."""
         try:
             self._send_heartbeat()
             done = self._ledger.run(self._sweep)
         except LedgerUnavailable as error:
-            if not self._is_away:
-                self._log.warning("redis.away", cause=error.cause)
-            self._is_away = True
+            # One that answers with an error is there: a damaged key, a missing permission, a full memory.
+            is_there = isinstance(error.__cause__, redis.ResponseError)
+            trouble = "recovery.failed" if is_there else "redis.away"
+            if trouble != self._trouble:
+                self._log.warning(trouble, cause=error.cause)
+            self._trouble = trouble
             return
-        if self._is_away:
-            self._log.info("redis.back")
-            self._is_away = False
+        if self._trouble:
+            self._log.info("recovery.works_again" if self._trouble == "recovery.failed" else "redis.back")
+            self._trouble = ""
         if done.lost_lines:
             self._log.warning("audit.lines_lost", lines=done.lost_lines)
         if done.requeued or done.given_up or done.expired or done.gone_workers:

@@ -17,6 +17,7 @@ which only the fields with a star are found:
 ``given_up|REASON``              transfers whose request was begun by a worker that is gone
 ``quarantined``                  queue messages that could not be served
 ``double_posts``                 requests that may have moved a call that another one may have moved, too
+``records_set_aside`` *          records that could not be read, and ended as `unknown`
 ``audit_set_aside`` *            entries of the audit outbox that could not be read
 ``audit_lines_lost`` *           audit lines that were dropped before anybody had written them
 ``last_heartbeat_ms``                 when any worker last gave a sign of life: no counter
@@ -28,6 +29,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
+from transfer_worker.monitoring.damage import read_count
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
@@ -38,23 +41,33 @@ BUCKETS_MS: Final[tuple[int, ...]] = tuple(
 
 
 class Counts(Counter[str]):
-    """The fields of one hash, or of several together."""
+    """The fields of one hash, or of several together.
+
+    Attributes:
+        is_damaged: Whether some of them are no numbers. Those are left out.
+    """
+
+    is_damaged = False
 
     @classmethod
     def of(cls, hashes: Iterable[Mapping[str, str]]) -> Counts:
         """Return the sum of hashes as Redis gives them."""
         counts = cls()
         for fields in hashes:
-            for field, value in fields.items():
-                counts[field] += int(value)
+            for field, text in fields.items():
+                value = read_count(text)
+                if value is None:
+                    counts.is_damaged = True
+                else:
+                    counts[field] += value
         return counts
 
-    def family(self, name: str) -> Iterator[tuple[list[str], int]]:
-        """Yield the parts and the value of every field whose first part is `name`."""
+    def family(self, name: str, *, parts: int) -> Iterator[tuple[list[str], int]]:
+        """Yield the other parts, so many, and the value of every field whose first part is `name`."""
         for field, value in self.items():
-            first, *parts = field.split("|")
-            if first == name and parts:
-                yield parts, value
+            first, *others = field.split("|")
+            if first == name and len(others) == parts:
+                yield others, value
 
     def histogram(self, name: str) -> list[int]:
         """Return what each of `BUCKETS_MS` holds, and what is beyond."""

@@ -19,8 +19,12 @@ class DoublePost:
     noted_at_ms: int
 
     @classmethod
-    def of(cls, entry: str) -> DoublePost:
-        """Read an entry of the ledger's list."""
-        said = json.loads(entry)
-        first, second = said["transfers"]
-        return cls(call_id=said["call_id"], transfers=(first, second), noted_at_ms=int(said["at_ms"]))
+    def of(cls, entry: str) -> DoublePost | None:
+        """Read an entry of the ledger's list; None for one that is not as the ledger writes it."""
+        try:
+            said = json.loads(entry)
+            first, second = map(str, said["transfers"])
+            at_ms = int(said["at_ms"])
+            return cls(call_id=str(said["call_id"]), transfers=(first, second), noted_at_ms=at_ms)
+        except (ValueError, TypeError, LookupError, OverflowError, RecursionError):
+            return None

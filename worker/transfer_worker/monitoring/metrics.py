@@ -17,6 +17,7 @@ from prometheus_client.registry import Collector
 from transfer_tasks.errors import LedgerUnavailable
 from transfer_tasks.outcome import GUIDE, Reason
 from transfer_worker.monitoring.counts import BUCKETS_MS
+from transfer_worker.monitoring.damage import read_count
 from transfer_worker.monitoring.statistics import PLATFORM_ANSWERS, read_present
 
 if TYPE_CHECKING:
@@ -92,6 +93,11 @@ def _gauges(present: Present) -> Iterator[Metric]:
             "Of transfer_double_posts_total, those that nobody has acknowledged.",
             len(present.double_posts),
         ),
+        (
+            "damaged_keys",
+            "Keys of ours in Redis that can't be read; the other figures are without them.",
+            len(present.damaged_keys),
+        ),
         ("workers", "Workers whose lease runs.", sum(worker.is_alive for worker in present.workers)),
         (
             "heartbeat_age_seconds",
@@ -117,7 +123,7 @@ def _gauges(present: Present) -> Iterator[Metric]:
 def _counters(totals: Counts) -> Iterator[Metric]:
     outcomes: dict[tuple[str, ...], int] = dict.fromkeys(_OUTCOMES, 0)
     by_destination: dict[tuple[str, ...], int] = {}
-    for (state, reason, destination), value in totals.family("ended"):
+    for (state, reason, destination), value in totals.family("ended", parts=3):
         outcomes[state, reason] = outcomes.get((state, reason), 0) + value
         by_destination[destination, state, reason] = value
     yield _counter(
@@ -166,11 +172,12 @@ def _counters(totals: Counts) -> Iterator[Metric]:
             [(Reason.WORKER_DIED.value,), (Reason.ANSWER_LOST.value,)],
         ),
     ):
-        counted = {tuple(parts): value for parts, value in totals.family(family)}
+        counted = {tuple(parts): value for parts, value in totals.family(family, parts=len(labels))}
         yield _counter(name, about, labels, dict.fromkeys(known, 0) | counted)
     for name, about in (
         ("accepted", "Transfers accepted."),
         ("quarantined", "Queue messages that could not be served."),
+        ("records_set_aside", "Records that could not be read, and ended as unknown."),
         ("audit_set_aside", "Entries of the audit outbox that could not be read."),
         ("audit_lines_lost", "Audit lines that were dropped before anybody had written them."),
         ("double_posts", "Requests that may have moved a call which another one may have moved, too."),
@@ -200,7 +207,11 @@ def _histograms(totals: Counts) -> Iterator[Metric]:
             buckets=list(zip(bounds, held, strict=True)),
             sum_value=totals[f"{field}_sum"] / 1000,
         )
-    posts = {int(number): value for (number,), value in totals.family("posts")}
+    posts = {
+        int(number): value
+        for (number,), value in totals.family("posts", parts=1)
+        if read_count(number) is not None
+    }
     yield HistogramMetricFamily(
         "transfer_posts_per_transfer",
         "HTTP requests that a transfer took.",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import redis
@@ -15,6 +15,7 @@ from transfer_tasks.redis.diagnosis import diagnose
 from transfer_worker.ledger.recovery import LEASE_SECONDS
 from transfer_worker.monitoring.audit_backlog import AuditBacklog, ask_audit_backlog, build_audit_backlog
 from transfer_worker.monitoring.counts import Counts
+from transfer_worker.monitoring.damage import Damage
 from transfer_worker.monitoring.double_posts import DoublePost
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class Window:
         destinations: Endings that were not `submitted`, by destination; the most frequent first.
         audit_lines_lost: Audit lines that were dropped before anybody had written them.
         audit_set_aside: Entries of the audit outbox that could not be read.
+        records_set_aside: Records that could not be read, and ended as `unknown`.
         post_p50_ms: Half of the transfers were sent within this time of their acceptance.
         post_p99_ms: Likewise, 99 of 100.
     """
@@ -62,6 +64,7 @@ class Window:
     destinations: dict[str, int]
     audit_lines_lost: int
     audit_set_aside: int
+    records_set_aside: int
     post_p50_ms: float | None
     post_p99_ms: float | None
 
@@ -115,6 +118,7 @@ class Present:
         heartbeat_age_seconds: Since the last sign of life of any worker; None where there was never one.
         double_posts: What may have moved a call twice and nobody has acknowledged, the newest first.
         totals: Everything that was counted since the beginning.
+        damaged_keys: What stands there and can't be read; the figures above are without it.
     """
 
     now_ms: int
@@ -128,6 +132,7 @@ class Present:
     audit: AuditBacklog
     double_posts: tuple[DoublePost, ...]
     totals: Counts
+    damaged_keys: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,8 +160,8 @@ def read_present(ledger: Ledger) -> Present:
     try:
         with ledger.client.pipeline(transaction=False) as pipe:
             _ask_present(pipe, ledger)
-            replies = pipe.execute()
-        return _build_present(ledger, _name_replies(replies))
+            replies = pipe.execute(raise_on_error=False)
+        return _build_present(ledger, _name_replies(replies), Damage())
     except redis.RedisError as error:
         raise LedgerUnavailable(f"status: {diagnose(error)}") from error
 
@@ -178,12 +183,16 @@ def read_status(ledger: Ledger) -> Status:
                 pipe.hgetall(ledger.keys.statistics_slice(number))
             replies = pipe.execute(raise_on_error=False)
         info = replies.pop(len(_QUESTIONS))  # the one thing that may be refused: not every user may ask it
-        if refused := next((reply for reply in replies if isinstance(reply, redis.RedisError)), None):
-            raise refused
-        present = _build_present(ledger, _name_replies(replies))
+        damage = Damage()
+        slices: list[dict[str, str]] = [
+            damage.reply(ledger.keys.statistics_slice(newest - at), reply, {})
+            for at, reply in enumerate(replies[len(_QUESTIONS) :])
+        ]
+        if any(Counts.of([fields]).is_damaged for fields in slices):
+            damage.note(f"{ledger.keys.statistics}:*")
+        present = _build_present(ledger, _name_replies(replies), damage)
     except redis.RedisError as error:
         raise LedgerUnavailable(f"status: {diagnose(error)}") from error
-    slices = replies[len(_QUESTIONS) :]
     shares = _platform_shares(_slices_of(slices, 1))
     requests = sum(shares.values())
     return Status(
@@ -219,29 +228,49 @@ def _name_replies(replies: list[Any]) -> dict[str, Any]:
     return dict(zip(_QUESTIONS, replies, strict=False))  # others' questions may follow
 
 
-def _build_present(ledger: Ledger, replies: dict[str, Any]) -> Present:
+def _build_present(ledger: Ledger, replies: dict[str, Any], damage: Damage) -> Present:
+    keys = ledger.keys
+    for names, key, otherwise in (
+        (("clock",), "TIME", None),
+        (("audit",), keys.audit, [0, "0"]),
+        (("waiting", "first_waiting"), keys.waiting, []),
+        (("unknown", "first_unknown"), keys.unknown, []),
+        (("in_flight",), keys.in_flight, []),
+        (("heartbeats",), keys.workers, []),
+        (("double_posts",), keys.double_posts, []),
+        (("statistics",), keys.statistics, {}),
+    ):
+        for name in names:
+            replies[name] = damage.reply(key, replies[name], otherwise)
     seconds, microseconds = replies["clock"]
     first_waiting, first_unknown = replies["first_waiting"], replies["first_unknown"]
     now_ms = seconds * 1000 + microseconds // 1000
     totals = Counts.of([replies["statistics"]])
+    if totals.is_damaged:
+        damage.note(keys.statistics)
+    doubles = list(map(DoublePost.of, replies["double_posts"]))
+    if None in doubles:
+        damage.note(keys.double_posts)
+    workers = _read_workers(ledger, replies["heartbeats"], now_ms, damage)
     last_heartbeat_ms = totals.pop("last_heartbeat_ms", None)
     return Present(
         now_ms=now_ms,
-        waiting=replies["waiting"],
+        waiting=replies["waiting"] or 0,
         oldest_waiting_seconds=_age_seconds(now_ms, first_waiting[0][1]) if first_waiting else 0.0,
-        in_flight=replies["in_flight"],
-        unknown=replies["unknown"],
+        in_flight=replies["in_flight"] or 0,
+        unknown=replies["unknown"] or 0,
         oldest_unknown_seconds=_age_seconds(now_ms, first_unknown[0][1]) if first_unknown else 0.0,
-        workers=_read_workers(ledger, replies["heartbeats"], now_ms),
+        workers=workers,
         heartbeat_age_seconds=None if last_heartbeat_ms is None else _age_seconds(now_ms, last_heartbeat_ms),
         audit=build_audit_backlog(replies["audit"], now_ms),
-        double_posts=tuple(map(DoublePost.of, replies["double_posts"])),
+        double_posts=tuple(filter(None, doubles)),
         totals=totals,
+        damaged_keys=damage.keys,
     )
 
 
 def _read_workers(
-    ledger: Ledger, heartbeats: list[tuple[str, float]], now_ms: int
+    ledger: Ledger, heartbeats: list[tuple[str, float]], now_ms: int, damage: Damage
 ) -> tuple[WorkerStatus, ...]:
     # One that has stopped gracefully stays with the score 0 until the next sweep.
     names = {worker: heartbeat_ms for worker, heartbeat_ms in heartbeats if heartbeat_ms}
@@ -253,7 +282,7 @@ def _read_workers(
             worker=name,
             is_alive=about is not None and _age_seconds(now_ms, heartbeat_ms) <= LEASE_SECONDS,
             heartbeat_age_seconds=_age_seconds(now_ms, heartbeat_ms),
-            about=json.loads(about) if about else {},
+            about=damage.json_object(ledger.keys.worker(name), about) if about else {},
         )
         for (name, heartbeat_ms), about in zip(names.items(), abouts, strict=True)
     )
@@ -267,7 +296,9 @@ def _build_window(minutes: int, counts: Counts) -> Window:
     outcomes = {state: 0 for state in State if not state.is_open}
     reasons: Counter[str] = Counter()
     destinations: Counter[str] = Counter()
-    for (state, reason, destination), ended in counts.family("ended"):
+    for (state, reason, destination), ended in counts.family("ended", parts=3):
+        if state not in outcomes:
+            continue
         outcomes[State(state)] += ended
         if state != State.SUBMITTED:
             reasons[reason] += ended
@@ -279,6 +310,7 @@ def _build_window(minutes: int, counts: Counts) -> Window:
         destinations=dict(destinations.most_common()),
         audit_lines_lost=counts["audit_lines_lost"],
         audit_set_aside=counts["audit_set_aside"],
+        records_set_aside=counts["records_set_aside"],
         post_p50_ms=counts.quantile_ms("post_ms", 0.5),
         post_p99_ms=counts.quantile_ms("post_ms", 0.99),
     )
@@ -286,11 +318,12 @@ def _build_window(minutes: int, counts: Counts) -> Window:
 
 def _platform_shares(counts: Counts) -> Counter[str]:
     shares: Counter[str] = Counter()
-    for (reason,), ended in counts.family("attempt"):
+    for (reason,), ended in counts.family("attempt", parts=1):
         if reason in PLATFORM_ANSWERS:
             shares[PLATFORM_ANSWERS[Reason(reason)]] += ended
     return shares
 
 
 def _age_seconds(now_ms: int, since_ms: float) -> float:
-    return max(0.0, (now_ms - since_ms) / 1000)
+    age = max(0.0, (now_ms - since_ms) / 1000)
+    return age if age < inf else 0.0  # a score may be anything

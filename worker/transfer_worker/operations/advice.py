@@ -25,6 +25,12 @@ _OPEN: Final = {
 }
 
 
+_UNREADABLE: Final = (
+    "Its record can't be read.",
+    "The sweep sets it aside, and it ends as unknown. Find out who else writes to this Redis.",
+)
+
+
 def explain(record: TransferRecord, ledger: Ledger) -> dict[str, Any]:
     """Return why a transfer stands where it stands, as plain, masked JSON values.
 
@@ -32,7 +38,7 @@ def explain(record: TransferRecord, ledger: Ledger) -> dict[str, Any]:
         LedgerUnavailable: Redis did not answer in time.
     """
     if record.reason is None or record.state.is_open:
-        meaning, next_step = _OPEN[record.state]
+        meaning, next_step = _OPEN.get(record.state, _UNREADABLE)
         if record.state is State.WAITING and not any(w.is_alive for w in read_present(ledger).workers):
             meaning, next_step = "It is on the queue, and no worker runs.", "Start one: call-transfer worker."
     else:

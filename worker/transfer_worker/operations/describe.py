@@ -38,6 +38,7 @@ def _describe_record(record: TransferRecord, now_ms: int) -> dict[str, Any]:
         "hop": record.hop,
         "idempotency_key": mask_text(record.idempotency_key),
         "state": record.state.value,
+        "is_damaged": record.is_damaged,
         **mask_value(record.labels),
         "asked_by": mask_text(record.asked_by) or None,
         "asked": _describe_asked(record.intent_json),
@@ -73,6 +74,7 @@ def describe_listing(records: list[TransferRecord], ledger: Ledger) -> list[dict
             "call_id": mask_text(record.call_id),
             "hop": record.hop,
             "state": record.state.value,
+            "is_damaged": record.is_damaged,
             "reason": record.reason and record.reason.value,
             **mask_value(record.labels),
             "asked_by": mask_text(record.asked_by) or None,
@@ -89,27 +91,37 @@ def describe_listing(records: list[TransferRecord], ledger: Ledger) -> list[dict
 
 def _describe_asked(intent_json: str) -> dict[str, Any]:
     """Return who asked and why. Read as JSON and not as an intent: it may be of another version."""
-    intent = json.loads(intent_json) if intent_json else {}
+    intent = _read_object(intent_json)
     return {
-        "requested_by": mask_text(intent.get("requested_by", "")),
-        "reason": mask_text(intent.get("reason", "")),
+        "requested_by": mask_text(str(intent.get("requested_by", ""))),
+        "reason": mask_text(str(intent.get("reason", ""))),
         "metadata": mask_value(intent.get("metadata", {})),
     }
 
 
 def _describe_attempt(number: int, note: dict[str, Any], record: TransferRecord) -> dict[str, Any]:
-    answer = note.get("answer")
+    begun_ms = note.get("begun_ms")
+    begun_ms = begun_ms if isinstance(begun_ms, int | float) else 0
     return {
         "attempt": number,
-        "begun_at": as_time(note.get("begun_ms", 0)),
-        "after_ms": round(note["begun_ms"] - record.accepted_at_ms) if note.get("begun_ms") else None,
-        "took_ms": note.get("attempt_ms"),
-        "reason": note.get("reason"),
-        "http_status": note.get("http_status"),
-        "detail": mask_text(note.get("detail") or ""),
-        "answer": mask_value(json.loads(answer)) if answer else None,
-        "worker": note.get("worker"),
+        "begun_at": as_time(begun_ms),
+        "after_ms": round(begun_ms - record.accepted_at_ms) if begun_ms else None,
+        "took_ms": mask_value(note.get("attempt_ms")),
+        "reason": mask_value(note.get("reason")),
+        "http_status": mask_value(note.get("http_status")),
+        "detail": mask_text(str(note.get("detail") or "")),
+        "answer": mask_value(_read_object(str(note["answer"]))) if note.get("answer") else None,
+        "worker": mask_value(note.get("worker")),
     }
+
+
+def _read_object(text: str) -> dict[str, Any]:
+    """Return the JSON object that a text is. What can't be read is not shown: nobody could mask it."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def mask_value(value: Any) -> Any:
@@ -129,4 +141,7 @@ def mask_value(value: Any) -> Any:
 
 def as_time(at_ms: float) -> str | None:
     """Return a point in time as ISO 8601 in UTC; None for 0, which stands for never."""
-    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds") if at_ms else None
+    try:
+        return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds") if at_ms else None
+    except (ValueError, OverflowError, OSError):
+        return None  # a number that stands in Redis may be anything

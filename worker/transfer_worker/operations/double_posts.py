@@ -27,7 +27,7 @@ def read_double_posts(ledger: Ledger) -> tuple[DoublePost, ...]:
         entries = cast("list[str]", ledger.client.lrange(ledger.keys.double_posts, 0, -1))
     except redis.RedisError as error:
         raise LedgerUnavailable(f"double posts: {diagnose(error)}") from error
-    return tuple(map(DoublePost.of, entries))
+    return tuple(double for entry in entries if (double := DoublePost.of(entry)))
 
 
 def find_call(ledger: Ledger, wanted_id: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, cast
 
@@ -10,8 +9,10 @@ import redis
 
 from transfer_tasks.errors import LedgerUnavailable
 from transfer_tasks.intent.fields import is_destination_name
+from transfer_tasks.ledger.record import is_of_another_type
 from transfer_tasks.redis.diagnosis import diagnose
 from transfer_worker.errors import OperationMisused
+from transfer_worker.monitoring.damage import Damage, read_count
 
 if TYPE_CHECKING:
     from transfer_tasks.ledger.ledger import Ledger
@@ -39,24 +40,30 @@ def name_for_people(destination: str) -> str:
 
 
 def read_pauses(ledger: Ledger) -> tuple[Pause, ...]:
-    """Return every pause that is on, the oldest first.
+    """Return every pause that is on, the oldest first. Whatever its words are, somebody has paused it.
 
     Raises:
         LedgerUnavailable: Redis did not answer in time.
     """
     try:
         fields = cast("dict[str, str]", ledger.client.hgetall(ledger.keys.paused))
+    except redis.ResponseError as error:
+        if not is_of_another_type(error):
+            raise LedgerUnavailable(f"pauses: {diagnose(error)}") from error
+        return (
+            Pause(destination=EVERYTHING, paused_at_ms=0, by="?", reason=f"{ledger.keys.paused} is damaged"),
+        )
     except redis.RedisError as error:
         raise LedgerUnavailable(f"pauses: {diagnose(error)}") from error
     pauses = []
     for destination, text in fields.items():
-        said = json.loads(text)
+        said = Damage().json_object(ledger.keys.paused, text)
         pauses.append(
             Pause(
                 destination=destination,
-                paused_at_ms=int(said["at_ms"]),
-                by=said["by"],
-                reason=said["reason"],
+                paused_at_ms=read_count(str(said.get("at_ms"))) or 0,
+                by=str(said.get("by", "?")),
+                reason=str(said.get("reason", "?")),
             )
         )
     return tuple(sorted(pauses, key=lambda pause: pause.paused_at_ms))

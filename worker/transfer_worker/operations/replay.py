@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from transfer_tasks.intent import TransferIntent
 from transfer_tasks.masking import mask_text
@@ -114,7 +114,14 @@ def _refuse(transfer_id: str, state: State) -> OperationRefused:
 
 
 def _build_intent(record: TransferRecord, *, requested_by: str, deadline_ms: int) -> TransferIntent:
-    fields: dict[str, Any] = json.loads(record.intent_json)
+    try:
+        fields = dict(json.loads(record.intent_json))
+    except (ValueError, TypeError, RecursionError):
+        raise OperationRefused(
+            field="TRANSFER_ID",
+            problem=f"the request of {record.transfer_id} can't be read",
+            fix="Ask for it anew: call-transfer send.",
+        ) from None
     for name in ("transfer_id", "idempotency_key", "expires_at"):
         fields.pop(name, None)
     return TransferIntent.from_elsewhere(

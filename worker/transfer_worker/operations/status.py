@@ -68,6 +68,8 @@ def describe_overview(status: Status, pauses: tuple[Pause, ...]) -> dict[str, An
             "set_aside": present.totals["audit_set_aside"],
             "lines_lost": present.totals["audit_lines_lost"],
         },
+        "records_set_aside": present.totals["records_set_aside"],
+        "damaged_keys": list(present.damaged_keys),
         "possibly_moved_twice": present.totals["double_posts"],
         "unacknowledged_double_posts": [
             {
@@ -138,6 +140,7 @@ def find_concerns(status: Status, pauses: tuple[Pause, ...]) -> Iterator[Concern
             command="call-transfer list --state unknown",
         )
     yield from _concerns_of_double_posts(present.double_posts)
+    yield from _concerns_of_damage(status)
     yield from _concerns_of_audit(status)
 
 
@@ -151,6 +154,19 @@ def _concerns_of_double_posts(doubles: tuple[DoublePost, ...]) -> Iterator[Conce
         )
     if more := len(doubles[NAMED_DOUBLE_POSTS:]):
         yield Concern(text=f"And perhaps moved twice: {more} more", command="call-transfer status --json")
+
+
+def _concerns_of_damage(status: Status) -> Iterator[Concern]:
+    for key in status.present.damaged_keys:
+        yield Concern(
+            text=f"What stands in {key} can't be read; the figures are without it",
+            command="call-transfer doctor",
+        )
+    if damaged := status.windows[-1].records_set_aside:
+        yield Concern(
+            text=f"{damaged} damaged records of the last hour were set aside; they ended as unknown",
+            command="call-transfer list --reason record_damaged",
+        )
 
 
 def _concerns_of_redis(status: Status) -> Iterator[Concern]:

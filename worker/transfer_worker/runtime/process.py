@@ -83,11 +83,7 @@ class WorkerProcess:
         )
         GuardedChannel.on_poison = steps.quarantine
         self.audit = AuditWriter(
-            connect(
-                url,
-                timeout_seconds=BLOCK_SECONDS + REDIS_TIMEOUT_SECONDS,
-                encoding_errors="backslashreplace",  # anybody may have put anything into the outbox
-            ),
+            connect(url, timeout_seconds=BLOCK_SECONDS + REDIS_TIMEOUT_SECONDS),
             keys=self.ledger.keys,
             worker=self.worker,
             lines=logs.make_line_logger(level=settings.log_level),

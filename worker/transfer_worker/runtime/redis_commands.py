@@ -109,7 +109,7 @@ def _of_celery(keys: Keys, queue: str, database: int) -> Iterator[Command]:
     mailbox, replies = f"{_PROBE}.{_MAILBOX}", f"{_PROBE}.reply.{_MAILBOX}"
     used = {
         keys.unacked: ("HSET {} f v", "HGET {} f", "HDEL {} f", "EXISTS {}", "TYPE {}"),
-        keys.unacked_index: ("TYPE {}", "ZADD {} 1 m", "ZREM {} m", "ZRANGE {} 1 0 BYSCORE REV WITHSCORES"),
+        keys.unacked_index: ("TYPE {}", "ZADD {} 1 m", "ZREM {} m", "ZRANGEBYSCORE {} 0 1 LIMIT 0 10"),
         keys.unacked_mutex: ("SET {} v NX PX 1", "GET {}", "DEL {}", "PEXPIRE {} 1"),
         mailbox: ("DEL {}", "LLEN {}"),
         replies: ("LPUSH {} e", "BRPOP {} 1", "DEL {}", "LLEN {}"),

@@ -9,7 +9,10 @@
 local audit_group, limit = unpack(ARGV, 3)
 local read_until, unread = '0-0', nil
 local groups = redis.pcall('XINFO', 'GROUPS', AUDIT)
-if groups.err then return { 0, '0' } end -- no line was ever written
+if groups.err then
+  if string.find(groups.err, 'no such key', 1, true) then return { 0, '0' } end -- no line was ever written
+  error(groups.err, 0)
+end
 local held, oldest_held = 0, nil
 for _, group in ipairs(groups) do
   local said = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from transfer_tasks.redis.async_connection import CheckedConnection, NotWritten
 from transfer_tasks.redis.connection import connect_async
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
 
 TIME = b"*1\r\n$4\r\nTIME\r\n"
@@ -88,8 +89,8 @@ def lose_before_writing(ledger: AsyncLedger, times: int) -> None:
     pool.ensure_connection = ensure_and_lose
 
 
-def step() -> Command[Any]:
-    return Command(Script("step", "return 1"), (), lambda reply: reply)
+def step(*, parse: Callable[[Any], Any] = lambda reply: reply) -> Command[Any]:
+    return Command(Script("step", "return 1"), (), parse)
 
 
 class BrokenWriter:
@@ -197,7 +198,7 @@ async def test_a_reply_that_is_not_text_is_a_step_that_may_have_happened():
         end.replies = [b"$2\r\n\xff\xfe\r\n"]
 
         with pytest.raises(LedgerUnavailable) as raised:
-            await ledger.run(step(), budget_seconds=0.3)
+            await ledger.run(step(parse=json.loads), budget_seconds=0.3)
 
         assert raised.value.may_have_happened
 

@@ -21,7 +21,7 @@ from transfer_worker.operations.doctor.redis_state import (
 )
 from transfer_worker.operations.doctor.registry import check_registry
 from transfer_worker.operations.doctor.token import check_token
-from transfer_worker.operations.doctor.workers import check_audit, check_workers
+from transfer_worker.operations.doctor.workers import check_audit, check_records, check_workers
 from transfer_worker.operations.lookup import open_tools
 from transfer_worker.runtime.preflight import check_worker
 from transfer_worker.settings import WorkerSettings
@@ -63,6 +63,7 @@ def examine(settings: WorkerSettings, ledger: Ledger) -> list[Finding]:
         check_memory(status),
         check_disk(ledger.client),
         check_workers(status),
+        check_records(status),
         check_audit(status),
     ]
 

@@ -31,6 +31,26 @@ def check_workers(status: Status) -> Finding:
     return Finding.ok("workers", seen=f"{len(alive)}, all of version {ours}")
 
 
+def check_records(status: Status) -> Finding:
+    """Look at whether anything of ours in Redis is damaged."""
+    damaged, set_aside = status.present.damaged_keys, status.present.totals["records_set_aside"]
+    if damaged:
+        return Finding.problem(
+            "records",
+            seen=f"can't be read: {', '.join(damaged)}",
+            fix="Look who else writes to this Redis. Keep what is there (DUMP), then delete the key, or the "
+            "field of it that is no number.",
+        )
+    if set_aside:
+        return Finding.warning(
+            "records",
+            seen=f"{set_aside} were damaged, and set aside",
+            fix="Look at them: call-transfer list --reason record_damaged. What was there is kept in "
+            "transfer:damaged:<id>.",
+        )
+    return Finding.ok("records", seen="none was found damaged")
+
+
 def check_audit(status: Status) -> Finding:
     """Look at how far the audit log is behind."""
     audit, lost = status.present.audit, status.present.totals["audit_lines_lost"]

@@ -33,8 +33,9 @@ if TYPE_CHECKING:
 class CancellationLosingPool:
     """Loses a cancellation, as `asyncio.wait_for` of Python 3.11 does at the wrong moment."""
 
-    def make_connection(self) -> None:
-        """Make none."""
+    def make_connection(self) -> Any:
+        """Make one that nobody connects."""
+        return SimpleNamespace(register_connect_callback=lambda _: None)
 
     async def ensure_connection(self, connection: Any) -> None:
         with contextlib.suppress(asyncio.CancelledError):

@@ -83,6 +83,7 @@ def start_writer(redis_url: str, name: str, *, file: Path | None = None) -> tupl
     )
     STARTED.append(writer)
     writer.start()
+    wait_until(lambda: client.exists(KEYS.audit), message="the writers' group is made")
     return writer, log
 
 

@@ -140,7 +140,7 @@ def test_doctor_finds_nothing_wrong_where_a_worker_can_start(ask, monkeypatch, t
     found = findings(answer)
     assert {name for name, finding in found.items() if finding["verdict"] == "ok"} == {
         "registry", "packages", "timing", "redis", "eviction", "persistence", "latency", "clocks", "memory",
-        "disk", "audit", "neighbours", "permissions",
+        "disk", "audit", "neighbours", "permissions", "records",
     }  # fmt: skip
     # Nothing is wrong, and nothing is said that nobody has looked at.
     assert {name: finding["verdict"] for name, finding in found.items() if finding["verdict"] != "ok"} == {

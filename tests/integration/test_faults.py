@@ -11,7 +11,7 @@ import pytest
 from support import wait_until
 from support.cluster import Cluster, make_intent
 from transfer_tasks.outcome import Reason, State
-from transfer_worker.monitoring.statistics import read_present
+from transfer_worker.monitoring.present import read_present
 
 if TYPE_CHECKING:
     from pathlib import Path

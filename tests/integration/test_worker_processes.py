@@ -14,7 +14,7 @@ from support.cluster import Cluster, make_intent
 from support.kinship import descendants, still_running
 from transfer_tasks.outcome import State
 from transfer_worker.local.stack import Stack
-from transfer_worker.monitoring.statistics import read_present
+from transfer_worker.monitoring.present import read_present
 
 if TYPE_CHECKING:
     from pathlib import Path

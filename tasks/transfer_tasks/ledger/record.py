@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from redis.exceptions import ResponseError
 
+from transfer_tasks.ledger.texts import read_number, read_object
 from transfer_tasks.outcome import Reason, State, TransferOutcome
 from transfer_tasks.signature import Written
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 E = TypeVar("E", bound=StrEnum)
 
-_MAX_DIGITS: Final = 15
 _MAX_ATTEMPTS: Final = 1000
 
 
@@ -137,11 +136,9 @@ class _Reader:
         return self._fields.get(name, "")
 
     def number(self, name: str, default: str = "") -> int:
-        text = self._fields.get(name, default)
-        if text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS:
-            return int(text)
-        self.is_damaged = True
-        return 0
+        number = read_number(self._fields.get(name, default))
+        self.is_damaged |= number is None
+        return number or 0
 
     def member(self, kind: type[E], name: str) -> E | None:
         try:
@@ -151,11 +148,6 @@ class _Reader:
             return None
 
     def json_object(self, name: str) -> dict[str, Any]:
-        try:
-            found = json.loads(self._fields.get(name, ""))
-        except ValueError:
-            found = None
-        if isinstance(found, dict):
-            return found
-        self.is_damaged = True
-        return {}
+        found = read_object(self._fields.get(name, ""))
+        self.is_damaged |= found is None
+        return found or {}

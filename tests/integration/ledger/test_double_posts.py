@@ -14,7 +14,7 @@ from support.ledger_bench import LedgerBench, disbelieve, finish, move_twice, st
 from transfer_tasks.ledger.operator_commands import OperatorCommands
 from transfer_tasks.ledger.verdicts import Claim
 from transfer_tasks.outcome import Reason, State
-from transfer_worker.monitoring.statistics import read_present
+from transfer_worker.monitoring.present import read_present
 
 
 def doubles(bench: LedgerBench) -> list[tuple[str, str]]:

@@ -10,7 +10,7 @@ import pytest
 from support.ledger_bench import finish, start
 from transfer_tasks.outcome import Reason, State
 from transfer_worker.monitoring.counts import BUCKETS_MS
-from transfer_worker.monitoring.statistics import read_present
+from transfer_worker.monitoring.present import read_present
 
 pytestmark = pytest.mark.usefixtures("no_key_leaks")
 

@@ -10,7 +10,8 @@ from support.ledger_bench import LedgerBench
 from transfer_tasks.ledger.commands import load_script
 from transfer_tasks.redis.connection import connect
 from transfer_worker.audit.outbox import GROUP
-from transfer_worker.monitoring.statistics import read_present, read_status
+from transfer_worker.monitoring.present import read_present
+from transfer_worker.monitoring.statistics import read_status
 from transfer_worker.operations.doctor.workers import check_audit
 from transfer_worker.operations.status import find_concerns
 from transfer_worker.runtime.preflight import Verdict

@@ -7,7 +7,8 @@ import pytest
 from support.ledger_bench import finish, start
 from transfer_tasks.outcome import Reason, State
 from transfer_worker.monitoring.counts import Counts
-from transfer_worker.monitoring.statistics import SLICE_MS, read_present, read_status
+from transfer_worker.monitoring.present import read_present
+from transfer_worker.monitoring.statistics import SLICE_MS, read_status
 
 pytestmark = pytest.mark.usefixtures("no_key_leaks")
 

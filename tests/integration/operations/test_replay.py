@@ -12,7 +12,7 @@ import pytest
 
 from support.operating import COMMAND, as_json, send
 from transfer_tasks.outcome import Reason, State
-from transfer_worker.monitoring.statistics import WorkerStatus
+from transfer_worker.monitoring.present import WorkerStatus
 from transfer_worker.operations import platforms
 
 pytestmark = pytest.mark.usefixtures("no_key_leaks")

@@ -84,7 +84,7 @@ def replay(
 def _confirm(at: OperatorTools, record: TransferRecord, *, is_silent: bool) -> None:
     """Ask before a real call may be moved."""
     from transfer_worker.errors import OperationMisused, OperationRefused
-    from transfer_worker.monitoring.statistics import read_present
+    from transfer_worker.monitoring.present import read_present
     from transfer_worker.operations.platforms import find_real_platforms
 
     platforms = find_real_platforms(read_present(at.ledger).workers)

@@ -12,6 +12,7 @@ from typing import Any, Final
 from transfer_tasks.errors import InvalidIntent
 from transfer_tasks.intent import TransferIntent
 from transfer_tasks.intent.model import DEFAULT_EXPIRES_IN_SECONDS, MAX_EXPIRES_IN_SECONDS
+from transfer_tasks.ledger.texts import read_object
 from transfer_tasks.signature import NOTHING_WRITTEN, Written
 
 MAX_ETA_MS: Final = 5000
@@ -94,12 +95,7 @@ class Request:
     @property
     def _fields(self) -> Mapping[str, object]:
         """The intent's fields as they were written."""
-        asked = self.asked
-        if isinstance(asked, str):
-            try:
-                asked = json.loads(asked)
-            except (ValueError, RecursionError):
-                return {}
+        asked = read_object(self.asked) if isinstance(self.asked, str) else self.asked
         return asked if isinstance(asked, Mapping) else {}
 
     def read_call_id(self) -> str:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import redis
 
 from transfer_tasks.ledger.record import is_of_another_type
+from transfer_tasks.ledger.texts import read_number, read_object
 
 T = TypeVar("T")
-
-_MAX_DIGITS: Final = 15
 
 
 class Damage:
@@ -44,17 +42,13 @@ class Damage:
 
     def json_object(self, key: str, text: str) -> dict[str, Any]:
         """Return the JSON object that a text is; an empty one where it is not."""
-        try:
-            found = json.loads(text)
-        except (ValueError, RecursionError):
-            found = None
-        if isinstance(found, dict):
-            return found
-        self.note(key)
-        return {}
+        found = read_object(text)
+        if found is None:
+            self.note(key)
+        return found or {}
 
 
 def read_count(text: str) -> int | None:
-    """Return the number that a counter holds; None where it holds something else."""
-    digits = text.removeprefix("-")
-    return int(text) if digits.isascii() and digits.isdigit() and len(digits) <= _MAX_DIGITS else None
+    """Return the number that a counter holds, which may be below zero; None where it holds something else."""
+    number = read_number(text.removeprefix("-"))
+    return number if number is None or not text.startswith("-") else -number

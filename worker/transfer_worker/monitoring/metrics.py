@@ -18,7 +18,8 @@ from transfer_tasks.errors import LedgerUnavailable
 from transfer_tasks.outcome import GUIDE, Reason
 from transfer_worker.monitoring.counts import BUCKETS_MS
 from transfer_worker.monitoring.damage import read_count
-from transfer_worker.monitoring.statistics import PLATFORM_ANSWERS, read_present
+from transfer_worker.monitoring.present import read_present
+from transfer_worker.monitoring.statistics import PLATFORM_ANSWERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from transfer_tasks.ledger.ledger import Ledger
     from transfer_worker.monitoring.counts import Counts
-    from transfer_worker.monitoring.statistics import Present
+    from transfer_worker.monitoring.present import Present
 
 POSTS_BUCKETS: Final = (0, 1, 2, 3, 5, 10, 20)
 """Settings allow up to 20 requests a transfer."""

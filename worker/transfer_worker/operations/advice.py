@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from transfer_tasks.masking import mask_text
 from transfer_tasks.outcome import GUIDE, Reason, State
-from transfer_worker.monitoring.statistics import read_present
+from transfer_worker.monitoring.present import read_present
 
 if TYPE_CHECKING:
     from transfer_tasks.ledger.ledger import Ledger

@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from transfer_tasks.ledger.texts import read_object
 from transfer_tasks.masking import mask_text
 from transfer_worker.operations.lookup import read_clock_ms
 
@@ -91,7 +91,7 @@ def describe_listing(records: list[TransferRecord], ledger: Ledger) -> list[dict
 
 def _describe_asked(intent_json: str) -> dict[str, Any]:
     """Return who asked and why. Read as JSON and not as an intent: it may be of another version."""
-    intent = _read_object(intent_json)
+    intent = read_object(intent_json) or {}
     return {
         "requested_by": mask_text(str(intent.get("requested_by", ""))),
         "reason": mask_text(str(intent.get("reason", ""))),
@@ -110,18 +110,10 @@ def _describe_attempt(number: int, note: dict[str, Any], record: TransferRecord)
         "reason": mask_value(note.get("reason")),
         "http_status": mask_value(note.get("http_status")),
         "detail": mask_text(str(note.get("detail") or "")),
-        "answer": mask_value(_read_object(str(note["answer"]))) if note.get("answer") else None,
+        # Of what can't be read, nothing is shown: nobody could mask it.
+        "answer": mask_value(read_object(str(note["answer"])) or {}) if note.get("answer") else None,
         "worker": mask_value(note.get("worker")),
     }
-
-
-def _read_object(text: str) -> dict[str, Any]:
-    """Return the JSON object that a text is. What can't be read is not shown: nobody could mask it."""
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def mask_value(value: Any) -> Any:

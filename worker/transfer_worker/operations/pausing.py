@@ -10,9 +10,10 @@ import redis
 from transfer_tasks.errors import LedgerUnavailable
 from transfer_tasks.intent.fields import is_destination_name
 from transfer_tasks.ledger.record import is_of_another_type
+from transfer_tasks.ledger.texts import read_object
 from transfer_tasks.redis.diagnosis import diagnose
 from transfer_worker.errors import OperationMisused
-from transfer_worker.monitoring.damage import Damage, read_count
+from transfer_worker.monitoring.damage import read_count
 
 if TYPE_CHECKING:
     from transfer_tasks.ledger.ledger import Ledger
@@ -57,7 +58,7 @@ def read_pauses(ledger: Ledger) -> tuple[Pause, ...]:
         raise LedgerUnavailable(f"pauses: {diagnose(error)}") from error
     pauses = []
     for destination, text in fields.items():
-        said = Damage().json_object(ledger.keys.paused, text)
+        said = read_object(text) or {}
         pauses.append(
             Pause(
                 destination=destination,

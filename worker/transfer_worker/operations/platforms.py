@@ -10,7 +10,7 @@ from transfer_worker.settings import is_this_machine
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from transfer_worker.monitoring.statistics import WorkerStatus
+    from transfer_worker.monitoring.present import WorkerStatus
 
 
 def find_real_platforms(workers: Iterable[WorkerStatus]) -> list[str]:

@@ -10,10 +10,9 @@ handed to it. It reads from top to bottom; each step ends the message or goes to
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from transfer_tasks.errors import InvalidIntent, UnsupportedSchemaVersion
-from transfer_tasks.intent import TransferIntent
 from transfer_tasks.ledger.verdicts import (
     Accepted,
     Claim,
@@ -21,7 +20,6 @@ from transfer_tasks.ledger.verdicts import (
     Lost,
     Missing,
     Open,
-    Reading,
     describe_conflict,
 )
 from transfer_tasks.outcome import Reason, State, TransferOutcome
@@ -30,18 +28,11 @@ from transfer_worker.delivery.attempts import Attempts, RightLost
 from transfer_worker.delivery.message import MAX_ETA_MS, Notification, Request
 from transfer_worker.delivery.ports import AttemptNote, Clock, Gateway, Ledger, Policy
 from transfer_worker.delivery.retry import RetryPolicy, run_attempts
+from transfer_worker.delivery.route import Route, read_route
 from transfer_worker.errors import NotCarriedOut, NotPermitted
 
 if TYPE_CHECKING:
-    from transfer_tasks.signature import Written
-
-
-@dataclass(frozen=True, slots=True)
-class _Route:
-    """What an intent says, and the pipeline that carries it out."""
-
-    reading: Reading
-    pipeline: list[dict[str, Any]]
+    from transfer_tasks.intent import TransferIntent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,36 +93,13 @@ class TransferService:
         """Withdraw what somebody has revoked by Celery's means; what is under way goes on."""
         return self._serve(self.ledger.cancel(transfer_id, detail="revoked through Celery"), transfer_id)
 
-    def _route_ahead(self, notification: Notification) -> _Route | None:
+    def _route_ahead(self, notification: Notification) -> Route | None:
         if not notification.copy.text:
             return None
         try:
-            return self._route(notification.copy, notification.transfer_id)
+            return read_route(notification.copy, self.policy, transfer_id=notification.transfer_id)
         except (InvalidIntent, NotPermitted):
             return None  # the record decides, and keeps the reason
-
-    def _route(self, written: Written, transfer_id: str) -> _Route:
-        """Read an intent: who asks, whether it is this transfer's, and whether the rules allow it.
-
-        Raises:
-            InvalidIntent: It is none.
-            NotPermitted: Nobody with a key asks for it, or the rules forbid it.
-        """
-        key = self.policy.identify(written)
-        intent = TransferIntent.from_elsewhere(written.text)
-        if intent.transfer_id != transfer_id:
-            raise NotPermitted(
-                reason=Reason.INVALID_INTENT,
-                detail="the record was altered: its intent is another transfer's",
-            )
-        reading = Reading(
-            intent_json=written.text,
-            call_id=intent.call_id,
-            labels=intent.labels(),
-            signer=key.id if key else "",
-            signed_ms=round(intent.expires_at.timestamp() * 1000) if key else None,
-        )
-        return _Route(reading, self.policy.route(intent, key=key))
 
     def _serve_request(self, request: Request) -> Performed:
         """Accept what the message brought along, unless a delivery before this one has; then claim it.
@@ -141,7 +109,7 @@ class TransferService:
         try:
             self.policy.identify(request.written)
         except NotPermitted as error:
-            return self._refuse_unread(request, error.reason, error.detail)
+            return self._refuse_request(request, error.reason, error.detail)
         try:
             intent = request.read_intent()
         except InvalidIntent as error:
@@ -196,19 +164,22 @@ class TransferService:
             self.clock.sleep(left)
         return deadline_ms
 
-    def _refuse_unread(self, request: Request, reason: Reason, detail: str) -> Performed:
-        """Refuse what is not read any further, or can't be."""
+    def _refuse_request(self, request: Request, reason: Reason, detail: str) -> Performed:
+        """Refuse what nobody with a key asks for, whether or not it can be read."""
         try:
             intent = request.read_intent()
         except InvalidIntent:
-            return self._refuse(
-                request.transfer_id,
-                reason=reason,
-                detail=detail,
-                call_id=request.read_call_id(),
-                content_digest=request.digest(),
-            )
+            return self._refuse_unread(request, reason, detail)
         return self._refuse_intent(intent, reason, detail)
+
+    def _refuse_unread(self, request: Request, reason: Reason, detail: str) -> Performed:
+        return self._refuse(
+            request.transfer_id,
+            reason=reason,
+            detail=detail,
+            call_id=request.read_call_id(),
+            content_digest=request.digest(),
+        )
 
     def _refuse_intent(self, intent: TransferIntent, reason: Reason, detail: str) -> Performed:
         return self._refuse(
@@ -246,7 +217,7 @@ class TransferService:
         """Ask the rules, again: what is on the queue is not trusted. Then make the attempts."""
         asked_at = self.clock.monotonic()
         try:
-            route = self._route(claim.written, claim.transfer_id)
+            route = read_route(claim.written, self.policy, transfer_id=claim.transfer_id)
         except InvalidIntent as error:
             return self._end(
                 claim, AttemptNote(state=State.REJECTED, reason=_reason_of(error), detail=str(error))
@@ -257,7 +228,7 @@ class TransferService:
             )
         return self._attempt(claim, route, asked_at)
 
-    def _attempt(self, claim: Claim, route: _Route, asked_at: float) -> Performed:
+    def _attempt(self, claim: Claim, route: Route, asked_at: float) -> Performed:
         """Make attempts until there is an outcome or the deadline is near, and settle."""
         attempts = Attempts(
             claim,

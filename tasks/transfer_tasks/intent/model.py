@@ -1,7 +1,6 @@
 """The contract: what may be asked. A `TransferIntent` that exists is valid."""
 
 import hashlib
-import re
 import time
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -30,6 +29,7 @@ from transfer_tasks.intent.fields import (
     as_plain,
     refusal,
 )
+from transfer_tasks.intent.json_names import has_name_twice
 from transfer_tasks.intent.validation import invalid_intent, mask_value
 from transfer_tasks.refusals import REFUSALS
 
@@ -41,9 +41,6 @@ MAX_INTENT_BYTES: Final = 32 * 1024
 
 _BY_REDIS: Final = {"deadline": "by Redis's clock"}
 """Validation context: this machine's clock says nothing about the deadline."""
-
-_STRINGS: Final = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
-"""Of valid JSON; what is left of a text without them has one colon for each field."""
 
 _CONTENT_FIELDS: Final = {"call_id", "caller_id", "destination", "metadata", "options", "strategy"}
 
@@ -141,7 +138,7 @@ class TransferIntent(ContractModel, json_schema_extra=_add_expires_in_seconds):
         try:
             obj = from_json(json_data, allow_inf_nan=False)
             # The reader lets the last of two equal names win; which one was meant, nobody knows.
-            is_ambiguous = _count_names(obj) != _count_written_names(json_data)
+            is_ambiguous = has_name_twice(obj, json_data)
         except ValueError as error:
             raise _refused("json", value=f"{size} bytes") from error
         if is_ambiguous:
@@ -268,19 +265,6 @@ def _check_schema_version(data: object) -> None:
         raise UnsupportedSchemaVersion(
             field="schema_version", value=mask_value(version), problem=problem, fix=fix
         )
-
-
-def _count_names(value: object) -> int:
-    """Return how many names of fields stand in a JSON value that has been read."""
-    if isinstance(value, dict):
-        return len(value) + sum(map(_count_names, value.values()))
-    return sum(map(_count_names, value)) if isinstance(value, list) else 0
-
-
-def _count_written_names(text: str | bytes | bytearray) -> int:
-    """Return how many names of fields stand in a valid JSON text, repeated ones each time."""
-    written = text if isinstance(text, str) else bytes(text).decode()
-    return _STRINGS.sub("", written).count(":")
 
 
 def _refused_field(code: str, *, field: str, value: str) -> InvalidIntent:

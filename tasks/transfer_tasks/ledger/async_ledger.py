@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from hiredis import pack_command
 from redis.exceptions import NoScriptError, RedisError, ResponseError
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     import redis.asyncio
 
 T = TypeVar("T")
+
+Step: TypeAlias = "Command[T] | Callable[[], Command[T]]"
+"""A step; or what makes it for each try, once there is a connection and Redis's clock is known."""
 
 PAUSE_SECONDS = 0.05
 """Between two tries within one budget: a Redis that restarts in a moment is not an error worth telling."""
@@ -52,11 +55,11 @@ class AsyncLedger:
         self.commands = LedgerCommands(namespace=namespace, retention_seconds=retention_seconds)
         self.clock = RedisClock()
 
-    async def run(self, step: Command[T] | Callable[[], Command[T]], *, budget_seconds: float) -> T:
+    async def run(self, step: Step[T], *, budget_seconds: float) -> T:
         """Run one step; repeat it within the budget while Redis is away. Every step is safe to repeat.
 
         Args:
-            step: What to run; or what makes it for each try, once there is a connection and `clock` is known.
+            step: What to run.
             budget_seconds: The longest that it may take, whatever Redis does.
 
         Raises:
@@ -72,9 +75,7 @@ class AsyncLedger:
             cause = trial.cause or f"no answer within {budget_seconds:g} s"
             raise LedgerUnavailable(cause, may_have_happened=trial.is_unanswered) from error
 
-    async def _persist(
-        self, step: Command[T] | Callable[[], Command[T]], trial: _Trial, limit: asyncio.Timeout
-    ) -> tuple[Command[T], Any]:
+    async def _persist(self, step: Step[T], trial: _Trial, limit: asyncio.Timeout) -> tuple[Command[T], Any]:
         while not limit.expired():
             try:
                 return await self._try_once(step, trial, limit)
@@ -89,9 +90,7 @@ class AsyncLedger:
             await asyncio.sleep(PAUSE_SECONDS)
         raise TimeoutError
 
-    async def _try_once(
-        self, step: Command[T] | Callable[[], Command[T]], trial: _Trial, limit: asyncio.Timeout
-    ) -> tuple[Command[T], Any]:
+    async def _try_once(self, step: Step[T], trial: _Trial, limit: asyncio.Timeout) -> tuple[Command[T], Any]:
         pool = self.client.connection_pool
         # The connection is taken by hand, because only so it is known whether the step was sent; and not from
         # the pool, which keeps its books with a lock and five coroutines (redis-py 8.1).
@@ -125,12 +124,11 @@ class AsyncLedger:
         self.clock.begin_anew()
         asked_at = self.clock.monotonic()
         await connection.send_command("TIME", check_health=False)
-        told, answered_at = await connection.read_response(), self.clock.monotonic()
+        told = await connection.read_response()
         try:
-            redis_ms = int(told[0]) * 1000 + int(told[1]) / 1000
+            self.clock.note_time(told, asked_at=asked_at)
         except (ValueError, TypeError, LookupError) as error:
             raise ConnectionError("what answers there is no Redis: it was asked for the time") from error
-        self.clock.note(redis_ms, asked_at=asked_at, answered_at=answered_at)
 
     async def _refuse_cluster_mode(self, connection: Any) -> None:
         """Name keys of two slots: an error in cluster mode, where a step would be taken and none carried out.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from dataclasses import dataclass
 from math import floor
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -20,11 +19,9 @@ from transfer_tasks.errors import (
     TransferNotFound,
 )
 from transfer_tasks.ledger.async_ledger import AsyncLedger
-from transfer_tasks.ledger.commands import LedgerCommands
-from transfer_tasks.ledger.keys import NAMESPACE
 from transfer_tasks.ledger.verdicts import Ended, Missing, Open
-from transfer_tasks.outcome import Reason, TransferOutcome
 from transfer_tasks.publisher.acceptance import build_accept, with_deadline
+from transfer_tasks.publisher.handle import AsyncTransferHandle
 from transfer_tasks.publisher.loop_local import LoopLocal, keep_for_ever, leave_to_parent_on_fork
 from transfer_tasks.publisher.replies import ReplyListener
 from transfer_tasks.redis.connection import connect_async
@@ -34,8 +31,10 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from transfer_tasks.intent import TransferIntent
+    from transfer_tasks.ledger.commands import LedgerCommands
     from transfer_tasks.ledger.script import Command
     from transfer_tasks.ledger.verdicts import Accepted
+    from transfer_tasks.outcome import TransferOutcome
 
 T = TypeVar("T")
 
@@ -89,9 +88,6 @@ class AsyncTransferPublisher:
         self.settings = settings or PublisherSettings.load()
         self._rules = self.settings.load_rules() if self.settings.destinations_file else None
         self._signing_key = self.settings.load_signing_key()
-        self.commands = LedgerCommands(
-            namespace=NAMESPACE, retention_seconds=self.settings.record_ttl_seconds
-        )
         self._lines = LoopLocal(lambda: _Line(self.settings))
 
     async def submit(self, intent: TransferIntent) -> AsyncTransferHandle:
@@ -145,7 +141,7 @@ class AsyncTransferPublisher:
             asked_at = clock.monotonic()
             remaining_ms = floor(intent.remaining_seconds() * 1000)
             return build_accept(
-                self.commands,
+                line.ledger.commands,
                 with_deadline(intent, clock.now_ms() + remaining_ms),
                 queue=self.settings.queue,
                 repeat_window_seconds=self.settings.repeat_window_seconds,
@@ -165,6 +161,11 @@ class AsyncTransferPublisher:
             publisher=self, transfer_id=transfer_id, idempotency_key="", hop=0, is_repeat=True
         )
 
+    @property
+    def commands(self) -> LedgerCommands:
+        """The ledger's commands, while an event loop runs."""
+        return self._lines.get().ledger.commands
+
     async def run(self, command: Command[T]) -> T:
         """Run one ledger step within the time budget.
 
@@ -181,7 +182,7 @@ class AsyncTransferPublisher:
         give_up_at = started + (UNREAD_PATIENCE_SECONDS if timeout is None else timeout)
         budget_seconds = self.settings.publish_budget_seconds
         line = self._lines.get()
-        look = self.commands.expire(transfer_id, source="publisher")
+        look = line.ledger.commands.expire(transfer_id, source="publisher")
         async with line.replies.expect(transfer_id) as notification:
             await line.replies.ready(within_seconds=min(LOOK_SECONDS, give_up_at - started))
             while True:
@@ -229,84 +230,3 @@ def _next_look_seconds(remaining_ms: int) -> float:
     if remaining_ms <= 0:
         return LOOK_SECONDS
     return min(LOOK_SECONDS, remaining_ms / 1000 + 0.005)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AsyncTransferHandle:
-    """One transfer that was accepted.
-
-    Attributes:
-        transfer_id: The transfer's id; the same in the audit log and in Flower.
-        idempotency_key: What makes it the same transfer; sent to the platform, too.
-        hop: Which transfer of its call this is: its ordinal, from 1.
-        is_repeat: Whether another, earlier intent stands behind this handle.
-    """
-
-    publisher: AsyncTransferPublisher
-    transfer_id: str
-    idempotency_key: str
-    hop: int
-    is_repeat: bool
-
-    async def outcome(self, timeout: float | None = None) -> TransferOutcome:  # noqa: ASYNC109 - the wait is ours
-        """Wait until it is known how the transfer ended.
-
-        Args:
-            timeout: In seconds; by default until the deadline and 15 s more, when every ending is due. While
-                Redis does not answer at all, 30 s.
-
-        Raises:
-            OutcomeTimeout: It is not known yet; the transfer goes on.
-            TransferNotFound: The record is gone.
-        """
-        return await self.publisher.wait(self.transfer_id, timeout=timeout)
-
-    async def cancel(self, *, detail: str = "") -> bool:
-        """Withdraw the transfer if it has not been sent; say whether it is cancelled now.
-
-        Raises:
-            LedgerUnavailable: Redis did not answer in time; calling again is safe.
-            TransferNotFound: The record is gone.
-        """
-        cancelled, seen = await self.publisher.run(
-            self.publisher.commands.cancel(
-                self.transfer_id, reason=Reason.CANCELLED_BY_SESSION, source="session", detail=detail
-            )
-        )
-        if isinstance(seen, Missing):
-            raise TransferNotFound(self.transfer_id)
-        return cancelled
-
-    async def report_transferred(self, *, detail: str = "") -> TransferOutcome | None:
-        """Settle an `unknown` transfer: the call has left the session. Moved, or hung up: it is over.
-
-        Args:
-            detail: What was seen, for the record; no numbers.
-
-        Returns:
-            The outcome on record now: another one where the truth came from elsewhere first; None while the
-            transfer is open.
-
-        Raises:
-            LedgerUnavailable: Redis did not answer in time; calling again is safe.
-            TransferNotFound: The record is gone.
-        """
-        return await self._resolve(transferred=True, detail=detail)
-
-    async def report_not_transferred(self, *, detail: str = "") -> TransferOutcome | None:
-        """Settle an `unknown` transfer: the session holds the call when nothing can be ringing any more.
-
-        Only then: while the target rings, the platform leaves the agent with the caller (see
-        `transfer_tasks.registry.ring_time`). As `report_transferred`. If the outcome's reason is
-        `not_transferred`, asking again is a new transfer.
-        """
-        return await self._resolve(transferred=False, detail=detail)
-
-    async def _resolve(self, *, transferred: bool, detail: str) -> TransferOutcome | None:
-        commands = self.publisher.commands
-        seen = await self.publisher.run(
-            commands.resolve(self.transfer_id, transferred=transferred, source="session", detail=detail)
-        )
-        if isinstance(seen, Missing):
-            raise TransferNotFound(self.transfer_id)
-        return seen.outcome

@@ -11,7 +11,7 @@ import weakref
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from transfer_tasks.publisher.asynchronous import AsyncTransferHandle, AsyncTransferPublisher
+from transfer_tasks.publisher.asynchronous import AsyncTransferPublisher
 from transfer_tasks.publisher.loop_local import keep_for_ever, leave_to_parent_on_fork
 from transfer_tasks.settings import PublisherSettings
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from transfer_tasks.intent import TransferIntent
     from transfer_tasks.outcome import TransferOutcome
+    from transfer_tasks.publisher.handle import AsyncTransferHandle
 
 T = TypeVar("T")
 
@@ -88,10 +89,7 @@ class TransferPublisher:
             return
         if self._end:
             self._end.detach()
-        asyncio.run_coroutine_threadsafe(inner.close(), loop).result()
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
+        _stop(inner, loop, thread, within_seconds=None)
 
     def leave_to_parent(self) -> None:
         """Begin anew: this is a forked child, and the thread is not here."""
@@ -129,13 +127,25 @@ def _end(
     if thread is threading.current_thread():  # the garbage collector came by there
         loop.stop()
         return
-    closing = asyncio.run_coroutine_threadsafe(inner.close(), loop)
     with contextlib.suppress(Exception):
-        closing.result(END_SECONDS)
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join(END_SECONDS)
-    if not thread.is_alive():
-        loop.close()
+        _stop(inner, loop, thread, within_seconds=END_SECONDS)
+
+
+def _stop(
+    inner: AsyncTransferPublisher,
+    loop: asyncio.AbstractEventLoop,
+    thread: threading.Thread,
+    *,
+    within_seconds: float | None,
+) -> None:
+    """Close the connections, then the loop, waiting so long for either; None for as long as it takes."""
+    try:
+        asyncio.run_coroutine_threadsafe(inner.close(), loop).result(within_seconds)
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(within_seconds)
+        if not thread.is_alive():
+            loop.close()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from math import inf
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 log = logging.getLogger(__name__)
 
@@ -98,6 +98,15 @@ class RedisClock:
                 )
         self._offset, self._round_trip, self._noted_at = offset, round_trip, answered_at
         self._compare()
+
+    def note_time(self, told: Sequence[int | str], *, asked_at: float) -> None:
+        """Learn from the reply to TIME, which has come just now; `asked_at` as for `note`.
+
+        Raises:
+            ValueError, TypeError, LookupError: It is no such reply.
+        """
+        answered_at = self.monotonic()
+        self.note(int(told[0]) * 1000 + int(told[1]) / 1000, asked_at=asked_at, answered_at=answered_at)
 
     def _compare(self) -> None:
         ahead = self._wall() * 1000 - self.now_ms()

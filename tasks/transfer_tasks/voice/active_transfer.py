@@ -21,6 +21,7 @@ from transfer_tasks.errors import (
 from transfer_tasks.outcome import Reason, State, TransferOutcome
 from transfer_tasks.publisher.asynchronous import ENDING_MARGIN_SECONDS
 from transfer_tasks.voice.evidence import evidence_after_seconds, may_ring_seconds, settle_unknown
+from transfer_tasks.voice.withdrawal import withdraw
 from transfer_tasks.voice.wording import AnyReason, SessionReason, TransferAnswer, Wording
 
 if TYPE_CHECKING:
@@ -32,13 +33,8 @@ log = logging.getLogger(__name__)
 
 Say = Callable[[str], Awaitable[object]]
 
-"""How long after its deadline a transfer that was sent in time may still take to end."""
-
 SAY_SECONDS: Final = 1.0
 """How long handing over a sentence may take; speaking it takes its own time."""
-
-WITHDRAW_SECONDS: Final = 60.0
-WITHDRAW_PAUSE_SECONDS: Final = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +141,7 @@ class ActiveTransfer:
 
     async def withdraw(self, *, detail: str) -> bool:
         """Cancel what has not been sent, however long Redis is away; say whether all of it is cancelled."""
-        return all(await asyncio.gather(*(_withdraw(one, detail=detail) for one in self.open_handles())))
+        return all(await asyncio.gather(*(withdraw(one, detail=detail) for one in self.open_handles())))
 
     async def report_transferred(self, *, ended_at: float, notice_seconds: float) -> None:
         """Wait for the outcome after the session's end; if it is unknown, that end is the evidence.
@@ -289,22 +285,6 @@ class ActiveTransfer:
         if not task.cancelled() and (error := task.exception()):
             log.error("A transfer failed inside the session", exc_info=error)
         self.ended_at = _now()
-
-
-async def _withdraw(handle: Handle, *, detail: str) -> bool:
-    """Cancel one request.
-
-    One whose answer was lost may reach the ledger late: so a missing record is looked for again.
-    """
-    give_up_at = _now() + WITHDRAW_SECONDS
-    while True:
-        try:
-            return await handle.cancel(detail=detail)
-        except (LedgerUnavailable, TransferNotFound) as error:
-            if _now() >= give_up_at:
-                log.warning("Transfer %s could not be withdrawn: %s", handle.transfer_id, error)
-                return isinstance(error, TransferNotFound)
-        await asyncio.sleep(WITHDRAW_PAUSE_SECONDS)
 
 
 def _now() -> float:

@@ -100,10 +100,7 @@ class GatheringQoS(QoS):
         if not clock.is_known:
             with self.channel.conn_or_acquire() as client:
                 asked_at = clock.monotonic()
-                seconds, microseconds = client.time()
-                clock.note(
-                    seconds * 1000 + microseconds / 1000, asked_at=asked_at, answered_at=clock.monotonic()
-                )
+                clock.note_time(client.time(), asked_at=asked_at)
         return clock.now_ms() / 1000
 
     def ack(self, delivery_tag: str) -> None:

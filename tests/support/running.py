@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from celery import Celery
 
-from support import ProcessSpawner, wait_until
+from support import wait_until
 from support.cluster import Cluster, make_intent
+from support.own_cluster import open_cluster
 from transfer_tasks.publisher.message import TASK_NAME
-from transfer_worker.local.embedded_redis import EmbeddedRedis
 from transfer_worker.sandbox import SandboxServer
 
 if TYPE_CHECKING:
@@ -105,23 +105,13 @@ class Running:
 @contextmanager
 def open_running(directory: Path) -> Iterator[Running]:
     """Yield a run whose files are in the folder."""
-    (directory / "destinations.toml").write_text(REGISTRY)
-    (directory / "processes").mkdir()
-    spawner = ProcessSpawner(directory / "processes")
-    with EmbeddedRedis() as redis_server, SandboxServer(token=TOKEN) as sandbox:
-        cluster = Cluster(
-            redis_url=redis_server.url,
-            sandbox=sandbox,
-            spawn=spawner,
-            environment={
-                "TRANSFER_DESTINATIONS_FILE": str(directory / "destinations.toml"),
-                "TRANSFER_AUDIT_FILE": str(directory / "audit.jsonl"),
-                "TRANSFER_ATTEMPT_TIMEOUT_SECONDS": "1",
-            },
-        )
-        try:
-            worker = cluster.start_worker(concurrency=16)
-            with cluster.publisher() as publisher:
-                yield Running(cluster, worker, publisher, directory / "audit.jsonl")
-        finally:
-            spawner.end_all()
+    with open_cluster(
+        directory,
+        registry=REGISTRY,
+        sandbox=SandboxServer(token=TOKEN),
+        TRANSFER_AUDIT_FILE=str(directory / "audit.jsonl"),
+        TRANSFER_ATTEMPT_TIMEOUT_SECONDS="1",
+    ) as cluster:
+        worker = cluster.start_worker(concurrency=16)
+        with cluster.publisher() as publisher:
+            yield Running(cluster, worker, publisher, directory / "audit.jsonl")

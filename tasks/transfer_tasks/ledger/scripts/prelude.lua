@@ -190,14 +190,19 @@ local PAUSED = NS .. 'paused'
 -- Heartbeats renew its TTL, so that none is forgotten while there is anybody who could send.
 local DOUBLE_POSTS, MAX_DOUBLE_POSTS = NS .. 'double_posts', 100
 
+-- The name in a JSON text of labels; nil where it can't be read.
+local function name_in(labels)
+  local ok, said = pcall(cjson.decode, labels or '')
+  return ok and type(said) == 'table' and said.destination or nil
+end
+
 -- Endings. A function of functions, because most steps end nothing, and making a function takes time in each.
 local function endings()
   local INDEX = { waiting = WAITING, claimed = IN_FLIGHT, sending = IN_FLIGHT, unknown = UNKNOWN }
   local E = {}
 
   local function destination_of(labels)
-    local ok, said = pcall(cjson.decode, labels or '')
-    local name = ok and type(said) == 'table' and said.destination
+    local name = name_in(labels)
     if type(name) ~= 'string' or #name > 64 or not string.match(name, '^[%w_-]+$') then return 'unreadable' end
     -- It is in statistics and metrics, where nobody masks: a name with so many digits may hold a number.
     return select(2, string.gsub(name, '%d', '')) < 7 and name or 'unreadable'
@@ -312,12 +317,6 @@ end
 -- As `endings().finish_paused`; nearly always there is no pause at all.
 local function finish_paused(id)
   return redis.call('EXISTS', PAUSED) == 1 and endings().finish_paused(id) or nil
-end
-
--- The name in a JSON text of labels; nil where it can't be read.
-local function name_in(labels)
-  local ok, said = pcall(cjson.decode, labels or '')
-  return ok and type(said) == 'table' and said.destination or nil
 end
 
 -- The name of the destination in an intent. What a producer has signed is kept as it stands, so each spelling of the

@@ -131,7 +131,7 @@ def test_redis_is_full(cluster, on_call, private_redis, monkeypatch, spawn):
             publisher.submit(make_intent("support"))
         concern, command = top_concern(on_call("status"))
 
-        assert concern == "! Redis is full: no request is accepted or sent."
+        assert concern == ("! No request is accepted or sent: Redis's memory is full, and it takes nothing.")
         full = next(line for line in on_call(*command).splitlines() if re.match(r"problem +memory ", line))
         assert "it is full, and takes no request" in full
         assert "Raise maxmemory" in full
@@ -139,7 +139,51 @@ def test_redis_is_full(cluster, on_call, private_redis, monkeypatch, spawn):
         client.config_set("maxmemory", 0)
         outcome = publisher.submit(make_intent("support")).outcome(5)
         assert outcome.state is State.SUBMITTED
-        wait_until(lambda: "Redis is full" not in on_call("status"))
+        wait_until(lambda: "memory is full" not in on_call("status"))
+
+
+@pytest.mark.parametrize(
+    ("how", "cause"),
+    [
+        (("REPLICAOF", "127.0.0.1", "1"), "this Redis is a replica, and takes no writes"),
+        (("CONFIG", "SET", "maxmemory", "1"), "Redis's memory is full, and it takes nothing"),
+        (
+            ("CONFIG", "SET", "min-replicas-to-write", "1"),
+            "too few replicas follow: NOREPLICAS Not enough good replicas to write",
+        ),
+    ],
+    ids=["read-only", "full", "without its replicas"],
+)
+def test_redis_takes_no_writes_and_the_workers_are_alive(
+    cluster, on_call, private_redis, monkeypatch, how, cause
+):
+    cluster.redis_url = private_redis.url
+    monkeypatch.setenv("TRANSFER_REDIS_URL", private_redis.url)
+    cluster.start_worker()
+    with redis.Redis.from_url(private_redis.url, decode_responses=True) as client:
+        client.execute_command(*how)
+        wait_until(lambda: not client.exists(*client.keys("transfer:worker:*"), "none"))
+
+        read = on_call("status")
+        concern, command = top_concern(read)
+
+        assert concern == f"! No request is accepted or sent: {cause}."
+        assert "No worker gives a sign of life" not in read
+        assert "GONE" not in read
+        found = on_call(*command).splitlines()
+        assert found[0].startswith("problem")
+        assert cause in found[0]
+        (workers,) = [line for line in found if " workers " in line]
+        assert "Start one" not in workers
+        assert "can't be told while Redis takes no writes" in workers
+        for words in (
+            ("pause", "billing", "--reason", "test"),
+            ("send", "--call-id", "8f14e45f-ceea-467f-a0e6-1b2c3d4e5f60", "--to", "support"),
+        ):
+            said = on_call(*words)
+            assert cause in said
+            assert "script" not in said
+        assert client.keys("transfer:probe*") == []
 
 
 def test_one_destination_is_broken(cluster, on_call, call_for, publisher):

@@ -48,11 +48,24 @@ def read_snippets() -> list[Snippet]:
 
 def replace_snippet(old: Snippet, text: str) -> None:
     """Write what the commands print now into the runbook."""
+    text = _keep_what_is_the_same(old.text, re.sub(r"/[^\n:]*/destinations\.toml", "destinations.toml", text))
     written = RUNBOOK.read_text("utf-8")
     head = f"<!-- scene: {old.scene} -->\n```console\n"
     block = f"{head}{old.text}```\n"
     assert written.count(block) == 1, f"not once in the runbook:\n{block}"
     RUNBOOK.write_text(written.replace(block, f"{head}{text}```\n"), "utf-8")
+
+
+def _keep_what_is_the_same(old: str, new: str) -> str:
+    """Return the new text with the old one's lines where they differ in nothing but what varies."""
+    if without_what_varies(old) == without_what_varies(new):
+        return old
+    left = [(without_what_varies(line), line) for line in old.splitlines()]
+    kept = []
+    for line in new.splitlines():
+        at = next((at for at, (same, _) in enumerate(left) if same == without_what_varies(line)), None)
+        kept.append(line if at is None else left.pop(at)[1])
+    return "".join(f"{line}\n" for line in kept)
 
 
 def without_what_varies(text: str) -> str:

@@ -106,6 +106,11 @@ class Keys:
         return f"{self.namespace}:damaged:{transfer_id}"
 
     @property
+    def probe(self) -> str:
+        """No key: by writing nothing to it, whoever looks learns whether Redis takes writes."""
+        return f"{self.namespace}:probe"
+
+    @property
     def sweep(self) -> str:
         """Hash: when recovery last looked."""
         return f"{self.namespace}:sweep"

@@ -5,6 +5,7 @@ The publisher, the worker's start, `doctor` and every other command say the same
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -12,6 +13,12 @@ from typing import Final
 _MAX_QUOTE: Final = 200
 _PIPELINE: Final = " of pipeline caused error: "
 """What redis-py puts before an error, behind the whole command with all that it holds."""
+# In front with Redis 6.2, behind with 7.
+_IN_A_SCRIPT: Final = re.compile(
+    r"(ERR )?Error running script \(call to f_\w+\): @user_script:\s?\d+: (@user_script: \d+: )?-?"
+    r"|\.? script:.*? on @user_script:\d+"
+)
+"""Where in a script Redis said it."""
 
 
 class Trouble(StrEnum):
@@ -44,6 +51,11 @@ class Trouble(StrEnum):
     REFUSED = "refused"
 
 
+_STOP_ALL_WRITES: Final = frozenset(
+    {Trouble.LOADING, Trouble.READ_ONLY, Trouble.FULL, Trouble.DISK, Trouble.NO_REPLICAS}
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnosis:
     """What is wrong, and what to do.
@@ -62,6 +74,11 @@ class Diagnosis:
 
     def __str__(self) -> str:
         return f"{self.seen}. {self.fix}"
+
+    @property
+    def stops_all_writes(self) -> bool:
+        """Whether the server's own state is at fault, in which it takes no write of anybody."""
+        return self.trouble in _STOP_ALL_WRITES
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,11 +291,6 @@ def diagnose(error: BaseException) -> Diagnosis:
     return Diagnosis(trouble=row.trouble, seen=row.seen.format(said=said), fix=row.fix, passes=row.passes)
 
 
-_MET_BY_THE_FIRST_WRITE: Final = frozenset(
-    {Trouble.LOADING, Trouble.READ_ONLY, Trouble.FULL, Trouble.DISK, Trouble.NO_REPLICAS}
-)
-
-
 def refuses_the_call(error: BaseException) -> bool:
     """Say whether an error means that a script was not begun, or has changed nothing.
 
@@ -286,13 +298,14 @@ def refuses_the_call(error: BaseException) -> bool:
     what only the first write meets: the server's own state (scriptVerifyWriteCommandAllow in Redis 7's
     script.c; 6.2 asks `lua_write_dirty`). A missing permission counts where it is for the call itself.
     """
-    trouble, said = diagnose(error).trouble, str(error)
-    if trouble is Trouble.NO_PERMISSION:
+    found, said = diagnose(error), str(error)
+    if found.trouble is Trouble.NO_PERMISSION:
         return any(f"run the '{call}' command" in said for call in ("evalsha", "eval"))
-    return trouble in _MET_BY_THE_FIRST_WRITE
+    return found.stops_all_writes
 
 
 def _quote(error: BaseException) -> str:
     """Return what was said, in one short line, without the command that it was said of."""
-    text = " ".join(str(error).rpartition(_PIPELINE)[2].split()).rstrip(".?")
+    text = " ".join(str(error).rpartition(_PIPELINE)[2].split())
+    text = _IN_A_SCRIPT.sub("", text).rstrip(".?")
     return text[:_MAX_QUOTE] or type(error).__name__

@@ -80,3 +80,18 @@ def test_doctor_compares_the_workers_version_with_its_own(ask, settings, bench):
     )
     seen = examine(ask)[1]["workers"]
     assert (seen["verdict"], "some of version 0.0.1" in seen["seen"]) == ("warning", True)
+
+
+def test_without_a_workers_settings_all_the_rest_is_looked_at(ask, settings, worker, bench, monkeypatch):
+    bench.end(bench.begin_first(str(uuid.uuid4())), State.REJECTED, Reason.UNAUTHORIZED, http_status=401)
+    monkeypatch.delenv("PIOPIY_TOKEN")
+    settings("TRANSFER_MAX_ATTEMPTS", "0")
+
+    exit_code, found = examine(ask)
+
+    assert exit_code == 1
+    assert "PIOPIY_TOKEN is not set" in found["settings"]["seen"]
+    assert "TRANSFER_MAX_ATTEMPTS" in found["settings"]["seen"]
+    assert found["redis"]["verdict"] == "ok"
+    assert found["workers"]["seen"].startswith("1, all of version")
+    assert "the workers' token was refused 1 times" in found["token"]["seen"]

@@ -146,12 +146,13 @@ def doctor(as_json: AsJson = False) -> None:
 
     Also: how fast Redis answers, whether it is durable and has room, whether the clocks agree, whether the
     token is accepted (a sandbox is asked; of the platform, the workers' last answers are looked at), whether
-    Flower is safe, and whether the workers run this version.
+    Flower is safe, and whether the workers run this version. Where a worker's own settings are missing
+    (PIOPIY_TOKEN, say), all the rest is looked at.
 
     Exit codes:
       0  a worker can work, warnings or not
       1  it can't: there is a problem
-      2  the settings are wrong; all problems are listed
+      2  the settings are wrong, not even Redis can be looked at; all problems are listed
     """
     with expected_errors(as_json=as_json):
         from transfer_worker.cli import tables

@@ -77,6 +77,8 @@ def _draw_worker(worker: dict[str, Any]) -> Text:
     if worker["is_alive"]:
         text.append(f"alive, heartbeat {worker['heartbeat_age_seconds']:.1f} s ago", style="green")
         text.append(f", version {worker.get('version')}, sends to {worker.get('platform')}")
+    elif worker["is_alive"] is None:
+        text.append(f"not known, last heartbeat {worker['heartbeat_age_seconds']:.1f} s ago", style="yellow")
     else:
         text.append(f"GONE, last heartbeat {worker['heartbeat_age_seconds']:.1f} s ago", style="bold red")
     return text

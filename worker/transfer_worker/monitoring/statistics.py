@@ -68,7 +68,12 @@ class Window:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RedisStatus:
-    """What Redis says of itself; None, or empty, where it does not (no INFO, no such field)."""
+    """What Redis says of itself; None, or empty, where it does not (no INFO, no such field).
+
+    Attributes:
+        refuses_writes: Why it takes no writes, so that nothing is accepted or sent and no heartbeat counts;
+            empty where it takes them.
+    """
 
     version: str
     used_memory_bytes: int | None
@@ -76,9 +81,10 @@ class RedisStatus:
     maxmemory_policy: str
     is_durable: bool | None
     uptime_seconds: int | None
+    refuses_writes: str
 
     @classmethod
-    def of(cls, info: Mapping[str, Any]) -> RedisStatus:
+    def of(cls, info: Mapping[str, Any], *, refuses_writes: str = "") -> RedisStatus:
         """Read the answer to INFO."""
 
         def number(name: str) -> int | None:
@@ -92,6 +98,7 @@ class RedisStatus:
             maxmemory_policy=str(info.get("maxmemory_policy", "")),
             is_durable=None if aof is None else bool(aof),
             uptime_seconds=number("uptime_in_seconds"),
+            refuses_writes=refuses_writes,
         )
 
 
@@ -124,10 +131,13 @@ def read_status(ledger: Ledger) -> Status:
         with ledger.client.pipeline(transaction=False) as pipe:
             ask_present(pipe, ledger)
             pipe.info()
+            # Nothing, at no place: it makes no key, and is refused as every write is.
+            pipe.setrange(ledger.keys.probe, 0, "")
             for number in range(newest, newest - count, -1):
                 pipe.hgetall(ledger.keys.statistics_slice(number))
             replies = pipe.execute(raise_on_error=False)
-        info = replies.pop(len(QUESTIONS))  # the one thing that may be refused: not every user may ask it
+        # These may be refused: not every user may ask for the one, and not every server takes the other.
+        info, wrote = replies.pop(len(QUESTIONS)), replies.pop(len(QUESTIONS))
         damage = Damage()
         slices: list[dict[str, str]] = [
             damage.reply(ledger.keys.statistics_slice(newest - at), reply, {})
@@ -148,8 +158,16 @@ def read_status(ledger: Ledger) -> Status:
         windows=tuple(_build_window(minutes, counts) for minutes, counts in counted.items()),
         platform_requests=requests,
         platform_shares={answer: ended / requests for answer, ended in shares.most_common()},
-        redis=RedisStatus.of({} if isinstance(info, redis.RedisError) else info),
+        redis=RedisStatus.of(
+            {} if isinstance(info, redis.RedisError) else info, refuses_writes=_tell_refusal(wrote)
+        ),
     )
+
+
+def _tell_refusal(wrote: object) -> str:
+    """Return why no write is taken; a user who may not do the one that was tried shows nothing."""
+    found = diagnose(wrote) if isinstance(wrote, redis.RedisError) else None
+    return found.seen if found and found.stops_all_writes else ""
 
 
 def _build_window(minutes: int, counts: Counts) -> Window:

@@ -106,7 +106,8 @@ def describe_overview(status: Status, pauses: tuple[Pause, ...]) -> dict[str, An
         "workers": [
             {
                 "worker": worker.worker,
-                "is_alive": worker.is_alive,
+                # Heartbeats are writes: while Redis takes none, nobody knows.
+                "is_alive": None if status.redis.refuses_writes else worker.is_alive,
                 "heartbeat_age_seconds": round(worker.heartbeat_age_seconds, 3),
                 **worker.about,
             }
@@ -171,8 +172,10 @@ def _concerns_of_damage(status: Status) -> Iterator[Concern]:
 
 def _concerns_of_redis(status: Status) -> Iterator[Concern]:
     facts = status.redis
-    if facts.max_memory_bytes and (facts.used_memory_bytes or 0) >= facts.max_memory_bytes:
-        yield Concern(text="Redis is full: no request is accepted or sent", command="call-transfer doctor")
+    if facts.refuses_writes:
+        yield Concern(
+            text=f"No request is accepted or sent: {facts.refuses_writes}", command="call-transfer doctor"
+        )
     if facts.maxmemory_policy not in {"noeviction", ""}:
         yield Concern(
             text=f"Redis may evict records ({facts.maxmemory_policy}): calls may be moved twice",
@@ -187,7 +190,9 @@ def _concerns_of_redis(status: Status) -> Iterator[Concern]:
 def _concerns_of_workers(status: Status) -> Iterator[Concern]:
     present = status.present
     gone = [worker for worker in present.workers if not worker.is_alive]
-    if len(gone) == len(present.workers):
+    if status.redis.refuses_writes:
+        pass  # heartbeats are writes: who lives can't be told
+    elif len(gone) == len(present.workers):
         age = present.heartbeat_age_seconds
         since = "there was never one" if age is None else f"the last one {_span(age)} ago"
         yield Concern(text=f"No worker gives a sign of life ({since})", command="call-transfer doctor")

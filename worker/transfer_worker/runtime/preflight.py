@@ -19,6 +19,7 @@ from transfer_worker.settings import MAX_ATTEMPT_TIMEOUT_SECONDS, VISIBILITY_TIM
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from transfer_tasks.settings import PublisherSettings
     from transfer_worker.settings import WorkerSettings
 
 SENTINEL_TIMEOUT_SECONDS: Final = 2.0
@@ -139,11 +140,18 @@ def _judge_replicas(waited_for: int, following: int) -> Finding:
 
 def check_worker(settings: WorkerSettings, client: redis.Redis) -> list[Finding]:
     """Run every check that a worker runs before it starts."""
-    findings = [
+    return [
         check_packages(),
         check_timing(settings),
-        *check_redis(client, queue=settings.queue, is_said_never_to_evict=settings.redis_never_evicts),
+        *check_ledger(settings, client, is_said_never_to_evict=settings.redis_never_evicts),
     ]
+
+
+def check_ledger(
+    settings: PublisherSettings, client: redis.Redis, *, is_said_never_to_evict: bool = False
+) -> list[Finding]:
+    """Whether Redis can carry transfers, and what is behind its address."""
+    findings = list(check_redis(client, queue=settings.queue, is_said_never_to_evict=is_said_never_to_evict))
     address = settings.redis_url.get_secret_value()
     if is_sentinel_url(address):
         findings += check_sentinels(SentinelUrl.parse(address), client)

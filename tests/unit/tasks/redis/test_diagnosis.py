@@ -124,3 +124,19 @@ def test_only_a_permission_for_the_call_itself_says_that_nothing_was_changed(
 ) -> None:
     # As redis-py reads it off the wire: the first word makes the class.
     assert refuses_the_call(BaseParser.parse_error(said)) is is_refused
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "NOREPLICAS Not enough good replicas to write. script: 0f2a9, on @user_script:612.",
+        (
+            "Error running script (call to f_0f2a9): @user_script:612: @user_script: 612: "
+            "-NOREPLICAS Not enough good replicas to write."
+        ),
+    ],
+)
+def test_where_in_a_script_it_was_said_is_nobodys_concern(said):
+    assert diagnose(redis.ResponseError(said)).seen == (
+        "too few replicas follow: NOREPLICAS Not enough good replicas to write"
+    )

@@ -13,10 +13,10 @@ from transfer_worker.runtime.findings import Finding
 if TYPE_CHECKING:
     from transfer_tasks.intent.endpoints import AgentEndpoint
     from transfer_tasks.registry.destinations import Destination
-    from transfer_worker.settings import WorkerSettings
+    from transfer_tasks.settings import PublisherSettings
 
 
-def check_registry(settings: WorkerSettings) -> Finding:
+def check_registry(settings: PublisherSettings) -> Finding:
     """Read the registry as a worker does; a number of the wrong country is seen before it is called."""
     path = settings.destinations_file
     if path is None:

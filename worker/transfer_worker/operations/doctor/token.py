@@ -17,15 +17,18 @@ if TYPE_CHECKING:
 PROBE_SECONDS: Final = 2.0
 
 
-def check_token(settings: WorkerSettings, status: Status | None) -> Finding:
+def check_token(settings: WorkerSettings | None, status: Status | None) -> Finding:
     """Ask a sandbox; never the platform, where every request that it takes moves a call.
 
-    Of the platform, the answers that the workers got are looked at instead.
+    Of the platform, the answers that the workers got are looked at instead; so it is where there are no
+    settings of a worker.
     """
-    api = urlsplit(settings.piopiy_api_url)
-    if is_this_machine(api.hostname or "") and (found := _probe_sandbox(settings)):
-        return found
-    where = f"PIOPIY_TOKEN is set, for {api.netloc.rpartition('@')[2]}"
+    where = "no worker's settings are here"
+    if settings is not None:
+        api = urlsplit(settings.piopiy_api_url)
+        if is_this_machine(api.hostname or "") and (found := _probe_sandbox(settings)):
+            return found
+        where = f"PIOPIY_TOKEN is set, for {api.netloc.rpartition('@')[2]}"
     _, five_minutes, hour = status.windows if status else (None, None, None)
     if five_minutes and (refused := five_minutes.reasons.get(Reason.UNAUTHORIZED, 0)):
         return Finding.problem(

@@ -13,6 +13,12 @@ if TYPE_CHECKING:
 
 def check_workers(status: Status) -> Finding:
     """Look at whether there are workers, and of which version."""
+    if status.redis.refuses_writes:
+        age = status.present.heartbeat_age_seconds
+        since = "" if age is None else f"; the last heartbeat came {age:.0f} s ago"
+        return Finding.not_checked(
+            "workers", seen=f"whether they live can't be told while Redis takes no writes{since}"
+        )
     alive = [worker for worker in status.present.workers if worker.is_alive]
     if not alive:
         return Finding.warning(

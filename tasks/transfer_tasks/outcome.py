@@ -39,6 +39,7 @@ class Reason(StrEnum):
     UNSUPPORTED_SCHEMA_VERSION = "unsupported_schema_version"
     UNKNOWN_DESTINATION = "unknown_destination"
     DESTINATION_NOT_ALLOWED = "destination_not_allowed"
+    ACTION_NOT_ALLOWED = "action_not_allowed"
     SIGNATURE_INVALID = "signature_invalid"
     CALLER_ID_MISSING = "caller_id_missing"
     DEADLINE_UNKNOWN = "deadline_unknown"
@@ -129,6 +130,13 @@ GUIDE: Final[dict[Reason, Guide]] = {
         meaning="An endpoint is outside the registry and TRANSFER_ALLOW_UNLISTED does not cover it.",
         next_step="Put the endpoint into the registry, or allow its region or host.",
         say=_SORRY_OTHER,
+        may_try_other=True,
+    ),
+    Reason.ACTION_NOT_ALLOWED: Guide(
+        state=State.REJECTED,
+        meaning="It asks for an action, media or an option that the settings do not allow; nothing was sent.",
+        next_step="Read the field and the fix in the record. Allow it only if you know who asked for it.",
+        say=_SORRY,
         may_try_other=True,
     ),
     Reason.SIGNATURE_INVALID: Guide(

@@ -1,5 +1,6 @@
 """The publisher's settings, and how either side reads its own: once, with all problems reported together."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Final, Self, TypeVar
 from urllib.parse import parse_qsl, urlsplit
@@ -11,7 +12,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from transfer_tasks.errors import SettingsError
 from transfer_tasks.redis.sentinel_url import EXAMPLE, SentinelUrl, WrongUrl, check_ca_file, is_sentinel_url
+from transfer_tasks.registry.actions import ActionRules, parse_actions
 from transfer_tasks.registry.destinations import DestinationRegistry
+from transfer_tasks.registry.media import MediaRules
 from transfer_tasks.registry.rules import DestinationRules, UnlistedRules
 from transfer_tasks.signature import Key, WrongKey, parse_signing_key
 
@@ -105,9 +108,14 @@ def _find_destinations_file() -> Path | None:
 QueueName = Annotated[str, Field(pattern=r"\A[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\z")]
 
 
-def _check_rules(text: str) -> str:
-    UnlistedRules.parse(text)
-    return text
+def _readable_by(parse: Callable[[str], object]) -> AfterValidator:
+    """Check a text that is read where rules are made of it."""
+
+    def check(text: str) -> str:
+        parse(text)
+        return text
+
+    return AfterValidator(check)
 
 
 def _check_signing_key(secret: SecretStr) -> SecretStr:
@@ -116,6 +124,10 @@ def _check_signing_key(secret: SecretStr) -> SecretStr:
     except WrongKey as error:
         raise PydanticCustomError("signing_key", "{problem}", {"problem": str(error)}) from None
     return secret
+
+
+RULE_FIELDS: Final = ("allow_unlisted", "allow_actions", "allow_media")
+"""What may be asked, as far as both sides judge it."""
 
 
 class PublisherSettings(BaseSettings):
@@ -130,6 +142,8 @@ class PublisherSettings(BaseSettings):
         destinations_file: The registry of named destinations; `DESTINATIONS_FILE` if it is there and nothing
             else is set. A publisher that has it refuses at once what the worker would refuse later.
         allow_unlisted: Which endpoints outside the registry are allowed: regions, SIP hosts, ``agents``.
+        allow_actions: Which actions a pipeline may hold besides connect, play, param and hangup.
+        allow_media: Which files may be played, and which hosts a URL may lead to.
         queue: The Redis list that the worker reads.
         signing_key: ``<key id>:<secret>``; what this publisher asks for is signed with it.
     """
@@ -141,7 +155,9 @@ class PublisherSettings(BaseSettings):
     repeat_window_seconds: float = Field(default=30, ge=0, le=3600, allow_inf_nan=False)
     record_ttl_days: int = Field(default=7, ge=1, le=365)
     destinations_file: FilePath | None = Field(default_factory=_find_destinations_file)
-    allow_unlisted: Annotated[str, AfterValidator(_check_rules)] = ""
+    allow_unlisted: Annotated[str, _readable_by(UnlistedRules.parse)] = ""
+    allow_actions: Annotated[str, _readable_by(parse_actions)] = ""
+    allow_media: Annotated[str, _readable_by(MediaRules.parse)] = ""
     queue: QueueName = "transfers"
     signing_key: Annotated[SecretStr, AfterValidator(_check_signing_key)] | None = None
 
@@ -165,7 +181,11 @@ class PublisherSettings(BaseSettings):
             if self.destinations_file
             else DestinationRegistry({})
         )
-        return DestinationRules(registry, UnlistedRules.parse(self.allow_unlisted))
+        return DestinationRules(
+            registry,
+            UnlistedRules.parse(self.allow_unlisted),
+            ActionRules.parse(self.allow_actions, self.allow_media),
+        )
 
     @classmethod
     def load(cls) -> Self:

@@ -1,4 +1,4 @@
-"""May a call go there? The registry, and what is allowed besides; one answer for both sides.
+"""May this be asked? The registry, and what is allowed besides; one answer for both sides.
 
 A publisher that knows the registry asks early, so that the session hears at once. The worker asks again,
 because anybody who can write to Redis can put a message on the queue.
@@ -16,6 +16,8 @@ from transfer_tasks.intent.actions import Connect
 from transfer_tasks.intent.destination import EndpointsDestination, NamedDestination, PipelineDestination
 from transfer_tasks.intent.endpoints import AgentEndpoint, PhoneEndpoint, SipEndpoint
 from transfer_tasks.outcome import Reason
+from transfer_tasks.registry.actions import ActionRules
+from transfer_tasks.registry.objection import Objection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,39 +70,27 @@ class UnlistedRules:
         return cls(frozenset(regions), frozenset(hosts), agents)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Objection:
-    """Why a call may not go there.
-
-    Attributes:
-        reason: The closed reason that a rejection carries.
-        field: The path of the field in the intent.
-        value: What stands there, masked.
-        problem: What is wrong with it.
-        fix: What to do instead.
-    """
-
-    reason: Reason
-    field: str
-    value: str
-    problem: str
-    fix: str
-
-
 class DestinationRules:
     """The registry and the rules, as one question.
 
     Args:
         registry: The named destinations.
-        unlisted: What is allowed besides.
+        unlisted: Which endpoints are allowed besides.
+        actions: What may be done with a call besides connecting it.
     """
 
-    def __init__(self, registry: DestinationRegistry, unlisted: UnlistedRules) -> None:
+    def __init__(
+        self, registry: DestinationRegistry, unlisted: UnlistedRules, actions: ActionRules | None = None
+    ) -> None:
         self.registry, self._unlisted = registry, unlisted
+        self._actions = actions or ActionRules()
         self._listed = {_identity(endpoint) for entry in registry.values() for endpoint in entry.endpoints}
 
     def find_objection(self, intent: TransferIntent) -> Objection | None:
         """Return the first thing that forbids the transfer, if anything does."""
+        return self._find_forbidden_place(intent) or self._actions.find_objection(intent)
+
+    def _find_forbidden_place(self, intent: TransferIntent) -> Objection | None:
         destination = intent.destination
         if isinstance(destination, NamedDestination):
             if destination.name in self.registry:

@@ -13,7 +13,7 @@ from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings
 
 from transfer_tasks.errors import SettingsError
-from transfer_tasks.settings import SETTINGS_CONFIG, PublisherSettings, load_settings
+from transfer_tasks.settings import RULE_FIELDS, SETTINGS_CONFIG, PublisherSettings, load_settings
 from transfer_worker.audit.console import AuditWatch, describe_line
 from transfer_worker.local.demo_steps import DESTINATIONS
 from transfer_worker.local.setup_files import SANDBOX_NUMBER, make_flower_login
@@ -172,7 +172,7 @@ def _write_env_file(path: Path, settings: WorkerSettings, *, is_token_on_disk: b
         "TRANSFER_DESTINATIONS_FILE": str(settings.destinations_file.absolute())
         if settings.destinations_file
         else "",
-        "TRANSFER_ALLOW_UNLISTED": settings.allow_unlisted,
+        **{f"TRANSFER_{name.upper()}": str(getattr(settings, name)) for name in RULE_FIELDS},
         "PIOPIY_API_URL": settings.piopiy_api_url,
         "PIOPIY_PROXY_URL": settings.piopiy_proxy_url.get_secret_value() if settings.piopiy_proxy_url else "",
         "PIOPIY_NUMBER": f"+{settings.piopiy_number}" if settings.piopiy_number else "",

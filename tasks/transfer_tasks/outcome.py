@@ -46,6 +46,7 @@ class Reason(StrEnum):
     ETA_NOT_SUPPORTED = "eta_not_supported"
     CANVAS_NOT_SUPPORTED = "canvas_not_supported"
     DESTINATION_PAUSED = "destination_paused"
+    LIMIT_REACHED = "limit_reached"
     TRANSFER_IN_PROGRESS = "transfer_in_progress"
     IDEMPOTENCY_CONFLICT = "idempotency_conflict"
     REFUSED_BY_PLATFORM = "refused_by_platform"
@@ -175,6 +176,12 @@ GUIDE: Final[dict[Reason, Guide]] = {
         next_step="Ask who did it: the name is in the record. `call-transfer resume` takes it back.",
         say=_SORRY_OTHER,
         may_try_other=True,
+    ),
+    Reason.LIMIT_REACHED: Guide(
+        state=State.REJECTED,
+        meaning="More transfers were asked for than a limit on rate allows; nothing was sent.",
+        next_step="The detail says which. Find out who asks; raise it in the registry if it is too low.",
+        say=_SORRY,
     ),
     Reason.TRANSFER_IN_PROGRESS: Guide(
         state=State.REJECTED,

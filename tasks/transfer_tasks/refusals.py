@@ -91,6 +91,10 @@ REFUSALS: Final[dict[str, Refusal]] = {
     "agents_last": Refusal("has an agent before a phone or SIP endpoint", "Put agents at the end."),
     "agents_too_many": Refusal("has more than two agents", "Name at most two agents."),
     "connect_missing": Refusal("connects the call to nobody", "Add a connect action."),
+    "limit": Refusal(
+        "is not a limit on rate",
+        'Write a number and a time, like "30/min", "5/10min" or "100/h", or "off"; at most 100000 in 1 day.',
+    ),
     "from_and_caller_id": Refusal("has both from and caller_id", "Keep caller_id and remove from."),
     # when
     "expires_at": Refusal(

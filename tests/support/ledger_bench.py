@@ -65,6 +65,8 @@ class LedgerBench:
         queue: str | None = None,
         after: str = "",
         latest_ms: int = FAR_MS,
+        asked_by: str = "",
+        signature: str = "",
     ) -> Accepted:
         """Ask for a transfer; equal `destination` and `content` are equal requests."""
         transfer_id = transfer_id or str(uuid.uuid4())
@@ -75,7 +77,10 @@ class LedgerBench:
                 idempotency_key=key,
                 destination_digest=destination,
                 content_digest=content or destination,
-                intent_json=json.dumps({"destination": destination}),
+                intent_json=json.dumps(
+                    {"destination": destination} | ({"requested_by": asked_by} if asked_by else {})
+                ),
+                signature=signature,
                 labels_json=json.dumps({"destination": destination}),
                 message=json.dumps({"headers": {"id": transfer_id}}),
                 queue=self.queue if queue is None else queue,
@@ -191,6 +196,11 @@ class LedgerBench:
     def heartbeat(self, worker: str = "w1", *, lease_ms: int = LONG_MS) -> None:
         """Renew a worker's lease."""
         self.run(self.commands.heartbeat(worker=worker, lease_ms=lease_ms, about_json="{}", queue=self.queue))
+
+    def limit(self, **limits: str) -> bool:
+        """Put limits on rate in force; the one of a call is off unless it is given."""
+        named = {name.replace("__", ":"): text for name, text in limits.items()}
+        return self.run(self.commands.set_limits({"call": "off"} | named, worker="w1"))
 
     def bury(self, worker: str = "w1") -> None:
         """Let a worker's lease be over, as after `kill -9` and a while."""

@@ -16,6 +16,7 @@ from transfer_tasks.ledger.verdicts import (
     Begun,
     Claim,
     Ended,
+    Heartbeat,
     Lost,
     Missing,
     Open,
@@ -32,7 +33,7 @@ from transfer_tasks.masking import mask_text
 from transfer_tasks.outcome import Reason, State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 T = TypeVar("T")
 
@@ -299,18 +300,20 @@ class LedgerCommands:
             after=after,
         )
 
-    def heartbeat(
-        self, *, worker: str, lease_ms: int, about_json: str, queue: str
-    ) -> Command[tuple[int, int]]:
-        """Renew a worker's lease; return Redis's time, and when the queue was last empty, or 0."""
+    def heartbeat(self, *, worker: str, lease_ms: int, about_json: str, queue: str) -> Command[Heartbeat]:
+        """Renew a worker's lease."""
         return self._build(
             "heartbeat",
-            lambda r: (int(r[0]), int(r[1])),
+            lambda r: Heartbeat(now_ms=int(r[0]), empty_ms=int(r[1]), has_limits=bool(r[2])),
             worker=worker,
             lease_ms=lease_ms,
             about=about_json,
             queue=queue,
         )
+
+    def set_limits(self, limits: Mapping[str, str], *, worker: str) -> Command[bool]:
+        """Put a registry's limits on rate in force; whether others were before."""
+        return self._build("set_limits", bool, limits=to_json(limits).decode(), worker=worker)
 
     def retire(self, *, worker: str) -> Command[None]:
         """Say that a worker has stopped gracefully."""

@@ -101,6 +101,15 @@ class Keys:
         """Hash: paused destinations, ``*`` for all; heartbeats renew its TTL."""
         return f"{self.namespace}:paused"
 
+    @property
+    def limits(self) -> str:
+        """Hash: the limits on rate that are in force; heartbeats renew its TTL."""
+        return f"{self.namespace}:limits"
+
+    def limit(self, kind: str, subject: str) -> str:
+        """Sorted set: the transfers that count for one limit, scored by when they began to."""
+        return f"{self.namespace}:limit:{kind}:{subject}"
+
     def damaged(self, transfer_id: str) -> str:
         """Whatever it is: what a record was when it could not be read; set aside for an engineer."""
         return f"{self.namespace}:damaged:{transfer_id}"

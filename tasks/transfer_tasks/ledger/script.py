@@ -53,10 +53,11 @@ class Script:
 def load_script(name: str) -> Script:
     """Return the script `scripts/<name>.lua`."""
     folder = files("transfer_tasks.ledger") / "scripts"
-    prelude, damaged, step, finish = (
-        (folder / f"{part}.lua").read_text("utf-8") for part in ("prelude", "damaged", name, "finish")
+    prelude, limits, damaged, step, finish = (
+        (folder / f"{part}.lua").read_text("utf-8")
+        for part in ("prelude", "limits", "damaged", name, "finish")
     )
-    return Script(name, f"{prelude}{damaged}\nlocal function step()\n{step}\nend\n{finish}")
+    return Script(name, f"{prelude}{limits}{damaged}\nlocal function step()\n{step}\nend\n{finish}")
 
 
 class Command(NamedTuple, Generic[T]):

@@ -104,6 +104,21 @@ class Sight:
     sent_after_ms: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heartbeat:
+    """What a worker hears when it renews its lease.
+
+    Attributes:
+        now_ms: Redis's time.
+        empty_ms: When the queue was last empty; 0 where that is not known.
+        has_limits: Whether limits on rate are in force that some worker has read in its registry.
+    """
+
+    now_ms: int
+    empty_ms: int
+    has_limits: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Begun:
     """The attempt is on record; now, and only now, the request may go out."""

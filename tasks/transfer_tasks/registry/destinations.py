@@ -18,6 +18,7 @@ from transfer_tasks.intent.fields import (
     Strategy,
 )
 from transfer_tasks.intent.validation import faults, mask_value
+from transfer_tasks.registry.limits import LIMITS_TABLE, Limit, Limits
 
 
 class Destination(ContractModel):
@@ -30,6 +31,7 @@ class Destination(ContractModel):
         caller_id: The number that the new leg shows, unless the intent names one.
         ring_timeout_sec: How long it rings, unless the intent says so.
         strategy: Whether several endpoints ring in turn or at once, unless the intent says so.
+        limit: How many transfers to this name are accepted within a time.
     """
 
     name: DestinationName
@@ -38,13 +40,24 @@ class Destination(ContractModel):
     caller_id: Number | None = None
     ring_timeout_sec: RingTimeout | None = None
     strategy: Strategy | None = None
+    limit: Limit | None = None
 
 
 class DestinationRegistry(Mapping[str, Destination]):
-    """The named destinations, in the order of the file."""
+    """The named destinations, in the order of the file.
 
-    def __init__(self, destinations: Mapping[str, Destination]) -> None:
+    Attributes:
+        limits: The table ``[limits]``: what holds beside each destination's own limit.
+    """
+
+    def __init__(self, destinations: Mapping[str, Destination], limits: Limits | None = None) -> None:
         self._destinations = dict(destinations)
+        self.limits = limits or Limits()
+
+    def list_limits(self) -> dict[str, str]:
+        """Return every limit on rate as the ledger keeps it: see ledger/scripts/limits.lua."""
+        own = {f"destination:{name}": of.limit for name, of in self.items() if of.limit}
+        return {name: limit.to_text() for name, limit in (self.limits.by_name() | own).items()}
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -63,24 +76,28 @@ class DestinationRegistry(Mapping[str, Destination]):
             raise SettingsError([f"{path}: is not TOML: {error}"]) from error
         destinations: dict[str, Destination] = {}
         problems: list[str] = []
+        limits = Limits()
         for name, table in tables.items():
             if isinstance(table, dict) and "name" in table:
                 problems.append(
                     f"{path}: [{mask_value(name)[1:-1]}] name: is the table's own name. Remove it."
                 )
             try:
-                destinations[name] = _destination(name, table)
+                if name == LIMITS_TABLE:
+                    limits = Limits.model_validate(table)
+                else:
+                    destinations[name] = _destination(name, table)
             except ValidationError as error:
                 problems += [
                     f"{path}: [{mask_value(name)[1:-1]}] {fault.field}: "
                     f"{fault.problem} (got {fault.value}). {fault.fix}"
                     for fault in faults(error, root="table")
                 ]
-        if not tables:
+        if not tables.keys() - {LIMITS_TABLE}:
             problems.append(f"{path}: names no destination. Add a table like [support].")
         if problems:
             raise SettingsError(problems)
-        return cls(destinations)
+        return cls(destinations, limits)
 
     def __getitem__(self, name: str) -> Destination:
         return self._destinations[name]

@@ -51,6 +51,7 @@ class Scene:
         self.unknown = self._claim("call-5")
         bench.begin(self.unknown)
         bench.lose_answer(self.unknown)
+        bench.limit(call="5/600", all="1000/3600", destination__support="1000/60")
         bench.run(OPERATOR.pause("nobody", operator="ana", reason="a test", limit=10))
         self.quarantine(bench)
         self.entry: Any = bench.client.lindex(bench.keys.quarantine, 0)
@@ -126,6 +127,7 @@ STEPS: dict[str, Callable[[LedgerBench, Scene], Any]] = {
     "resolve": lambda bench, of: bench.resolve(of.unknown.transfer_id, transferred=True),
     "refuse": lambda bench, of: bench.refuse("new"),
     "heartbeat": lambda bench, of: bench.heartbeat("w1"),
+    "set_limits": lambda bench, of: bench.limit(call="4/600"),
     "retire": lambda bench, of: bench.run(bench.commands.retire(worker="w1")),
     "recover": lambda bench, of: bench.recover(),
     "pause": lambda bench, of: bench.run(OPERATOR.pause("*", operator="a", reason="b", limit=10)),

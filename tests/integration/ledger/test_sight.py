@@ -30,9 +30,10 @@ def see(bench):
 @pytest.fixture
 def heartbeat(bench):
     def heartbeat():
-        return bench.run(
+        heard = bench.run(
             bench.commands.heartbeat(worker="w1", lease_ms=60_000, about_json="{}", queue=bench.queue)
-        )[1]
+        )
+        return heard.empty_ms
 
     return heartbeat
 

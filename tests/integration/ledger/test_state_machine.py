@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 WORKERS = ("w1", "w2")
 SHORT_MS = 4
 
+LIMIT_OF_CALL = 3
+
 RETRY = (State.CLAIMED, Reason.PLATFORM_UNAVAILABLE)
 ENDINGS = (
     (State.SUBMITTED, Reason.ACCEPTED_BY_PLATFORM),
@@ -48,7 +50,7 @@ ENDED_BY_WORKER = {State.SUBMITTED, State.REJECTED, State.FAILED, State.UNKNOWN}
 
 # Who may bring about what. A step that is not listed here changes nothing.
 LEGAL: dict[str, set[tuple[State | None, State]]] = {
-    "accept": {(None, State.WAITING)},
+    "accept": {(None, State.WAITING), (None, State.REJECTED)},
     "refuse": {(None, State.REJECTED)},
     # Rejected: the transfer before it moved the call after all.
     "claim": {(State.WAITING, State.CLAIMED), *((State.WAITING, end) for end in NOT_SENT)},
@@ -92,10 +94,11 @@ class LedgerMachine(LedgerInvariants):
         name = uuid.uuid4().hex
         self.bench = LedgerBench(self.client, namespace=f"machine-{name}", queue=f"queue-{name}")
         # Publishers may ask as often as workers work, so that steps meet each other on few transfers.
-        self.asked = self.worked = 0
+        self.asked = self.worked = self.limited = 0
         self.permitted: dict[tuple[str, int], str] = {}
         self.before: dict[str, Seen] = {}
         self.chains: dict[str, list[State]] = {}
+        self.bench.limit(call=f"{LIMIT_OF_CALL}/3600")
         for worker in WORKERS:
             self.bench.heartbeat(worker)
 
@@ -128,8 +131,11 @@ class LedgerMachine(LedgerInvariants):
             remaining_ms=remaining_ms,
             repeat_window_ms=repeat_window_ms,
         )
+        counted = sum(seen.reason != Reason.LIMIT_REACHED for seen in self.calls_of(call_id))
         reply = self.step("accept", ask)
         if reply.verdict == "accepted":
+            assert (reply.state is State.REJECTED) == (counted >= LIMIT_OF_CALL)
+            self.limited += reply.state is State.REJECTED
             assert State.UNKNOWN not in {seen.state for seen in self.calls_of(call_id)}
             assert key not in {s.key for i, s in self.before.items() if i != transfer_id and key}
             again = self.step("again", ask)

@@ -37,6 +37,11 @@ def junk_pause(client, key):
     client.hset(key, b"support", JUNK)
 
 
+def junk_limit(client, key):
+    client.hset(key, b"call", JUNK)
+    client.expire(key, 60)
+
+
 def junk_heartbeat(client, key):
     client.zadd(KEYS.workers, {"w9": 9e15})
     client.set(KEYS.worker("w9"), JUNK, ex=60)
@@ -45,7 +50,7 @@ def junk_heartbeat(client, key):
 DAMAGES = [
     *((key, another_type) for key in (
         KEYS.statistics, KEYS.waiting, KEYS.in_flight, KEYS.unknown, KEYS.workers, KEYS.double_posts,
-        KEYS.paused, KEYS.audit, KEYS.quarantine,
+        KEYS.paused, KEYS.audit, KEYS.quarantine, KEYS.limits,
     )),
     (KEYS.statistics, junk_in_hash),
     (KEYS.double_posts, junk_in_list),
@@ -54,6 +59,7 @@ DAMAGES = [
     (KEYS.in_flight, junk_in_set),
     (KEYS.unknown, junk_in_set),
     (KEYS.paused, junk_pause),
+    (KEYS.limits, junk_limit),
     ("transfer:worker:w9", junk_heartbeat),
 ]  # fmt: skip
 
@@ -74,7 +80,7 @@ def test_every_reading_command_goes_on(ask, cluster, monkeypatch, key, damage):
         assert status.exit_code == 0, status.output
         told = json.loads(status.output)
         texts = " ".join(concern["text"] for concern in told["concerns"])
-        if damage in {another_type, junk_heartbeat} and key not in {KEYS.paused, KEYS.quarantine}:
+        if damage in {another_type, junk_heartbeat, junk_limit} and key not in {KEYS.paused, KEYS.quarantine}:
             assert key in told["damaged_keys"]
             assert key in texts
         if key == KEYS.paused:

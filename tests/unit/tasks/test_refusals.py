@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
-from transfer_tasks.errors import InvalidIntent
+from transfer_tasks.errors import InvalidIntent, SettingsError
 from transfer_tasks.intent import TransferIntent
 from transfer_tasks.refusals import REFUSALS
 from transfer_tasks.registry.destinations import DestinationRegistry
@@ -68,8 +68,11 @@ def read(example: str) -> TransferIntent:
     return TransferIntent.from_dict(expanded({**VALID, **value}) if isinstance(value, dict) else value)
 
 
-OF_THE_INTENT, OF_THE_REGISTRY = DOCUMENT.read_text(encoding="utf-8").split("## What the registry says")
+OF_THE_INTENT, OF_THE_REGISTRY, OF_THE_FILE = re.split(
+    "## What the registry (?:says|file may not say)", DOCUMENT.read_text(encoding="utf-8")
+)
 ROWS = rows(OF_THE_INTENT)
+FILE_ROWS = rows(OF_THE_FILE)
 REGISTRY_ROWS = rows(OF_THE_REGISTRY)
 
 
@@ -91,6 +94,23 @@ def test_the_registry_refuses_as_its_row_says(row):
     assert Row(objection.field, row.example, objection.value, objection.problem, objection.fix) == row
 
 
+@pytest.mark.parametrize("row", FILE_ROWS, ids=[row.example for row in FILE_ROWS])
+@pytest.mark.parametrize("table", ["support", "limits"])
+def test_a_registry_file_is_refused_as_its_row_says(row, table, tmp_path):
+    path = tmp_path / "destinations.toml"
+    described = 'description = "Support"\nendpoints = ["+1 202-555-0145"]\n'
+    said = row.example if table == "support" else row.example.replace("limit", "requester")
+    path.write_text(f"[{table}]\n{said}\n" + (described if table == "support" else f"[support]\n{described}"))
+
+    with pytest.raises(SettingsError) as refused:
+        DestinationRegistry.load(path)
+
+    field = row.field if table == "support" else "requester"
+    assert refused.value.problems == [
+        f"{path}: [{table}] {field}: {row.problem} (got {row.value}). {row.fix}"
+    ]
+
+
 def test_every_refusal_has_a_row():
     def pattern(template):
         parts = re.split(r"\{\w+\}", template)
@@ -101,7 +121,7 @@ def test_every_refusal_has_a_row():
         for code, (problem, fix) in REFUSALS.items()
         if not any(
             re.fullmatch(pattern(problem), row.problem) and re.fullmatch(pattern(fix), row.fix)
-            for row in ROWS
+            for row in (*ROWS, *FILE_ROWS)
         )
     ]
     assert missing == []

@@ -49,6 +49,7 @@ class AuditEvent(StrEnum):
     ADOPTED = "quarantine.adopted"
     PAUSED = "destination.paused"
     RESUMED = "destination.resumed"
+    LIMITS_SET = "limits.set"
 
 
 class MalformedEntry(ValueError):

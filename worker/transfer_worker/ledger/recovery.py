@@ -21,7 +21,7 @@ from transfer_tasks.errors import LedgerUnavailable
 from transfer_worker.audit.outbox import GROUP
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from transfer_tasks.ledger.ledger import Ledger
     from transfer_tasks.ledger.script import Command
@@ -62,6 +62,7 @@ class Recovery:
         worker: The worker's id.
         about_json: What the heartbeat says about this process.
         queue: The Celery queue.
+        limits: The registry's limits on rate. They are put in force at the start, and when there are none.
         attempt_bound_seconds: The longest an attempt may take, its settling included.
         log: Where the lines go.
         clock: Learns Redis's time from each heartbeat.
@@ -75,6 +76,7 @@ class Recovery:
         worker: str,
         about_json: str,
         queue: str,
+        limits: Mapping[str, str],
         attempt_bound_seconds: float,
         log: Log,
         clock: RedisClock,
@@ -97,6 +99,8 @@ class Recovery:
             audit_kept=AUDIT_KEPT_LINES,
             audit_bound=AUDIT_BOUND_LINES,
         )
+        self._set_limits = commands.set_limits(limits, worker=worker)
+        self._are_limits_set = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="recovery", daemon=True)
         self._trouble = ""
@@ -156,10 +160,13 @@ class Recovery:
 
     def _send_heartbeat(self) -> None:
         asked_at = time.monotonic()
-        now_ms, empty_ms = self._ledger.run(self._heartbeat)
+        heard = self._ledger.run(self._heartbeat)
         self._heartbeat_at = asked_at
-        self._clock.note(now_ms, asked_at=asked_at, answered_at=time.monotonic())
-        self._on_empty(empty_ms)
+        self._clock.note(heard.now_ms, asked_at=asked_at, answered_at=time.monotonic())
+        self._on_empty(heard.empty_ms)
+        if not (self._are_limits_set and heard.has_limits):
+            self._ledger.run(self._set_limits)
+            self._are_limits_set = True
 
     def _run(self) -> None:
         while not self._stop.wait(HEARTBEAT_SECONDS):

@@ -17,6 +17,7 @@ which only the fields with a star are found:
 ``given_up|REASON``              transfers whose request was begun by a worker that is gone
 ``quarantined``                  queue messages that could not be served
 ``double_posts``                 requests that may have moved a call that another one may have moved, too
+``limited|LIMIT`` *              transfers that were refused because a limit on rate was reached
 ``records_set_aside`` *          records that could not be read, and ended as `unknown`
 ``audit_set_aside`` *            entries of the audit outbox that could not be read
 ``audit_lines_lost`` *           audit lines that were dropped before anybody had written them

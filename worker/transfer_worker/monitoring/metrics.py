@@ -16,6 +16,7 @@ from prometheus_client.registry import Collector
 
 from transfer_tasks.errors import LedgerUnavailable
 from transfer_tasks.outcome import GUIDE, Reason
+from transfer_tasks.registry.limits import LIMIT_KINDS
 from transfer_worker.monitoring.counts import BUCKETS_MS
 from transfer_worker.monitoring.damage import read_count
 from transfer_worker.monitoring.present import read_present
@@ -157,6 +158,13 @@ def _counters(totals: Counts) -> Iterator[Metric]:
             ("verdict",),
             "stood_back",
             [(verdict,) for verdict in _VERDICTS],
+        ),
+        (
+            "limits_reached",
+            "Transfers that were refused because a limit on rate was reached, by which limit.",
+            ("limit",),
+            "limited",
+            [(limit,) for limit in LIMIT_KINDS],
         ),
         (
             "takeovers",

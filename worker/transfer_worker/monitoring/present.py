@@ -10,6 +10,7 @@ import redis
 
 from transfer_tasks.errors import LedgerUnavailable
 from transfer_tasks.redis.diagnosis import diagnose
+from transfer_tasks.registry.limits import is_limit
 from transfer_worker.ledger.recovery import LEASE_SECONDS
 from transfer_worker.monitoring.audit_backlog import AuditBacklog, ask_audit_backlog, build_audit_backlog
 from transfer_worker.monitoring.counts import Counts
@@ -42,6 +43,8 @@ class Present:
         oldest_unknown_seconds: How long ago the oldest unresolved unknown ended; 0 where there is none.
         heartbeat_age_seconds: Since the last sign of life of any worker; None where there was never one.
         double_posts: What may have moved a call twice and nobody has acknowledged, the newest first.
+        limits: The limits on rate that workers have put in force, as scripts/limits.lua reads them. A call
+            has one also where none is.
         totals: Everything that was counted since the beginning.
         damaged_keys: What stands there and can't be read; the figures above are without it.
     """
@@ -56,6 +59,7 @@ class Present:
     heartbeat_age_seconds: float | None
     audit: AuditBacklog
     double_posts: tuple[DoublePost, ...]
+    limits: dict[str, str]
     totals: Counts
     damaged_keys: tuple[str, ...]
 
@@ -86,6 +90,7 @@ QUESTIONS: Final[dict[str, _Question]] = {
     "double_posts": _Question(
         lambda pipe, of: pipe.lrange(of.keys.double_posts, 0, -1), lambda keys: keys.double_posts, []
     ),
+    "limits": _Question(lambda pipe, of: pipe.hgetall(of.keys.limits), lambda keys: keys.limits, {}),
     "statistics": _Question(
         lambda pipe, of: pipe.hgetall(of.keys.statistics), lambda keys: keys.statistics, {}
     ),
@@ -130,6 +135,8 @@ def build_present(ledger: Ledger, answers: Sequence[Any], damage: Damage) -> Pre
     doubles = list(map(DoublePost.of, replies["double_posts"]))
     if None in doubles:
         damage.note(keys.double_posts)
+    if not all(map(is_limit, replies["limits"].values())):
+        damage.note(keys.limits)
     workers = _read_workers(ledger, replies["heartbeats"], now_ms, damage)
     last_heartbeat_ms = totals.pop("last_heartbeat_ms", None)
     return Present(
@@ -143,6 +150,7 @@ def build_present(ledger: Ledger, answers: Sequence[Any], damage: Damage) -> Pre
         heartbeat_age_seconds=None if last_heartbeat_ms is None else _age_seconds(now_ms, last_heartbeat_ms),
         audit=build_audit_backlog(replies["audit"], now_ms),
         double_posts=tuple(filter(None, doubles)),
+        limits=replies["limits"],
         totals=totals,
         damaged_keys=damage.keys,
     )

@@ -51,6 +51,7 @@ class Window:
         audit_lines_lost: Audit lines that were dropped before anybody had written them.
         audit_set_aside: Entries of the audit outbox that could not be read.
         records_set_aside: Records that could not be read, and ended as `unknown`.
+        limits_reached: Transfers that were refused because a limit on rate was reached, by which limit.
         post_p50_ms: Half of the transfers were sent within this time of their acceptance.
         post_p99_ms: Likewise, 99 of 100.
     """
@@ -62,6 +63,7 @@ class Window:
     audit_lines_lost: int
     audit_set_aside: int
     records_set_aside: int
+    limits_reached: dict[str, int]
     post_p50_ms: float | None
     post_p99_ms: float | None
 
@@ -189,6 +191,7 @@ def _build_window(minutes: int, counts: Counts) -> Window:
         audit_lines_lost=counts["audit_lines_lost"],
         audit_set_aside=counts["audit_set_aside"],
         records_set_aside=counts["records_set_aside"],
+        limits_reached={limit: refused for (limit,), refused in counts.family("limited", parts=1)},
         post_p50_ms=counts.quantile_ms("post_ms", 0.5),
         post_p99_ms=counts.quantile_ms("post_ms", 0.99),
     )

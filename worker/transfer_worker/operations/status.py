@@ -68,6 +68,7 @@ def describe_overview(status: Status, pauses: tuple[Pause, ...]) -> dict[str, An
             "set_aside": present.totals["audit_set_aside"],
             "lines_lost": present.totals["audit_lines_lost"],
         },
+        "limits": present.limits,
         "records_set_aside": present.totals["records_set_aside"],
         "damaged_keys": list(present.damaged_keys),
         "possibly_moved_twice": present.totals["double_posts"],
@@ -85,6 +86,7 @@ def describe_overview(status: Status, pauses: tuple[Pause, ...]) -> dict[str, An
                 "outcomes": {state.value: ended for state, ended in window.outcomes.items()},
                 "reasons": window.reasons,
                 "failing_destinations": window.destinations,
+                "limits_reached": window.limits_reached,
                 "post_p50_ms": _rounded(window.post_p50_ms),
                 "post_p99_ms": _rounded(window.post_p99_ms),
             }
@@ -132,6 +134,7 @@ def find_concerns(status: Status, pauses: tuple[Pause, ...]) -> Iterator[Concern
         )
     yield from _concerns_of_workers(status)
     yield from _concerns_of_platform(status)
+    yield from _concerns_of_limits(status)
     yield from _concerns_of_endings(status)
     present = status.present
     if present.unknown:
@@ -167,6 +170,16 @@ def _concerns_of_damage(status: Status) -> Iterator[Concern]:
         yield Concern(
             text=f"{damaged} damaged records of the last hour were set aside; they ended as unknown",
             command="call-transfer list --reason record_damaged",
+        )
+
+
+def _concerns_of_limits(status: Status) -> Iterator[Concern]:
+    window = status.windows[1]
+    if window.limits_reached:
+        parts = ", ".join(f"{refused} by {limit}" for limit, refused in sorted(window.limits_reached.items()))
+        yield Concern(
+            text=f"Refused beyond a limit on rate in {window.minutes} min: {parts}",
+            command=f"call-transfer list --reason {Reason.LIMIT_REACHED}",
         )
 
 

@@ -63,11 +63,13 @@ class WorkerProcess:
             proxy_url=settings.piopiy_proxy_url.get_secret_value() if settings.piopiy_proxy_url else None,
             on_writing=HeadStartPool.end_head_start,
         )
+        rules = settings.load_rules()
         self.recovery = Recovery(
             self.ledger,
             worker=self.worker,
             about_json=_describe_process(settings),
             queue=settings.queue,
+            limits=rules.registry.list_limits(),
             attempt_bound_seconds=self.gateway.attempt_bound_seconds + REDIS_TIMEOUT_SECONDS + LEASE_SECONDS,
             log=log,
             clock=GuardedChannel.clock,
@@ -92,7 +94,6 @@ class WorkerProcess:
             set_aside=steps.set_line_aside,
             file=AuditFile(settings.audit_file) if settings.audit_file else None,
         )
-        rules = settings.load_rules()
         MaskedRequest.list_endpoints(rules.registry)
         self.service = TransferService(
             ledger=steps,

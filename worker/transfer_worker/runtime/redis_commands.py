@@ -83,6 +83,8 @@ def _of_ledger(keys: Keys) -> Iterator[Command]:
         keys.ended(_PROBE, 0): (*_LIST, *_EXPIRING),
         keys.audit: (*_STREAM, *_EXPIRING),
         keys.paused: (*_HASH, "EXISTS {}", *_EXPIRING),
+        keys.limits: (*_HASH, "DEL {}", *_EXPIRING),
+        keys.limit(_PROBE, _PROBE): ("ZCOUNT {} 0 1", "ZADD {} 1 m", "ZREMRANGEBYSCORE {} 0 1", *_EXPIRING),
         keys.sweep: (*_HASH, *_EXPIRING),
         keys.statistics: (*_COUNTS, *_EXPIRING),
         **dict.fromkeys((keys.quarantine, keys.double_posts), (*_NEWEST_FIRST, *_EXPIRING)),

@@ -22,7 +22,7 @@
 --                       request that the network or a frozen Redis held back gets no fresh deadline
 --
 -- Reply: {verdict, transfer_id, key, hop, state, now_ms} with verdict one of
---   accepted     a new transfer; its state is `rejected` where its destination is paused
+--   accepted     a new transfer; its state is `rejected` where its destination is paused, or a limit reached
 --   existing     this very id was accepted before
 --   repeat       another id asked for the same: that one is returned
 --   in_progress  another destination is open for this call
@@ -127,11 +127,16 @@ end
 set(transfer_id,
   'state', 'waiting', 'call_id', call_id, 'key', key, 'hop', hop, 'attempt', '0', 'token', '0',
   'destination_digest', destination_digest, 'content_digest', content_digest, 'intent', intent, 'signature', signature,
-  'labels', labels, 'message', message, 'reply_to', reply_to, 'accepted_ms', int(NOW), 'expires_ms', int(expires))
+  'labels', labels, 'message', message, 'reply_to', reply_to, 'accepted_ms', int(NOW), 'expires_ms', int(expires),
+  'counted', '1')
 keep(record_key(transfer_id))
 audit(transfer_id, 'transfer.accepted', asked, { call_id, key, hop, '0', labels })
 count('accepted')
-if finish_paused(transfer_id) then return { 'accepted', transfer_id, key, hop, 'rejected', int(NOW) } end
+-- What an engineer asks for again has no limit.
+if finish_paused(transfer_id)
+    or after == '' and finish_limited(transfer_id, call_id, name, intent, signature) then
+  return { 'accepted', transfer_id, key, hop, 'rejected', int(NOW) }
+end
 if queue ~= '' then
   write('LPUSH', queue, message)
 else

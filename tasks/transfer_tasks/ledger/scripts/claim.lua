@@ -14,13 +14,13 @@
 --
 -- Reply: {'claimed', token, call_id, key, hop, attempt, remaining_ms, intent, signature}   attempt: those before this claim
 --      | {'begun', …the same}     claimed, and its next attempt is on record: the request may go out
---      | {'ended', outcome JSON}  it ended before (or now: deadline passed, record altered, destination paused, call moved)
+--      | {'ended', outcome JSON}  it ended before (or now: deadline passed, record altered, destination paused, limit reached, call moved)
 --      | {'held', state, worker}  somebody else acts on it
 --      | {'missing'}              no such record
 
 local transfer_id, worker, claim_id, routed, call, destination, derived, signer, signed_ms = unpack(ARGV, 3)
 local r = get(transfer_id, 'state', 'claim_id', 'expires_ms', 'token', 'accepted_ms', 'worker',
-  'call_id', 'key', 'hop', 'attempt', 'intent', 'labels', 'moved_by', 'signature')
+  'call_id', 'key', 'hop', 'attempt', 'intent', 'labels', 'moved_by', 'signature', 'counted')
 local state, is_ours, expires, attempt = r[1], r[2] == claim_id, tonumber(r[3]), tonumber(r[10])
 if not state and is_missing(transfer_id) then return { 'missing' } end
 if not OPEN[state] then return { 'ended', outcome_json(transfer_id) } end
@@ -57,12 +57,16 @@ local altered = is_of_this and finish_altered(transfer_id, { r[7], r[12] }, call
 if altered then return { 'ended', altered } end
 local paused = finish_paused(transfer_id)
 if paused then return { 'ended', paused } end
+-- No `accept` has counted it: that of an older version, or none at all.
+local limited = not r[15]
+  and finish_limited(transfer_id, r[7], is_of_this and destination or name_of_intent(r[11]), r[11], r[14] or '')
+if limited then return { 'ended', limited } end
 
 local token = int(tonumber(r[4]) + 1)
 local of = { r[7], r[8], r[9], r[10], r[12] }
 add_to(IN_FLIGHT, transfer_id, NOW)
 set(transfer_id, 'state', 'claimed', 'token', token, 'worker', worker, 'claim_id', claim_id,
-  'claimed_ms', int(NOW))
+  'claimed_ms', int(NOW), 'counted', '1')
 write('ZREM', WAITING, transfer_id)
 audit(transfer_id, 'transfer.claimed', cjson.encode({ worker = worker, waited_ms = NOW - tonumber(r[5]),
   signed_by = is_of_this and text_or_nil(signer) or nil }), of)

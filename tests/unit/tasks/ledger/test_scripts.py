@@ -12,8 +12,9 @@ FRAME = {"finish"}
 """Carries out what the others have collected."""
 
 READING = {
-    "EXISTS", "GET", "HEXISTS", "HGET", "HLEN", "HMGET", "LINDEX", "LLEN", "LPOS", "LRANGE", "TIME", "TYPE",
-    "XINFO", "XLEN", "XPENDING", "XRANGE", "ZCARD", "ZRANGE", "ZRANGEBYSCORE", "ZSCORE",
+    "EXISTS", "GET", "HEXISTS", "HGET", "HGETALL", "HLEN", "HMGET", "LINDEX", "LLEN", "LPOS", "LRANGE",
+    "TIME", "TYPE", "XINFO", "XLEN", "XPENDING", "XRANGE", "ZCARD", "ZCOUNT", "ZRANGE",
+    "ZRANGEBYSCORE", "ZSCORE",
 }  # fmt: skip
 
 AFTER_COMMIT = {"recover": {"XTRIM", "XACK"}}

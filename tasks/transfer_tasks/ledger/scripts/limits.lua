@@ -1,0 +1,59 @@
+
+-- Limits on rate: how many transfers are accepted within a time that slides along with the clock.
+--
+--   limits                   hash: 'call', 'requester', 'all', 'destination:<name>' -> '<number>/<seconds>' or 'off'
+--   limit:<kind>:<subject>   sorted set: a transfer that counts -> when that was; as far back as its limit looks
+--
+-- Workers write the hash, so that it binds publishers that have no registry, too. A transfer counts once, in the step
+-- that accepts it; one that no such step has looked at (the record has no `counted`), in its claim. What is refused
+-- never counts.
+local LIMITS = NS .. 'limits'
+local LIMIT_KINDS = { 'call', 'destination', 'requester', 'all' }
+local DEFAULT_LIMITS = { call = '5/600' } -- the same as in registry/limits.py
+
+-- Who asks, where there is a limit for each who does: the key that has signed, else the name in the intent.
+local function requester_of(intent, signature)
+  if signature ~= '' then return string.match(signature, '^[^:]*') end
+  local ok, said = pcall(cjson.decode, intent)
+  return ok and type(said) == 'table' and type(said.requested_by) == 'string' and said.requested_by or ''
+end
+
+local function read_limit(kind, said)
+  if said == 'off' then return nil end
+  local number, seconds = string.match(said or '', '^(%d+)/(%d+)$')
+  if not number or #number > 6 or #seconds > 5 then
+    number, seconds = string.match(DEFAULT_LIMITS[kind] or '', '^(%d+)/(%d+)$')
+  end
+  return tonumber(number), tonumber(seconds)
+end
+
+-- Count a transfer, or end it where that would be one more than a limit allows; nil where it counts.
+local function finish_limited(id, call, name, intent, signature)
+  local limits = redis.call('HMGET', LIMITS, 'call', 'destination:' .. name, 'requester', 'all')
+  local who = limits[3] and requester_of(intent, signature) or ''
+  local subjects = { call, name, who ~= '' and redis.sha1hex(who), '*' }
+  local entries = {}
+  for at, kind in ipairs(LIMIT_KINDS) do
+    local number, seconds = read_limit(kind, limits[at])
+    if number and subjects[at] then
+      local key, span_ms = NS .. 'limit:' .. kind .. ':' .. subjects[at], seconds * 1000
+      -- What lies further ahead than a whole span was counted before Redis's clock was set back.
+      local counted = redis.call('ZCOUNT', key, '(' .. int(NOW - span_ms), int(NOW + span_ms))
+      if counted >= number then
+        count('limited|' .. kind)
+        count_in_slice('limited|' .. kind)
+        return endings().finish(id, 'transfer.finished', { state = 'rejected', reason = 'limit_reached',
+          source = 'worker', detail = string.format('%s: %d in %d s are the limit', kind, number, seconds) })
+      end
+      entries[#entries + 1] = { key, kind, span_ms }
+    end
+  end
+  for _, of in ipairs(entries) do
+    local key, kind, span_ms = unpack(of)
+    HAS_ITS_TYPE[key] = true
+    write('ZADD', key, int(NOW), id)
+    -- A call has few transfers. What is counted all day long drops those that count no more.
+    if kind ~= 'call' then write('ZREMRANGEBYSCORE', key, '-inf', int(NOW - span_ms)) end
+    write('EXPIRE', key, int(span_ms / 1000))
+  end
+end

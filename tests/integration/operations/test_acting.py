@@ -14,6 +14,12 @@ from support.operating import as_json, send
 from transfer_tasks.ledger.operator_commands import OperatorCommands
 from transfer_tasks.outcome import Reason, State
 
+REGISTRY = """
+[sales]
+description = "Sales"
+endpoints = ["+1 202-555-0155"]
+"""
+
 pytestmark = pytest.mark.usefixtures("no_key_leaks")
 
 
@@ -98,7 +104,7 @@ def test_a_paused_destination_refuses_at_once_and_others_go_on(ask, worker, clus
 
 
 def test_all_stops_everything_and_is_taken_back_alone(ask, bench):
-    ask("pause", "sales", "--reason", "holiday")
+    ask("pause", "sales", "--reason", "holiday", "--force")
     ask("pause", "--all", "--reason", "fire")
     assert bench.accept(destination="support").state == "rejected"
     assert bench.accept(destination="endpoints").state == "rejected"
@@ -150,7 +156,7 @@ def test_a_request_that_is_out_is_not_called_back(ask, bench):
 
 
 def test_no_pause_ends_by_itself_while_a_worker_beats(ask, bench):
-    ask("pause", "support", "--reason", "r")
+    ask("pause", "support", "--reason", "r", "--force")
     bench.client.expire(bench.keys.paused, 5)
     bench.heartbeat()
     assert bench.client.ttl(bench.keys.paused) > 900
@@ -161,6 +167,28 @@ def test_a_session_that_asks_by_plain_celery_is_refused_as_well(bench):
     bench.run(commands.pause("support", operator="ana", reason="r", limit=0))
     transfer_id = bench.accept(queue="").transfer_id
     assert bench.claim(transfer_id).outcome.reason is Reason.DESTINATION_PAUSED
+
+
+def test_a_name_that_nothing_knows_is_refused_with_the_near_ones(ask, bench, tmp_path):
+    (tmp_path / "destinations.toml").write_text(REGISTRY)
+    bench.end(bench.begin_first(str(uuid.uuid4())))  # to "support", which the registry does not name
+    strange = bench.begin_first(str(uuid.uuid4()), destination="slaes")
+    bench.end(strange, State.REJECTED, Reason.DESTINATION_NOT_ALLOWED)
+
+    def refused(name):
+        answer = ask("pause", name, "--reason", "r", "--json")
+        assert answer.exit_code == 2
+        assert not bench.client.exists(bench.keys.paused)
+        return json.loads(answer.stdout)["error"]["message"]
+
+    assert "Near it: sales. If it is meant, add --force." in refused("slaes")
+    assert "Near it: support." in refused("suport")
+    assert "Known: endpoints, pipeline, sales, support." in refused("x")
+    assert ask("pause", "x", "--reason", "r", "--force").exit_code == 0
+    assert ask("pause", "support", "--reason", "r").exit_code == 0
+    (tmp_path / "destinations.toml").write_text("[")
+    assert ask("pause", "pipeline", "--reason", "r").exit_code == 0
+    assert as_json(ask("resume", "x", "--json"))["paused"] == ["support", "pipeline"]
 
 
 @pytest.mark.parametrize("arguments", [[], ["support", "--all"], ["+1 202-555-0143"], ["*"]])

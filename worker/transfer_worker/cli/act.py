@@ -211,6 +211,9 @@ def pause(
     operator: Operator,
     destination: Destination = None,
     everything: Annotated[bool, typer.Option("--all", help="All destinations.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also a name that no registry here and no transfer so far knows.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """The kill switch: nothing is sent to a destination, or to any, until it is resumed.
@@ -221,7 +224,7 @@ def pause(
 
     Exit codes:
       0  paused
-      2  a wrong option or setting
+      2  a wrong option or setting, or a name that nothing knows
       3  Redis can't be used; the same command again is safe
     """
     with expected_errors(as_json=as_json):
@@ -230,6 +233,8 @@ def pause(
 
         name = pausing.choose_destination(destination, is_all=everything)
         with lookup.open_tools() as at:
+            if not force:
+                pausing.check_name(at, name)
             ended = at.ledger.run(
                 at.commands.pause(
                     name, operator=operator, reason=mask_text(reason), limit=pausing.ENDED_AT_ONCE

@@ -3,23 +3,36 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Final, cast
 
 import redis
 
-from transfer_tasks.errors import LedgerUnavailable
+from transfer_tasks.errors import LedgerUnavailable, SettingsError
 from transfer_tasks.intent.fields import is_destination_name
 from transfer_tasks.ledger.record import is_of_another_type
 from transfer_tasks.ledger.texts import read_object
+from transfer_tasks.outcome import OPEN_STATES, Reason
 from transfer_tasks.redis.diagnosis import diagnose
+from transfer_tasks.registry.destinations import DestinationRegistry
 from transfer_worker.errors import OperationMisused
 from transfer_worker.monitoring.damage import read_count
+from transfer_worker.monitoring.present import read_present
+from transfer_worker.operations.listing import list_transfers
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from transfer_worker.operations.lookup import OperatorTools
     from transfer_tasks.ledger.ledger import Ledger
 
 EVERYTHING: Final = "*"
 """The name under which all destinations together are paused."""
+
+WITHOUT_A_NAME: Final = ("endpoints", "pipeline")
+"""The names under which addresses and pipelines that stand in no registry are paused."""
+
+_NAMED_AT_MOST: Final = 8
 
 ENDED_AT_ONCE: Final = 1000
 """How many waiting transfers, and claimed ones, the pause itself ends; the rest end at their next step."""
@@ -94,3 +107,45 @@ def choose_destination(name: str | None, *, is_all: bool) -> str:
             "as endpoints and pipeline.",
         )
     return name or EVERYTHING
+
+
+def check_name(tools: OperatorTools, name: str) -> None:
+    """Raise unless a transfer could go to what is to be paused: a slip of the pen would stop nothing.
+
+    Raises:
+        OperationMisused: Neither the registry here nor any transfer so far knows the name.
+        LedgerUnavailable: Redis did not answer in time.
+    """
+    if name == EVERYTHING or name in (known := {*_list_registry(tools), *WITHOUT_A_NAME}):
+        return
+    known |= {*_list_asked_for(tools)}
+    if name in known or list_transfers(tools.ledger, states=OPEN_STATES, destination=name, limit=1):
+        return
+    raise OperationMisused(
+        field="DESTINATION",
+        problem=f"{name!r} is in no registry here, and no transfer has gone to it",
+        fix=f"{_tell_near(name, known)} If it is meant, add --force.",
+    )
+
+
+def _list_registry(tools: OperatorTools) -> Iterable[str]:
+    path = tools.settings.destinations_file
+    try:
+        return DestinationRegistry.load(path) if path else ()
+    except SettingsError:
+        return ()  # doctor says what is wrong with the file; a pause does not wait for it
+
+
+def _list_asked_for(tools: OperatorTools) -> Iterable[str]:
+    """Return the destinations of all that has ended, but for those that the workers' registry does not know."""
+    for (_, reason, destination), _count in read_present(tools.ledger).totals.family("ended", parts=3):
+        if reason != Reason.DESTINATION_NOT_ALLOWED and is_destination_name(destination):
+            yield destination
+
+
+def _tell_near(name: str, known: set[str]) -> str:
+    if near := get_close_matches(name, sorted(known)):
+        return f"Near it: {', '.join(near)}."
+    shown = sorted(known)[:_NAMED_AT_MOST]
+    more = f" and {len(known) - len(shown)} more" if len(known) > len(shown) else ""
+    return f"Known: {', '.join(shown)}{more}."

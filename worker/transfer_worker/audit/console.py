@@ -15,6 +15,8 @@ from transfer_worker.audit.outbox import BLOCK_SECONDS, AuditEvent, follow
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from rich.console import Console
+
 _STYLES: Final = {
     AuditEvent.ACCEPTED: "bold",
     AuditEvent.RETRY_SCHEDULED: "yellow",
@@ -40,8 +42,17 @@ _SAID_ALREADY: Final = frozenset(
 _QUIET: Final = frozenset({"worker", "source"})
 _LABELS: Final = frozenset({"destination", "to"})
 _WITH_LABELS: Final = frozenset(
-    {AuditEvent.ACCEPTED, AuditEvent.REFUSED, AuditEvent.PAUSED, AuditEvent.RESUMED}
-)
+    {
+        AuditEvent.ACCEPTED, AuditEvent.FINISHED, AuditEvent.RESOLVED, AuditEvent.REFUSED, AuditEvent.PAUSED,
+        AuditEvent.RESUMED,
+    }
+)  # fmt: skip
+_WITH_CALL: Final = frozenset(
+    {
+        AuditEvent.ACCEPTED, AuditEvent.FINISHED, AuditEvent.RESOLVED, AuditEvent.REFUSED,
+        AuditEvent.MOVED_TWICE, AuditEvent.ACKNOWLEDGED,
+    }
+)  # fmt: skip
 RECONNECT_SECONDS: Final = 0.5
 
 _FIRST: Final = (
@@ -56,19 +67,24 @@ def describe_line(line: Mapping[str, Any]) -> Text:
     event = str(line["event"])
     style = STATE_STYLES.get(str(line.get("state")), "red") if "state" in line else _STYLES.get(event, "")  # type: ignore[call-overload]
     text = Text(f"  {str(line['timestamp'])[11:23]}  {line['transfer_id'][:8]}  ", style="dim")
-    text.append(f"{event.removeprefix('transfer.'):<16}", style=style)
+    text.append(f"{event.removeprefix('transfer.'):<15} ", style=style)
     if line.get("attempt"):
         text.append(f"attempt {line['attempt']}  ", style="dim")
     left_out = _SAID_ALREADY | _QUIET | (frozenset() if event in _WITH_LABELS else _LABELS)
     shown = {name: value for name, value in line.items() if name not in left_out and value != ""}
     if state := shown.pop("state", None):
         text.append(f"{state} ", style=style)
-    if event == AuditEvent.ACCEPTED:
+    if event in _WITH_CALL:
         shown["call"] = line["call_id"]
     ordered = [name for name in _FIRST if name in shown] + sorted(shown.keys() - set(_FIRST))
     text.append("  ".join(f"{name}={shown[name]}" for name in ordered))
     text.rstrip()
     return text
+
+
+def print_line(console: Console, line: Mapping[str, Any]) -> None:
+    """Print one audit line: broken between words at a terminal, in one line elsewhere."""
+    console.print(describe_line(line), soft_wrap=not console.is_terminal)
 
 
 class AuditWatch:

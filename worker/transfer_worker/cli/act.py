@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from transfer_tasks.ledger.record import TransferRecord
     from transfer_worker.operations.lookup import OperatorTools
 
+_CHOICE = "--transferred/--not-transferred"
+
 TransferId = Annotated[str, typer.Argument(metavar="TRANSFER_ID")]
 
 
@@ -106,12 +108,12 @@ def _confirm(at: OperatorTools, record: TransferRecord, *, is_silent: bool) -> N
 
 def resolve(
     transfer_id: TransferId,
-    transferred: Annotated[
-        bool | None,
-        typer.Option("--transferred/--not-transferred", help="What the evidence says.", show_default=False),
-    ],
     reason: Reason,
     operator: Operator,
+    transferred: Annotated[
+        bool | None,
+        typer.Option(_CHOICE, help="What the evidence says; one of the two.", show_default=False),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Settle an unknown by evidence: Piopiy's call log, or the caller's own word.
@@ -128,15 +130,19 @@ def resolve(
         from transfer_tasks.ledger.verdicts import Ended
         from transfer_tasks.masking import mask_text
         from transfer_worker.cli import send
-        from transfer_worker.errors import OperationRefused
+        from transfer_worker.errors import OperationMisused, OperationRefused
         from transfer_worker.operations import lookup
 
+        if transferred is None:
+            raise OperationMisused(
+                field=_CHOICE, problem="neither is given", fix="Say which of the two the evidence shows."
+            )
         with lookup.open_tools() as at:
             record = lookup.read_transfer(at.ledger, transfer_id)
             seen = at.ledger.run(
                 at.commands.resolve(
                     record.transfer_id,
-                    transferred=bool(transferred),
+                    transferred=transferred,
                     source="operator",
                     detail=f"{operator}: {mask_text(reason)}",
                 )

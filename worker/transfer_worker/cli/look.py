@@ -174,7 +174,7 @@ def tail(
     """
     with expected_errors(as_json=as_json):
         from transfer_tasks.redis.connection import connect
-        from transfer_worker.audit.console import describe_line
+        from transfer_worker.audit.console import print_line
         from transfer_worker.audit.outbox import BLOCK_SECONDS
         from transfer_worker.operations import lookup, tail
 
@@ -185,7 +185,7 @@ def tail(
                 sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
                 sys.stdout.flush()
             else:
-                console.print(describe_line(line), soft_wrap=True)
+                print_line(console, line)
 
         call_id = _parse_call_id(call) if call else ""
         with lookup.open_tools() as at:

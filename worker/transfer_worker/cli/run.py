@@ -167,7 +167,7 @@ def demo(as_json: AsJson = False) -> None:
       130  Ctrl-C
     """
     with expected_errors(as_json=as_json), stop_signals_raise():
-        from transfer_worker.audit.console import describe_line
+        from transfer_worker.audit.console import print_line
         from transfer_worker.cli.tables import print_report
         from transfer_worker.local.demo import REDIS_LEFT_ALONE, is_redis_named, run_demo
         from transfer_worker.local.redis_executable import RedisServerNotFound
@@ -178,7 +178,7 @@ def demo(as_json: AsJson = False) -> None:
         try:
             report = run_demo(
                 say=lambda text: console.print(Text(text, style="bold")),
-                show_line=lambda line: console.print(describe_line(line), soft_wrap=True),
+                show_line=lambda line: print_line(console, line),
             )
         except ChildFailed as error:
             fail(Exit.FAILED, str(error), kind="ChildFailed", as_json=as_json)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 from contextlib import contextmanager
@@ -37,7 +38,8 @@ Operator = Annotated[
     typer.Option(
         "--as",
         metavar="NAME",
-        envvar=["USER", "LOGNAME"],
+        default_factory=lambda: os.environ.get("USER") or os.environ.get("LOGNAME") or "",
+        show_default="USER, or LOGNAME",
         callback=lambda name: _check_operator(name),
         help="Who you are, for the audit log.",
     ),
@@ -60,6 +62,8 @@ MAX_REASON_LENGTH: Final = 100
 
 
 def _check_operator(name: str) -> str:
+    if not name:
+        raise typer.BadParameter("say who you are: --as NAME (USER and LOGNAME are not set)")
     if not name.strip() or len(name) > MAX_NAME_LENGTH or not name.isprintable():
         raise typer.BadParameter(f"write your name in 1 to {MAX_NAME_LENGTH} printable characters")
     return name.strip()

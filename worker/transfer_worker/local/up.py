@@ -14,7 +14,7 @@ from pydantic_settings import BaseSettings
 
 from transfer_tasks.errors import SettingsError
 from transfer_tasks.settings import RULE_FIELDS, SETTINGS_CONFIG, PublisherSettings, load_settings
-from transfer_worker.audit.console import AuditWatch, describe_line
+from transfer_worker.audit.console import AuditWatch, print_line
 from transfer_worker.local.demo_steps import DESTINATIONS
 from transfer_worker.local.setup_files import SANDBOX_NUMBER, make_flower_login
 from transfer_worker.local.stack import Child, ChildFailed, Stack, is_listening, pick_port
@@ -122,9 +122,7 @@ def run_up(console: Console, *, data_dir: Path) -> None:
             f"\nCtrl-C ends everything gracefully.\n",
             soft_wrap=True,
         )
-        with AuditWatch(
-            redis_url, show=lambda line: console.print(describe_line(line), soft_wrap=True), since="$"
-        ):
+        with AuditWatch(redis_url, show=lambda line: print_line(console, line), since="$"):
             _watch(console, worker, flower)
 
 

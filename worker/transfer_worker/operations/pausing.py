@@ -23,8 +23,8 @@ from transfer_worker.operations.listing import list_transfers
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from transfer_worker.operations.lookup import OperatorTools
     from transfer_tasks.ledger.ledger import Ledger
+    from transfer_worker.operations.lookup import OperatorTools
 
 EVERYTHING: Final = "*"
 """The name under which all destinations together are paused."""
@@ -137,7 +137,7 @@ def _list_registry(tools: OperatorTools) -> Iterable[str]:
 
 
 def _list_asked_for(tools: OperatorTools) -> Iterable[str]:
-    """Return the destinations of all that has ended, but for those that the workers' registry does not know."""
+    """Return the destinations of what has ended, but for those that the workers did not know."""
     for (_, reason, destination), _count in read_present(tools.ledger).totals.family("ended", parts=3):
         if reason != Reason.DESTINATION_NOT_ALLOWED and is_destination_name(destination):
             yield destination

@@ -15,7 +15,8 @@ from transfer_tasks import errors
 from transfer_tasks.intent import TransferIntent
 from transfer_tasks.outcome import GUIDE, Reason, State, TransferOutcome
 from transfer_worker import cli
-from transfer_worker.audit.console import describe_line
+from transfer_worker.audit.console import describe_line, print_line
+from transfer_worker.audit.outbox import AuditEvent
 from transfer_worker.cli import send, tables
 from transfer_worker.cli.terminal import Exit, expected_errors
 from transfer_worker.local.demo import Report, Result, find_differences
@@ -65,6 +66,22 @@ def test_every_command_has_help_that_documents_its_exit_codes(command):
     assert "Exit codes:" in answer.stdout
     assert "--json" in answer.stdout or name in {"up", "worker", "sandbox", "metrics"}
     assert name in run(*group, "--help").stdout
+
+
+def test_without_a_name_of_the_user_it_is_asked_for_in_words(monkeypatch):
+    for name in ("USER", "LOGNAME"):
+        monkeypatch.delenv(name, raising=False)
+    answer = run("resume", "--all")
+    assert answer.exit_code == Exit.USAGE
+    assert "say who you are: --as NAME" in " ".join(answer.stderr.replace("│", "").split())
+    monkeypatch.setenv("LOGNAME", "ana")
+    assert "who you are" not in run("resume", "--all").stderr
+
+
+def test_resolve_without_a_choice_names_both():
+    answer = run("resolve", TRANSFER_ID, "--reason", "r", "--as", "ana", "--json")
+    assert answer.exit_code == Exit.USAGE
+    assert json.loads(answer.stdout)["error"]["field"] == "--transferred/--not-transferred"
 
 
 def test_a_missing_option_is_a_usage_error():
@@ -264,24 +281,46 @@ def line(event, **fields):
         "hop": 1,
         "attempt": 2,
     }
-    return describe_line({**common, **fields}).plain
+    return {**common, **fields}
+
+
+def tell(event, **fields):
+    return describe_line(line(event, **fields)).plain
 
 
 def test_an_audit_line_for_people_has_the_time_the_event_and_what_is_new():
-    text = line(
-        "transfer.finished",
-        state="unknown",
-        reason="answer_lost",
-        destination="support",
-        worker="w",
-        detail="",
+    text = tell("transfer.requeued", why="worker_died", destination="support", worker="w", detail="")
+    assert text == "  03:04:05.678  9137de8c  requeued        attempt 2  why=worker_died"
+
+
+@pytest.mark.parametrize("event", ["accepted", "finished", "resolved"])
+def test_the_first_line_and_the_last_say_where_to_and_of_which_call(event):
+    text = tell(f"transfer.{event}", destination="support")
+    assert "destination=support" in text
+    assert f"call={CALL_ID}" in text
+    assert "support" not in tell("transfer.claimed", destination="support")
+
+
+@pytest.mark.parametrize("event", list(AuditEvent))
+def test_a_blank_stands_behind_the_name_of_every_event(event):
+    assert re.search(rf"{event.removeprefix('transfer.')} +why=x", tell(event, why="x", attempt=0))
+
+
+def test_a_terminal_breaks_an_audit_line_between_words():
+    out = io.StringIO()
+    told = line(
+        "transfer.finished", state="unknown", destination="support", detail="the answer was lost " * 9
     )
-    assert text == "  03:04:05.678  9137de8c  finished        attempt 2  unknown reason=answer_lost"
+    print_line(Console(file=out, width=80, force_terminal=True, color_system=None), told)
+    lines = out.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert " ".join(out.getvalue().split()) == " ".join(describe_line(told).plain.split())
 
 
-def test_where_to_is_said_once_when_it_is_accepted():
-    assert "destination=support" in line("transfer.accepted", destination="support")
-    assert "destination=support" not in line("transfer.claimed", destination="support")
+def test_elsewhere_an_audit_line_is_one_line_however_long():
+    out = io.StringIO()
+    print_line(Console(file=out, width=80), line("transfer.finished", detail="lost " * 300))
+    assert out.getvalue().count("\n") == 1
 
 
 def test_findings_are_plain_text_with_their_fix():

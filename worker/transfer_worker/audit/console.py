@@ -56,7 +56,7 @@ _WITH_CALL: Final = frozenset(
 RECONNECT_SECONDS: Final = 0.5
 
 _FIRST: Final = (
-    "destination", "to", "requested_by", "signed_as", "signed_by", "operator", "asked", "reason",
+    "reason", "destination", "to", "requested_by", "signed_as", "signed_by", "operator", "asked",
     "http_status", "why", "detail", "waited_ms", "attempt_ms",
 )  # fmt: skip
 """What people read first. The servers write a line's fields in different orders: Lua's tables have none."""

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
-from transfer_worker.cli.terminal import AsJson, Operator, Reason, expected_errors, print_json
+from transfer_worker.cli.terminal import AsJson, Operator, Reason, WantedId, expected_errors, print_json
 
 
 def acknowledge(
-    wanted_id: Annotated[str, typer.Argument(metavar="CALL_OR_TRANSFER_ID")],
+    wanted_id: WantedId,
     reason: Reason,
     operator: Operator,
     as_json: AsJson = False,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from transfer_worker.cli.terminal import AsJson, Operator, Reason, expected_errors, print_json
+from transfer_worker.cli.terminal import AsJson, Operator, Reason, WantedId, expected_errors, print_json
 
 if TYPE_CHECKING:
     from transfer_tasks.ledger.record import TransferRecord
@@ -15,11 +15,9 @@ if TYPE_CHECKING:
 
 _CHOICE = "--transferred/--not-transferred"
 
-TransferId = Annotated[str, typer.Argument(metavar="TRANSFER_ID")]
-
 
 def replay(
-    transfer_id: TransferId,
+    wanted_id: WantedId,
     reason: Reason,
     operator: Operator,
     for_seconds: Annotated[
@@ -50,7 +48,7 @@ def replay(
         from transfer_worker.operations import lookup, replay
 
         with lookup.open_tools() as at:
-            record = lookup.read_transfer(at.ledger, transfer_id)
+            record = lookup.read_transfer(at.ledger, wanted_id)
             replay.check_replay(at, record, for_seconds=for_seconds)
             if not yes:
                 _confirm(at, record, is_silent=as_json)
@@ -107,7 +105,7 @@ def _confirm(at: OperatorTools, record: TransferRecord, *, is_silent: bool) -> N
 
 
 def resolve(
-    transfer_id: TransferId,
+    wanted_id: WantedId,
     reason: Reason,
     operator: Operator,
     transferred: Annotated[
@@ -138,7 +136,7 @@ def resolve(
                 field=_CHOICE, problem="neither is given", fix="Say which of the two the evidence shows."
             )
         with lookup.open_tools() as at:
-            record = lookup.read_transfer(at.ledger, transfer_id)
+            record = lookup.read_transfer(at.ledger, wanted_id)
             seen = at.ledger.run(
                 at.commands.resolve(
                     record.transfer_id,
@@ -149,7 +147,7 @@ def resolve(
             )
         if not isinstance(seen, Ended):
             raise OperationRefused(
-                field="TRANSFER_ID",
+                field="CALL_OR_TRANSFER_ID",
                 problem=f"{record.transfer_id} is {record.state}, and only an unknown can be settled",
                 fix=f"See: call-transfer show {record.transfer_id}",
             )
@@ -160,7 +158,7 @@ def resolve(
 
 
 def cancel(
-    transfer_id: TransferId,
+    wanted_id: WantedId,
     reason: Reason,
     operator: Operator,
     as_json: AsJson = False,
@@ -182,7 +180,7 @@ def cancel(
         from transfer_worker.operations import lookup
 
         with lookup.open_tools() as at:
-            record = lookup.read_transfer(at.ledger, transfer_id)
+            record = lookup.read_transfer(at.ledger, wanted_id)
             is_cancelled, seen = at.ledger.run(
                 at.commands.cancel(
                     record.transfer_id,
@@ -194,7 +192,7 @@ def cancel(
         if not is_cancelled or not isinstance(seen, Ended):
             stands = f"has ended {seen.outcome.state}" if isinstance(seen, Ended) else "is being sent"
             raise OperationRefused(
-                field="TRANSFER_ID",
+                field="CALL_OR_TRANSFER_ID",
                 problem=f"too late: {record.transfer_id} {stands}",
                 fix=f"See: call-transfer show {record.transfer_id}",
             )

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from transfer_worker.cli.terminal import AsJson, expected_errors, fail, make_console, print_json
+from transfer_worker.cli.terminal import AsJson, WantedId, expected_errors, make_console, print_json
 from transfer_worker.exit_codes import Exit
 
 
@@ -105,7 +105,7 @@ def send(
 
 
 def show(
-    wanted_id: Annotated[str, typer.Argument(metavar="CALL_OR_TRANSFER_ID")],
+    wanted_id: WantedId,
     as_json: AsJson = False,
 ) -> None:
     """Tell the whole story of a call: every transfer of it, each attempt, who asked, and how it ended.
@@ -114,26 +114,16 @@ def show(
 
     Exit codes:
       0  found
-      1  nothing is on record
-      2  the settings are wrong; all problems are listed
+      1  nothing is on record, or it is the beginning of several
+      2  it is no id, or the settings are wrong; all problems are listed
       3  Redis can't be used
     """
     with expected_errors(as_json=as_json):
-        from transfer_tasks.masking import mask_text
         from transfer_worker.cli import tables
         from transfer_worker.operations import describe, lookup
 
         with lookup.open_tools() as at:
             records = lookup.read_story(at.ledger, wanted_id)
-            if not records:
-                fail(
-                    Exit.FAILED,
-                    f"CALL_OR_TRANSFER_ID: no call and no transfer {mask_text(wanted_id)!r} is on record. "
-                    f"Records are kept for {at.settings.record_ttl_days} days; see that TRANSFER_REDIS_URL "
-                    "is the publisher's.",
-                    kind="NotFound",
-                    as_json=as_json,
-                )
             story = describe.describe_story(records, at.ledger)
         if as_json:
             print_json(story)

@@ -6,7 +6,6 @@ import json
 import re
 import sys
 import time
-import uuid
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 
@@ -15,7 +14,7 @@ from rich.live import Live
 from rich.text import Text
 
 from transfer_tasks.outcome import Reason, State  # noqa: TC001 - typer reads the annotations
-from transfer_worker.cli.terminal import AsJson, expected_errors, make_console, print_json
+from transfer_worker.cli.terminal import AsJson, WantedId, expected_errors, make_console, print_json
 from transfer_worker.errors import OperationMisused
 
 if TYPE_CHECKING:
@@ -156,7 +155,10 @@ def list_(
 def tail(
     call: Annotated[
         str | None,
-        typer.Option(metavar="CALL_ID", help="Only lines of this call: its UUID, in any spelling."),
+        typer.Option(
+            metavar="ID",
+            help="Only lines of this call or transfer: its id, in any spelling, or its beginning.",
+        ),
     ] = None,
     lines: Annotated[
         int, typer.Option("--lines", "-n", min=0, help="How many past lines to begin with.")
@@ -187,10 +189,10 @@ def tail(
             else:
                 print_line(console, line)
 
-        call_id = _parse_call_id(call) if call else ""
+        wanted = lookup.spell_beginning(call, field="--call") if call else ""
         with lookup.open_tools() as at:
             keys = at.ledger.keys
-            past, newest = tail.read_last_lines(at.ledger.client, keys=keys, count=lines, call_id=call_id)
+            past, newest = tail.read_last_lines(at.ledger.client, keys=keys, count=lines, wanted=wanted)
             for line in past:
                 show(line)
             if not follow:
@@ -201,7 +203,7 @@ def tail(
                     client,
                     keys=keys,
                     since=newest,
-                    call_id=call_id,
+                    wanted=wanted,
                     on_outage=lambda cause: typer.echo(
                         f"call-transfer: Redis is away ({cause}); the lines come when it is back.", err=True
                     ),
@@ -209,32 +211,23 @@ def tail(
                     show(line)
 
 
-def _parse_call_id(text: str) -> str:
-    try:
-        return str(uuid.UUID(text))
-    except ValueError:
-        raise OperationMisused(
-            field="--call", problem="is not a UUID", fix="Write the call's id: call-transfer list shows it."
-        ) from None
-
-
 def why(
-    transfer_id: Annotated[str, typer.Argument(metavar="TRANSFER_ID")],
+    wanted_id: WantedId,
     as_json: AsJson = False,
 ) -> None:
     """Say why a transfer ended as it did, what that means, and what to do next.
 
     Exit codes:
       0  it is on record
-      1  it is not
-      2  the settings are wrong; all problems are listed
+      1  it is not, or it is the beginning of several
+      2  it is no id, or the settings are wrong; all problems are listed
       3  Redis can't be used
     """
     with expected_errors(as_json=as_json):
         from transfer_worker.operations import advice, lookup
 
         with lookup.open_tools() as at:
-            told = advice.explain(lookup.read_transfer(at.ledger, transfer_id), at.ledger)
+            told = advice.explain(lookup.read_transfer(at.ledger, wanted_id), at.ledger)
         if as_json:
             print_json(told)
         else:

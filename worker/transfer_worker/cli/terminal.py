@@ -31,6 +31,16 @@ from transfer_worker.local.redis_executable import EmbeddedRedisError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+WantedId = Annotated[
+    str,
+    typer.Argument(
+        metavar="CALL_OR_TRANSFER_ID",
+        help="An id, in any spelling, or a beginning that no other has. Where one transfer is meant, a call's "
+        "id stands for its last.",
+        show_default=False,
+    ),
+]
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 
 Operator = Annotated[

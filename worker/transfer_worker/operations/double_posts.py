@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import TYPE_CHECKING, cast
 
 import redis
 
 from transfer_tasks.errors import LedgerUnavailable
-from transfer_tasks.masking import mask_text
 from transfer_tasks.redis.diagnosis import diagnose
-from transfer_worker.errors import OperationRefused
 from transfer_worker.monitoring.double_posts import DoublePost
+from transfer_worker.operations.lookup import refuse_id, spell_beginning
 
 if TYPE_CHECKING:
     from transfer_tasks.ledger.ledger import Ledger
+    from transfer_worker.errors import OperationRefused
 
 
 def read_double_posts(ledger: Ledger) -> tuple[DoublePost, ...]:
@@ -31,7 +30,7 @@ def read_double_posts(ledger: Ledger) -> tuple[DoublePost, ...]:
 
 
 def find_call(ledger: Ledger, wanted_id: str) -> str:
-    """Return the call that is not acknowledged and is meant by its id, or by that of one of its transfers.
+    """Return the call that is not acknowledged and is meant: by its id, or by a transfer's.
 
     The records of its transfers may be gone by now.
 
@@ -40,21 +39,22 @@ def find_call(ledger: Ledger, wanted_id: str) -> str:
         LedgerUnavailable: Redis did not answer in time.
     """
     left = read_double_posts(ledger)
-    try:
-        wanted_id = str(uuid.UUID(wanted_id))
-    except ValueError:
-        raise refuse(wanted_id, left) from None
-    for double in left:
-        if wanted_id in {double.call_id, *double.transfers}:
-            return double.call_id
-    raise refuse(wanted_id, left)
+    beginning = spell_beginning(wanted_id)
+    meant = {
+        double.call_id
+        for double in left
+        if any(known.startswith(beginning) for known in (double.call_id, *double.transfers))
+    }
+    if len(meant) > 1:
+        raise refuse_id(f"{beginning} may be any of {', '.join(sorted(meant))}", "Write more of the one.")
+    for call_id in meant:
+        return call_id
+    raise refuse(beginning, left)
 
 
 def refuse(wanted_id: str, left: tuple[DoublePost, ...]) -> OperationRefused:
     """Return what is told where there is nothing to acknowledge."""
     calls = ", ".join(dict.fromkeys(double.call_id for double in left))
-    return OperationRefused(
-        field="CALL_OR_TRANSFER_ID",
-        problem=f"nothing of {mask_text(wanted_id)} is to be acknowledged",
-        fix=f"What is: {calls}." if calls else "No call is.",
+    return refuse_id(
+        f"nothing of {wanted_id} is to be acknowledged", f"What is: {calls}." if calls else "No call is."
     )

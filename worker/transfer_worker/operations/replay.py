@@ -81,14 +81,14 @@ def check_replay(
     """
     if not record.intent_json:
         raise OperationRefused(
-            field="TRANSFER_ID",
+            field="CALL_OR_TRANSFER_ID",
             problem=f"the request of {record.transfer_id} could never be read",
             fix="Ask for the transfer with send.",
         )
     if record.reason is Reason.SIGNATURE_INVALID:
         # Signed by the operator, it would be carried out: whoever wrote it would have got what he wanted.
         raise OperationRefused(
-            field="TRANSFER_ID",
+            field="CALL_OR_TRANSFER_ID",
             problem=f"nobody with a key has asked for {record.transfer_id}",
             fix="If you know that it is right, ask for it with send.",
         )
@@ -107,7 +107,7 @@ def check_replay(
 def _refuse(transfer_id: str, state: State) -> OperationRefused:
     problem, fix = _WHY_NOT.get(state, _WHY_NOT_OPEN)
     return OperationRefused(
-        field="TRANSFER_ID",
+        field="CALL_OR_TRANSFER_ID",
         problem=f"the call's last transfer, {transfer_id}, is {state}: {problem}",
         fix=fix,
     )
@@ -118,7 +118,7 @@ def _build_intent(record: TransferRecord, *, requested_by: str, deadline_ms: int
         fields = dict(json.loads(record.intent_json))
     except (ValueError, TypeError, RecursionError):
         raise OperationRefused(
-            field="TRANSFER_ID",
+            field="CALL_OR_TRANSFER_ID",
             problem=f"the request of {record.transfer_id} can't be read",
             fix="Ask for it anew: call-transfer send.",
         ) from None

@@ -24,7 +24,7 @@ _NO_TEXT: Final = frozenset({"timestamp", "event_id"})
 
 
 def read_last_lines(
-    client: redis.Redis, *, keys: Keys, count: int, call_id: str = ""
+    client: redis.Redis, *, keys: Keys, count: int, wanted: str = ""
 ) -> tuple[list[dict[str, Any]], str]:
     """Return the last lines, of one call or of all, oldest first, and the event id to go on after.
 
@@ -41,7 +41,7 @@ def read_last_lines(
             if newest == FROM_THE_BEGINNING:
                 newest = page[0][0]
             lines = (read_any_line(event_id, fields) for event_id, fields in page)
-            found += [line for line in lines if call_id in {"", line["call_id"]}]
+            found += [line for line in lines if _is_of(line, wanted)]
             if len(found) >= count:
                 break
             before = f"({page[-1][0]}"
@@ -51,7 +51,7 @@ def read_last_lines(
 
 
 def follow_lines(
-    client: redis.Redis, *, keys: Keys, since: str, call_id: str, on_outage: Callable[[str], object]
+    client: redis.Redis, *, keys: Keys, since: str, wanted: str, on_outage: Callable[[str], object]
 ) -> Iterator[dict[str, Any]]:
     """Yield lines as they are written, for ever.
 
@@ -59,7 +59,7 @@ def follow_lines(
         client: A client of its own, whose socket timeout is longer than `BLOCK_SECONDS`.
         keys: The ledger's keys.
         since: The event id to begin after.
-        call_id: Of this call alone; of all, if it is empty.
+        wanted: Of this call or transfer alone, named by its id or a beginning; of all, if it is empty.
         on_outage: Told once for each time that Redis goes away. The lines are safe there, and come later.
     """
     is_away = False
@@ -68,13 +68,17 @@ def follow_lines(
         try:
             for line in follow(client, keys=keys, stop=pause, since=since):
                 is_away, since = False, line["event_id"]
-                if call_id in {"", line["call_id"]}:
+                if _is_of(line, wanted):
                     yield mask_line(line)
         except redis.RedisError as error:
             if not is_away:
                 on_outage(type(error).__name__)
             is_away = True
             pause.wait(RECONNECT_SECONDS)
+
+
+def _is_of(line: dict[str, Any], wanted: str) -> bool:
+    return any(str(line[name]).startswith(wanted) for name in ("call_id", "transfer_id"))
 
 
 def mask_line(line: dict[str, Any]) -> dict[str, Any]:

@@ -35,8 +35,8 @@ WantedId = Annotated[
     str,
     typer.Argument(
         metavar="CALL_OR_TRANSFER_ID",
-        help="An id, in any spelling, or a beginning that no other has. Where one transfer is meant, a call's "
-        "id stands for its last.",
+        help="An id, in any spelling, or a beginning that no other has. Where one transfer is meant, a "
+        "call's id stands for its last.",
         show_default=False,
     ),
 ]

@@ -7,7 +7,6 @@ import re
 from typing import Final
 
 import phonenumbers
-from phonenumbers import PhoneNumberType
 
 from transfer_tasks.refusals import REFUSALS
 
@@ -22,15 +21,6 @@ _NATIONAL_MAX_DIGITS: Final = 10
 calls a stranger in another country."""
 # piopiy 1.2.2, piopiy.voice.validators._PHONE_RE; there with match(), so a trailing newline slips through.
 _PLATFORM_NUMBER: Final = re.compile(r"[1-9][0-9]{6,15}")
-_ORDINARY: Final = frozenset(
-    {
-        PhoneNumberType.FIXED_LINE,
-        PhoneNumberType.MOBILE,
-        PhoneNumberType.FIXED_LINE_OR_MOBILE,
-        PhoneNumberType.TOLL_FREE,
-        PhoneNumberType.VOIP,
-    }
-)
 
 _SIP_URI: Final = re.compile(
     r"(?P<scheme>sips?):(?P<user>[^@]*)@(?P<host>\[[^\]]*\]|[^:;?]*)(?P<port>:[^;?]*)?(?P<tail>.*)",
@@ -143,17 +133,6 @@ def region_of(number: str) -> str:
     return region or NON_GEOGRAPHIC_REGION
 
 
-def is_chargeable(number: str) -> bool:
-    """Whether calling a parsed number may cost more than an ordinary call.
-
-    Only fixed lines, mobiles, toll-free and VoIP numbers of a country are ordinary: premium rate, shared
-    cost, personal, pager, corporate (UAN) and satellite numbers are not.
-    """
-    if region_of(number) == NON_GEOGRAPHIC_REGION:
-        return True  # satellite +881 comes back as MOBILE (phonenumbers 9.0)
-    return phonenumbers.number_type(phonenumbers.parse("+" + number)) not in _ORDINARY
-
-
 def mask_number(number: str) -> str:
     """Return a parsed number with nothing but its country code and its last two digits.
 
@@ -188,6 +167,11 @@ def parse_sip_uri(text: str) -> str:
     if not _SIP_TAIL.fullmatch(uri["tail"]):
         raise AddressError("sip_parameters")
     return f"{uri['scheme'].lower()}:{uri['user']}@{host}{port}{uri['tail'].lower()}"
+
+
+def sip_user(uri: str) -> str:
+    """Return the user of a parsed URI."""
+    return uri.partition(":")[2].partition("@")[0]
 
 
 def sip_host(uri: str) -> str:

@@ -42,6 +42,7 @@ class Reason(StrEnum):
     ACTION_NOT_ALLOWED = "action_not_allowed"
     SIGNATURE_INVALID = "signature_invalid"
     CALLER_ID_MISSING = "caller_id_missing"
+    CALLER_ID_NOT_ALLOWED = "caller_id_not_allowed"
     DEADLINE_UNKNOWN = "deadline_unknown"
     ETA_NOT_SUPPORTED = "eta_not_supported"
     CANVAS_NOT_SUPPORTED = "canvas_not_supported"
@@ -135,7 +136,7 @@ GUIDE: Final[dict[Reason, Guide]] = {
     ),
     Reason.ACTION_NOT_ALLOWED: Guide(
         state=State.REJECTED,
-        meaning="It asks for an action, media or an option that the settings do not allow; nothing was sent.",
+        meaning="It asks for an action, media, a header or more than the settings allow; nothing was sent.",
         next_step="Read the field and the fix in the record. Allow it only if you know who asked for it.",
         say=_SORRY,
         may_try_other=True,
@@ -150,6 +151,12 @@ GUIDE: Final[dict[Reason, Guide]] = {
         state=State.REJECTED,
         meaning="Neither the intent, nor the registry, nor PIOPIY_NUMBER gives a caller id.",
         next_step="Set PIOPIY_NUMBER on the worker.",
+        say=_SORRY,
+    ),
+    Reason.CALLER_ID_NOT_ALLOWED: Guide(
+        state=State.REJECTED,
+        meaning="The caller id is neither PIOPIY_NUMBER, nor the registry's, nor in TRANSFER_CALLER_IDS.",
+        next_step="Leave it out, or put it into TRANSFER_CALLER_IDS if the number is yours.",
         say=_SORRY,
     ),
     Reason.DEADLINE_UNKNOWN: Guide(

@@ -13,9 +13,11 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from transfer_tasks.errors import SettingsError
 from transfer_tasks.redis.sentinel_url import EXAMPLE, SentinelUrl, WrongUrl, check_ca_file, is_sentinel_url
 from transfer_tasks.registry.actions import ActionRules, parse_actions
+from transfer_tasks.registry.bounds import Bounds
 from transfer_tasks.registry.destinations import DestinationRegistry
 from transfer_tasks.registry.media import MediaRules
-from transfer_tasks.registry.rules import DestinationRules, UnlistedRules
+from transfer_tasks.registry.rules import DestinationRules
+from transfer_tasks.registry.unlisted import UnlistedRules, parse_headers
 from transfer_tasks.signature import Key, WrongKey, parse_signing_key
 
 SETTINGS_CONFIG: Final = SettingsConfigDict(
@@ -108,7 +110,7 @@ def _find_destinations_file() -> Path | None:
 QueueName = Annotated[str, Field(pattern=r"\A[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\z")]
 
 
-def _readable_by(parse: Callable[[str], object]) -> AfterValidator:
+def readable_by(parse: Callable[[str], object]) -> AfterValidator:
     """Check a text that is read where rules are made of it."""
 
     def check(text: str) -> str:
@@ -126,7 +128,15 @@ def _check_signing_key(secret: SecretStr) -> SecretStr:
     return secret
 
 
-RULE_FIELDS: Final = ("allow_unlisted", "allow_actions", "allow_media")
+RULE_FIELDS: Final = (
+    "allow_unlisted",
+    "allow_actions",
+    "allow_media",
+    "allow_sip_headers",
+    "max_legs",
+    "max_duration_seconds",
+    "max_ring_seconds",
+)
 """What may be asked, as far as both sides judge it."""
 
 
@@ -144,6 +154,10 @@ class PublisherSettings(BaseSettings):
         allow_unlisted: Which endpoints outside the registry are allowed: regions, SIP hosts, ``agents``.
         allow_actions: Which actions a pipeline may hold besides connect, play, param and hangup.
         allow_media: Which files may be played, and which hosts a URL may lead to.
+        allow_sip_headers: Which custom SIP headers may be set besides those of the registry.
+        max_legs: How many endpoints one request may call.
+        max_duration_seconds: The longest `max_duration_sec` that may be asked for.
+        max_ring_seconds: The longest `ring_timeout_sec` that may be asked for.
         queue: The Redis list that the worker reads.
         signing_key: ``<key id>:<secret>``; what this publisher asks for is signed with it.
     """
@@ -155,9 +169,13 @@ class PublisherSettings(BaseSettings):
     repeat_window_seconds: float = Field(default=30, ge=0, le=3600, allow_inf_nan=False)
     record_ttl_days: int = Field(default=7, ge=1, le=365)
     destinations_file: FilePath | None = Field(default_factory=_find_destinations_file)
-    allow_unlisted: Annotated[str, _readable_by(UnlistedRules.parse)] = ""
-    allow_actions: Annotated[str, _readable_by(parse_actions)] = ""
-    allow_media: Annotated[str, _readable_by(MediaRules.parse)] = ""
+    allow_unlisted: Annotated[str, readable_by(UnlistedRules.parse)] = ""
+    allow_actions: Annotated[str, readable_by(parse_actions)] = ""
+    allow_media: Annotated[str, readable_by(MediaRules.parse)] = ""
+    allow_sip_headers: Annotated[str, readable_by(parse_headers)] = ""
+    max_legs: int = Field(default=5, ge=1, le=100)
+    max_duration_seconds: int = Field(default=3600, ge=10, le=7200)
+    max_ring_seconds: int = Field(default=60, ge=5, le=120)
     queue: QueueName = "transfers"
     signing_key: Annotated[SecretStr, AfterValidator(_check_signing_key)] | None = None
 
@@ -183,8 +201,13 @@ class PublisherSettings(BaseSettings):
         )
         return DestinationRules(
             registry,
-            UnlistedRules.parse(self.allow_unlisted),
+            UnlistedRules.parse(self.allow_unlisted, headers=self.allow_sip_headers),
             ActionRules.parse(self.allow_actions, self.allow_media),
+            Bounds(
+                legs=self.max_legs,
+                duration_seconds=self.max_duration_seconds,
+                ring_seconds=self.max_ring_seconds,
+            ),
         )
 
     @classmethod

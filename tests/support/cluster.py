@@ -77,6 +77,7 @@ class Cluster:
             "PIOPIY_API_URL": self.sandbox.url,
             "PIOPIY_NUMBER": PIOPIY_NUMBER,
             "TRANSFER_ALLOW_UNLISTED": "US, sip.example.com, agents",
+            "TRANSFER_CALLER_IDS": "+1 202-555-0108",
             "TRANSFER_ALLOW_MEDIA": "hold.wav, media.example.com",
             "PYTHONPATH": str(Path(__file__).parent.parent),
         } | self.environment

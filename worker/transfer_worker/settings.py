@@ -11,7 +11,8 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_val
 from pydantic_core import PydanticCustomError
 
 from transfer_tasks.addresses import parse_number
-from transfer_tasks.settings import PublisherSettings, load_settings
+from transfer_tasks.registry.caller_ids import parse_caller_ids
+from transfer_tasks.settings import PublisherSettings, load_settings, readable_by
 from transfer_tasks.signature import Key, WrongKey, parse_verify_keys
 
 VISIBILITY_TIMEOUT_SECONDS: Final = 12
@@ -104,6 +105,7 @@ class WorkerSettings(PublisherSettings):
         piopiy_api_url: The API's root; the default is the SDK's own (piopiy 1.2.2).
         piopiy_proxy_url: The proxy through which alone the API is reached, by CONNECT; may hold a password.
         piopiy_number: Caller id where neither the intent nor the registry names one.
+        caller_ids: Which numbers an intent may have shown besides that one and the registry's.
         verify_keys: ``<key id>:<secret>[names],…``: whose requests are carried out; everybody's
             if none is set.
         concurrency: How many transfers a worker carries out at a time.
@@ -124,6 +126,7 @@ class WorkerSettings(PublisherSettings):
         None, validation_alias="PIOPIY_PROXY_URL"
     )
     piopiy_number: CallerNumber | None = Field(None, validation_alias="PIOPIY_NUMBER")
+    caller_ids: Annotated[str, readable_by(parse_caller_ids)] = ""
     verify_keys: Annotated[SecretStr, AfterValidator(_check_verify_keys)] | None = None
     concurrency: int = Field(8, ge=1, le=256)
     processes: int | None = Field(None, ge=1, le=64)

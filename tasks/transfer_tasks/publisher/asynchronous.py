@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 import uuid
 from math import floor
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from transfer_tasks.ledger.verdicts import Accepted
     from transfer_tasks.outcome import TransferOutcome
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 LOOK_SECONDS: Final = 1.0
@@ -87,6 +89,8 @@ class AsyncTransferPublisher:
     def __init__(self, settings: PublisherSettings | None = None) -> None:
         self.settings = settings or PublisherSettings.load()
         self._rules = self.settings.load_rules() if self.settings.destinations_file else None
+        for seen in self._rules.review_registry() if self._rules else ():
+            log.warning("The registry asks for more than the rules allow: %s", seen)
         self._signing_key = self.settings.load_signing_key()
         self._lines = LoopLocal(lambda: _Line(self.settings))
 

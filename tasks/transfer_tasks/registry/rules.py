@@ -6,68 +6,25 @@ because anybody who can write to Redis can put a message on the queue.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from phonenumbers import SUPPORTED_REGIONS
-
-from transfer_tasks.addresses import is_chargeable, is_host, region_of, sip_host
 from transfer_tasks.intent.actions import Connect
 from transfer_tasks.intent.destination import EndpointsDestination, NamedDestination, PipelineDestination
 from transfer_tasks.intent.endpoints import AgentEndpoint, PhoneEndpoint, SipEndpoint
+from transfer_tasks.intent.validation import mask_value
 from transfer_tasks.outcome import Reason
 from transfer_tasks.registry.actions import ActionRules
+from transfer_tasks.registry.bounds import Bounds
 from transfer_tasks.registry.objection import Objection
+from transfer_tasks.registry.review import review_registry
+from transfer_tasks.registry.unlisted import find_strange_header
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from transfer_tasks.intent import TransferIntent
     from transfer_tasks.registry.destinations import DestinationRegistry
-
-ALL_AGENTS: Final = "agents"
-
-AnyEndpoint = PhoneEndpoint | SipEndpoint | AgentEndpoint
-
-_LIST_IT: Final = "Put it into the registry under a name"
-
-
-@dataclass(frozen=True, slots=True)
-class UnlistedRules:
-    """Which endpoints outside the registry are allowed.
-
-    Attributes:
-        regions: Of phone numbers, by the number's region (``US``), never by its prefix: +1 is also Jamaica.
-        hosts: Of SIP URIs.
-        agents: Whether any AI agent is.
-    """
-
-    regions: frozenset[str] = field(default_factory=frozenset)
-    hosts: frozenset[str] = field(default_factory=frozenset)
-    agents: bool = False
-
-    @classmethod
-    def parse(cls, text: str) -> UnlistedRules:
-        """Read ``US, GB, sip.example.com, agents``.
-
-        Raises:
-            ValueError: An item is neither a region that has phone numbers, nor a host, nor ``agents``.
-        """
-        regions, hosts, agents = set(), set(), False
-        for item in (part.strip() for part in text.split(",") if part.strip()):
-            if item.lower() == ALL_AGENTS:
-                agents = True
-            elif item.upper() in SUPPORTED_REGIONS:
-                regions.add(item.upper())
-            elif ("." in item or item == "localhost" or item.startswith("[")) and is_host(item.lower()):
-                hosts.add(item.lower())
-            else:
-                # What can never match is a mistake: nobody would hear of it before a call is refused.
-                raise ValueError(
-                    f"{item!r} is neither a region that has phone numbers (US; the United Kingdom is GB), "
-                    f"nor one SIP host (sip.example.com, no wildcard), nor '{ALL_AGENTS}'"
-                )
-        return cls(frozenset(regions), frozenset(hosts), agents)
+    from transfer_tasks.registry.unlisted import AnyEndpoint, UnlistedRules
 
 
 class DestinationRules:
@@ -75,20 +32,40 @@ class DestinationRules:
 
     Args:
         registry: The named destinations.
-        unlisted: Which endpoints are allowed besides.
+        unlisted: Which endpoints are allowed besides, and which SIP headers.
         actions: What may be done with a call besides connecting it.
+        bounds: How much one request may ask for.
     """
 
     def __init__(
-        self, registry: DestinationRegistry, unlisted: UnlistedRules, actions: ActionRules | None = None
+        self,
+        registry: DestinationRegistry,
+        unlisted: UnlistedRules,
+        actions: ActionRules | None = None,
+        bounds: Bounds | None = None,
     ) -> None:
         self.registry, self._unlisted = registry, unlisted
-        self._actions = actions or ActionRules()
-        self._listed = {_identity(endpoint) for entry in registry.values() for endpoint in entry.endpoints}
+        self._actions, self._bounds = actions or ActionRules(), bounds or Bounds()
+        listed = [endpoint for entry in registry.values() for endpoint in entry.endpoints]
+        self._listed = set(map(_identity, listed))
+        self._headers = unlisted.headers | {
+            name.lower()
+            for endpoint in listed
+            if isinstance(endpoint, SipEndpoint)
+            for name in endpoint.headers or ()
+        }
 
     def find_objection(self, intent: TransferIntent) -> Objection | None:
         """Return the first thing that forbids the transfer, if anything does."""
-        return self._find_forbidden_place(intent) or self._actions.find_objection(intent)
+        return (
+            self._find_forbidden_place(intent)
+            or self._bounds.find_objection(intent)
+            or self._actions.find_objection(intent)
+        )
+
+    def review_registry(self) -> list[str]:
+        """Return what the registry asks for beyond the rules; it is carried out all the same."""
+        return list(review_registry(self.registry, self._unlisted, self._bounds))
 
     def _find_forbidden_place(self, intent: TransferIntent) -> Objection | None:
         destination = intent.destination
@@ -104,41 +81,29 @@ class DestinationRules:
                 fix=f"The registry's names are: {known}.",
             )
         for path, endpoint in _walk(destination):
-            if _identity(endpoint) not in self._listed and (fault := self._find_fault(endpoint)):
-                problem, fix = fault
-                return Objection(
-                    reason=Reason.DESTINATION_NOT_ALLOWED,
-                    field=path,
-                    value=endpoint.masked,
-                    problem=problem,
-                    fix=fix,
-                )
+            if found := self._find_forbidden_endpoint(path, endpoint):
+                return found
         return None
 
-    def _find_fault(self, endpoint: AnyEndpoint) -> tuple[str, str] | None:
-        """Return the problem of an endpoint outside the registry, and its fix; None if it is allowed."""
-        match endpoint:
-            case PhoneEndpoint(number=number):
-                region = region_of(number)
-                if is_chargeable(number):
-                    return "is a premium, shared-cost, personal or satellite number", f"{_LIST_IT}."
-                if region not in self._unlisted.regions:
-                    return _not_listed(f"region {region}", region)
-            case SipEndpoint(uri=uri):
-                host = sip_host(uri)
-                if host not in self._unlisted.hosts:
-                    return _not_listed(f"host {host}", host)
-            case AgentEndpoint():
-                if not self._unlisted.agents:
-                    return _not_listed("AI agents", ALL_AGENTS)
+    def _find_forbidden_endpoint(self, path: str, endpoint: AnyEndpoint) -> Objection | None:
+        if _identity(endpoint) not in self._listed and (fault := self._unlisted.find_fault(endpoint)):
+            problem, fix = fault
+            return Objection(
+                reason=Reason.DESTINATION_NOT_ALLOWED,
+                field=path,
+                value=endpoint.masked,
+                problem=problem,
+                fix=fix,
+            )
+        if header := find_strange_header(endpoint, self._headers):
+            return Objection(
+                reason=Reason.ACTION_NOT_ALLOWED,
+                field=f"{path}.headers",
+                value=mask_value(header),
+                problem="is a SIP header that is not allowed",
+                fix="Leave it out, or allow it with TRANSFER_ALLOW_SIP_HEADERS, by its name.",
+            )
         return None
-
-
-def _not_listed(what: str, item: str) -> tuple[str, str]:
-    return (
-        "is not in the registry",
-        f"{_LIST_IT}, or allow {what} with TRANSFER_ALLOW_UNLISTED={item}.",
-    )
 
 
 def _walk(destination: EndpointsDestination | PipelineDestination) -> Iterator[tuple[str, AnyEndpoint]]:

@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from transfer_tasks.addresses import (
     AddressError,
-    is_chargeable,
     mask_number,
     mask_sip_uri,
     parse_number,
@@ -139,23 +138,6 @@ def test_a_text_is_a_number_of_7_to_16_digits_or_an_address_error(text):
 )
 def test_the_region_is_the_countrys_not_the_prefixs(text, region):
     assert region_of(parse_number(text)) == region
-
-
-@pytest.mark.parametrize(
-    ("text", "is_extra"),
-    [
-        ("+1 202-555-0143", False),
-        ("+1 800 555 0199", False),
-        ("+44 7400 123456", False),
-        ("+1 900 555 0143", True),
-        ("+44 909 879 0000", True),
-        ("+44 70 1234 5678", True),
-        ("+979 123 456 789", True),
-        ("+881 6 1234 5678", True),
-    ],
-)
-def test_premium_personal_and_satellite_numbers_are_chargeable(text, is_extra):
-    assert is_chargeable(parse_number(text)) is is_extra
 
 
 def test_a_masked_number_shows_its_country_and_its_last_two_digits_only():

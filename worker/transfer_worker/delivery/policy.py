@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from transfer_tasks.intent.destination import NamedDestination
 from transfer_tasks.outcome import Reason
+from transfer_tasks.registry.caller_ids import find_strange_caller_id
 from transfer_tasks.signature import SignatureInvalid, verify
 from transfer_worker.delivery.pipeline import build_pipeline
 from transfer_worker.errors import NotPermitted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from transfer_tasks.intent import TransferIntent
     from transfer_tasks.registry.rules import DestinationRules
@@ -24,6 +25,7 @@ class TransferPolicy:
     Args:
         rules: The registry, and what is allowed besides.
         default_caller_id: Used where neither the intent nor the registry names one.
+        caller_ids: What an intent may name besides that one and the registry's.
         verify_keys: Whose requests are carried out; without any, everybody's are.
     """
 
@@ -32,9 +34,12 @@ class TransferPolicy:
         rules: DestinationRules,
         *,
         default_caller_id: str | None,
+        caller_ids: Iterable[str] = (),
         verify_keys: Mapping[str, Key] | None = None,
     ) -> None:
         self._rules, self._default_caller_id = rules, default_caller_id
+        listed = (entry.caller_id for entry in rules.registry.values())
+        self._caller_ids = frozenset(filter(None, (*caller_ids, *listed, default_caller_id)))
         self._verify_keys = verify_keys
 
     def identify(self, written: Written) -> Key | None:
@@ -65,7 +70,9 @@ class TransferPolicy:
                 reason=Reason.SIGNATURE_INVALID,
                 detail=f"destination: the key {key.id} may ask for {', '.join(sorted(key.names))} only",
             )
-        if objection := self._rules.find_objection(intent):
+        if objection := (
+            self._rules.find_objection(intent) or find_strange_caller_id(intent, self._caller_ids)
+        ):
             raise NotPermitted(
                 reason=objection.reason,
                 detail=f"{objection.field}: {objection.problem} (got {objection.value}). {objection.fix}",

@@ -17,6 +17,7 @@ import structlog
 
 from transfer_tasks.ledger.ledger import Ledger
 from transfer_tasks.redis.connection import connect
+from transfer_tasks.registry.caller_ids import parse_caller_ids
 from transfer_worker.audit import logs
 from transfer_worker.audit.file import AuditFile
 from transfer_worker.audit.outbox import BLOCK_SECONDS
@@ -64,6 +65,8 @@ class WorkerProcess:
             on_writing=HeadStartPool.end_head_start,
         )
         rules = settings.load_rules()
+        for seen in rules.review_registry():
+            log.warning("registry.beyond_rules", file=str(settings.destinations_file), seen=seen)
         self.recovery = Recovery(
             self.ledger,
             worker=self.worker,
@@ -101,6 +104,7 @@ class WorkerProcess:
             policy=TransferPolicy(
                 rules,
                 default_caller_id=settings.piopiy_number,
+                caller_ids=parse_caller_ids(settings.caller_ids),
                 verify_keys=settings.load_verify_keys(),
             ),
             clock=time,

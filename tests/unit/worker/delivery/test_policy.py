@@ -9,7 +9,8 @@ import pytest
 from transfer_tasks.intent import TransferIntent
 from transfer_tasks.outcome import Reason
 from transfer_tasks.registry.destinations import Destination, DestinationRegistry
-from transfer_tasks.registry.rules import DestinationRules, UnlistedRules
+from transfer_tasks.registry.rules import DestinationRules
+from transfer_tasks.registry.unlisted import UnlistedRules
 from transfer_worker.delivery.policy import TransferPolicy
 from transfer_worker.errors import NotPermitted
 
@@ -18,18 +19,26 @@ REGISTRY = DestinationRegistry(
     {
         "support": Destination(
             name="support", description="People who help", endpoints=["+1 202-555-0143"], ring_timeout_sec=20
-        )
+        ),
+        "sales": Destination(
+            name="sales",
+            description="People who sell",
+            endpoints=["+1 202-555-0144"],
+            caller_id="+1 202-555-0107",
+        ),
     }
 )
 
 
 def route(
-    destination: Any, *, unlisted: str = "", caller_id: str | None = "12025550199"
+    destination: Any, *, unlisted: str = "", default: str | None = "12025550199", **fields: Any
 ) -> list[dict[str, Any]]:
     policy = TransferPolicy(
-        DestinationRules(REGISTRY, UnlistedRules.parse(unlisted)), default_caller_id=caller_id
+        DestinationRules(REGISTRY, UnlistedRules.parse(unlisted)),
+        default_caller_id=default,
+        caller_ids={"12025550198"},
     )
-    return policy.route(TransferIntent(call_id=CALL_ID, destination=destination))
+    return policy.route(TransferIntent(call_id=CALL_ID, destination=destination, **fields))
 
 
 def refusal(destination: Any, **options: Any) -> NotPermitted:
@@ -68,5 +77,18 @@ def test_a_refusal_names_the_field_and_the_mend_and_no_whole_number():
     assert "79460018" not in detail.replace(" ", "")
 
 
+@pytest.mark.parametrize("number", ["12025550107", "12025550198", "12025550199"])
+def test_the_registrys_the_settings_and_the_default_caller_id_may_be_named(number):
+    (connect,) = route("support", caller_id=f"+{number}")
+    assert connect["params"]["caller_id"] == number
+
+
+def test_another_ones_number_is_shown_to_nobody():
+    refused = refusal("support", caller_id="+1 202-456-1414")
+    assert refused.reason is Reason.CALLER_ID_NOT_ALLOWED
+    assert "TRANSFER_CALLER_IDS" in refused.detail
+    assert refusal("support", default=None, caller_id="+12025550199").reason is Reason.CALLER_ID_NOT_ALLOWED
+
+
 def test_without_any_caller_id_nothing_is_sent():
-    assert refusal("support", caller_id=None).reason is Reason.CALLER_ID_MISSING
+    assert refusal("support", default=None).reason is Reason.CALLER_ID_MISSING

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from transfer_tasks.addresses import NON_GEOGRAPHIC_REGION, region_of, sip_host
 from transfer_tasks.errors import SettingsError
 from transfer_tasks.intent.endpoints import PhoneEndpoint, SipEndpoint
-from transfer_tasks.registry.destinations import DestinationRegistry
 from transfer_worker.runtime.findings import Finding
 
 if TYPE_CHECKING:
@@ -26,14 +25,20 @@ def check_registry(settings: PublisherSettings) -> Finding:
             fix="Run call-transfer init, which writes destinations.toml; or set TRANSFER_DESTINATIONS_FILE.",
         )
     try:
-        registry = DestinationRegistry.load(path)
+        rules = settings.load_rules()
     except SettingsError as error:
         return Finding.problem(
             "registry",
             seen="; ".join(error.problems),
             fix="Correct the file; a worker does not start with it.",
         )
-    names = ", ".join(f"{name} ({_places_of(entry)})" for name, entry in registry.items())
+    names = ", ".join(f"{name} ({_places_of(entry)})" for name, entry in rules.registry.items())
+    if beyond := rules.review_registry():
+        return Finding.warning(
+            "registry",
+            seen=f"{path.absolute()}: {names}; beyond the rules: {'; '.join(beyond)}",
+            fix="Correct the file, or the setting. A worker carries out what the registry says.",
+        )
     return Finding.ok("registry", seen=f"{path.absolute()}: {names}")
 
 

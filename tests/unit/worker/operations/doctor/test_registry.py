@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
+from transfer_tasks.settings import PublisherSettings
 from transfer_worker.operations.doctor.registry import check_registry
 from transfer_worker.runtime.findings import Verdict
 
@@ -25,7 +24,7 @@ endpoints = ["agent:3d0b6a52-7c1e-4b8a-9f60-2a1f5e9c8d47"]
 def check(tmp_path, text):
     path = tmp_path / "destinations.toml"
     path.write_text(text)
-    return check_registry(SimpleNamespace(destinations_file=path))
+    return check_registry(PublisherSettings(destinations_file=path))
 
 
 def test_each_destination_is_listed_with_its_country(tmp_path):
@@ -47,3 +46,10 @@ def test_a_number_that_is_none_to_toml_is_to_be_written_as_text(tmp_path):
     found = check(tmp_path, REGISTRY.replace('"+43 5550 143000"', "435550143000"))
     assert "Write it as text." in found.seen
     assert "435550143000" not in found.seen
+
+
+def test_what_is_beyond_the_rules_is_a_warning_and_no_number_is_shown(tmp_path):
+    found = check(tmp_path, REGISTRY.replace("+43 5550 143000", "+1 900-555-0143"))
+    assert found.verdict is Verdict.WARNING
+    assert "beyond the rules: [support] endpoints[0]: +1*******43 may cost more" in found.seen
+    assert "5550143" not in found.seen

@@ -175,10 +175,18 @@ def test_a_claim_after_a_takeover_counts_nothing_again(bench):
 def test_limits_that_are_set_bind_and_are_audited_when_they_change(bench):
     assert bench.limit(call="3/60")
     assert not bench.limit(call="3/60")
+    assert bench.limit(call="3/60", all="9/60")
     assert bench.limit(all="9/60")
     told = [line["detail"] for line in bench.audit() if line["event"] == "limits.set"]
-    assert told == ["call 3/60", "all 9/60, call off"]
+    assert told == ["call 3/60", "all 9/60, call 3/60", "all 9/60, call off"]
     assert bench.client.hgetall(bench.keys.limits) == {"all": "9/60", "call": "off"}
+
+
+def test_limits_last_while_there_is_a_worker(bench):
+    bench.limit(call="3/60")
+    bench.client.expire(bench.keys.limits, 5)
+    bench.heartbeat()
+    assert bench.client.ttl(bench.keys.limits) > 5
 
 
 def test_whatever_stands_in_place_of_the_limits_is_replaced(bench):

@@ -58,6 +58,25 @@ def test_status_names_what_somebody_should_look_at(ask, bench):
     assert "1 waiting, the oldest for 7" in texts
 
 
+def test_status_names_the_limits_that_were_reached_and_those_in_force(ask, bench):
+    bench.heartbeat()
+    bench.limit(call="1/60", all="3/60")
+    for call_id, destination in (("a", "one"), ("a", "two"), ("b", "one"), ("c", "one"), ("d", "one")):
+        bench.cancel(bench.accept(call_id=call_id, destination=destination).transfer_id)
+
+    seen = as_json(ask("status", "--json"))
+
+    assert seen["limits"] == {"call": "1/60", "all": "3/60"}
+    assert [window["limits_reached"] for window in seen["windows"]] == [{"all": 1, "call": 1}] * 3
+    assert {
+        "text": "Refused beyond a limit on rate in 5 min: 1 by all, 1 by call",
+        "command": "call-transfer list --reason limit_reached",
+    } in seen["concerns"]
+    assert "Refused beyond a limit on rate" in ask("status").stdout
+    listed = as_json(ask("list", "--reason", "limit_reached", "--json"))["transfers"]
+    assert {found["destination"] for found in listed} == {"one", "two"}
+
+
 def test_status_names_the_calls_that_were_perhaps_moved_twice(ask, bench):
     bench.heartbeat()
     pairs = [move_twice(bench) for _ in range(4)]

@@ -15,6 +15,7 @@ from transfer_tasks.ledger.ledger import Ledger
 from transfer_tasks.ledger.operator_commands import OperatorCommands
 from transfer_tasks.outcome import GUIDE, Reason, State
 from transfer_tasks.redis.connection import connect
+from transfer_tasks.registry.limits import LIMIT_KINDS
 from transfer_worker.monitoring.counts import BUCKETS_MS
 from transfer_worker.monitoring.metrics import LedgerCollector, MetricsServer
 
@@ -89,6 +90,16 @@ def test_a_double_post_is_counted_and_ceases_to_be_to_look_at_when_it_is_acknowl
     assert samples["transfer_double_posts_unacknowledged",] == 0
 
 
+def test_a_limit_that_is_reached_is_counted_by_its_kind(bench, scrape):
+    bench.limit(call="1/60")
+    for destination in ("support", "sales", "billing"):
+        bench.cancel(bench.accept(call_id="call-1", destination=destination).transfer_id)
+    samples = scrape()
+    reached = {kind: samples["transfer_limits_reached_total", ("limit", kind)] for kind in LIMIT_KINDS}
+    assert reached == {"call": 2, "destination": 0, "requester": 0, "all": 0}
+    assert samples[outcome("rejected", "limit_reached")] == 2
+
+
 def test_no_counter_is_born_with_its_first_event(bench, scrape):
     """`increase()` would not see it; only counters by destination may be, and no alert looks at those."""
     born = set(scrape())
@@ -104,6 +115,9 @@ def test_no_counter_is_born_with_its_first_event(bench, scrape):
     bench.bury()
     bench.recover()
     bench.resolve(lost.transfer_id, transferred=True)
+    bench.limit(all="1/60")
+    for _ in range(2):
+        bench.accept()
 
     later = {key for key in set(scrape()) - born if key[0] != "transfer_destination_outcomes_total"}
     assert later == set()

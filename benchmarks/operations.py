@@ -23,7 +23,7 @@ from transfer_tasks.redis.connection import connect
 from transfer_worker.cli import status_screen, tables
 from transfer_worker.local.embedded_redis import EmbeddedRedis
 from transfer_worker.operations import describe, lookup
-from transfer_worker.operations.listing import list_transfers
+from transfer_worker.operations.listing import Wanted, list_transfers
 from transfer_worker.operations.status import read_overview
 
 ROUNDS = 50
@@ -102,7 +102,7 @@ def bench(ended):
             tables.print_story(console, describe.describe_story(lookup.read_story(ledger, wanted), ledger))
 
         def list_page():
-            records = list_transfers(ledger, limit=100)
+            records = list_transfers(ledger, Wanted(), limit=100)
             console.print(status_screen.draw_listing(describe.describe_listing(records, ledger)))
 
         print(f"\n{ended:,} transfers ended within the last hour")

@@ -7,7 +7,7 @@ import pytest
 from support.ledger_bench import finish, start
 from transfer_tasks.outcome import Reason, State
 from transfer_worker.monitoring.statistics import read_status
-from transfer_worker.operations.listing import PAGE, list_transfers
+from transfer_worker.operations.listing import PAGE, Wanted, list_transfers
 
 pytestmark = pytest.mark.usefixtures("no_key_leaks")
 
@@ -16,17 +16,21 @@ def ids(records):
     return [record.transfer_id for record in records]
 
 
+def listed(bench, *, limit=100, states=(), **wanted):
+    return list_transfers(bench.ledger, Wanted(states=frozenset(states), **wanted), limit=limit)
+
+
 def test_ended_transfers_are_found_by_state_reason_and_destination_the_newest_first(bench):
     first = finish(bench, state=State.FAILED, reason=Reason.RATE_LIMITED)
     finish(bench)
     other = finish(bench, state=State.FAILED, reason=Reason.NOT_SENT, destination="billing")
     last = finish(bench, state=State.FAILED, reason=Reason.RATE_LIMITED)
 
-    assert ids(list_transfers(bench.ledger, states=[State.FAILED])) == [last, other, first]
-    assert ids(list_transfers(bench.ledger, states=[State.FAILED], limit=1)) == [last]
-    assert ids(list_transfers(bench.ledger, reason=Reason.RATE_LIMITED)) == [last, first]
-    assert ids(list_transfers(bench.ledger, destination="billing")) == [other]
-    assert list_transfers(bench.ledger, states=[State.UNKNOWN]) == []
+    assert ids(listed(bench, states=[State.FAILED])) == [last, other, first]
+    assert ids(listed(bench, states=[State.FAILED], limit=1)) == [last]
+    assert ids(listed(bench, reason=Reason.RATE_LIMITED)) == [last, first]
+    assert ids(listed(bench, destination="billing")) == [other]
+    assert listed(bench, states=[State.UNKNOWN]) == []
 
 
 def test_open_transfers_are_listed_first_and_by_their_states(bench):
@@ -35,12 +39,33 @@ def test_open_transfers_are_listed_first_and_by_their_states(bench):
     claimed = bench.claim(bench.accept(destination="billing").transfer_id).transfer_id
     waiting = bench.accept().transfer_id
 
-    assert set(ids(list_transfers(bench.ledger))[1:3]) == {claimed, sending}
-    assert ids(list_transfers(bench.ledger))[::3] == [waiting, done]
-    assert ids(list_transfers(bench.ledger, states=[State.WAITING])) == [waiting]
-    assert ids(list_transfers(bench.ledger, states=[State.SENDING])) == [sending]
-    assert ids(list_transfers(bench.ledger, destination="billing")) == [claimed]
-    assert ids(list_transfers(bench.ledger, limit=1)) == [waiting]
+    assert set(ids(listed(bench))[1:3]) == {claimed, sending}
+    assert ids(listed(bench))[::3] == [waiting, done]
+    assert ids(listed(bench, states=[State.WAITING])) == [waiting]
+    assert ids(listed(bench, states=[State.SENDING])) == [sending]
+    assert ids(listed(bench, destination="billing")) == [claimed]
+    assert ids(listed(bench, limit=1)) == [waiting]
+
+
+def test_of_the_open_ones_the_oldest_comes_first_and_is_not_cut_off(bench):
+    oldest, older, newest = (bench.accept(queue="").transfer_id for _ in range(3))
+    for at, transfer_id in enumerate((oldest, older, newest)):
+        bench.client.zadd(bench.keys.waiting, {transfer_id: 1_000 + at})
+
+    assert ids(listed(bench)) == [oldest, older, newest]
+    assert ids(listed(bench, states=[State.WAITING], limit=1)) == [oldest]
+
+
+def test_who_asked_is_found_by_name_masked_or_not_and_by_key(bench):
+    bench.accept(asked_by="agent sales-bot")
+    billing = bench.accept(asked_by="agent +1 202-555-0143").transfer_id
+    done = finish(bench, asked_by="agent +1 202-555-0143")
+    signed = bench.accept(signature="desk:aa").transfer_id
+
+    assert ids(listed(bench, requester="agent +1 202-555-0143")) == [billing, done]
+    assert ids(listed(bench, requester="agent +1*******43", limit=1)) == [billing]
+    assert ids(listed(bench, requester="desk")) == [signed]
+    assert listed(bench, requester="nobody") == []
 
 
 def test_a_transfer_that_was_resolved_is_listed_once_as_what_it_is_now(bench):
@@ -48,8 +73,8 @@ def test_a_transfer_that_was_resolved_is_listed_once_as_what_it_is_now(bench):
     bench.lose_answer(claim)
     bench.resolve(claim.transfer_id, transferred=True)
 
-    assert ids(list_transfers(bench.ledger)) == [claim.transfer_id]
-    assert list_transfers(bench.ledger, states=[State.UNKNOWN]) == []
+    assert ids(listed(bench)) == [claim.transfer_id]
+    assert listed(bench, states=[State.UNKNOWN]) == []
 
 
 def test_what_ended_earlier_is_left_out_also_in_another_hour(bench):
@@ -62,9 +87,9 @@ def test_what_ended_earlier_is_left_out_also_in_another_hour(bench):
     bench.client.rpush(key, f"{old} {hours_ago} accepted_by_platform support")
     bench.client.expire(key, 1000)
 
-    assert list_transfers(bench.ledger, since_seconds=2 * 3600) == []
-    assert list_transfers(bench.ledger, since_seconds=3 * 3600 - 60) == []
-    assert ids(list_transfers(bench.ledger, since_seconds=3 * 3600 + 60)) == [old]
+    assert listed(bench, since_seconds=2 * 3600) == []
+    assert listed(bench, since_seconds=3 * 3600 - 60) == []
+    assert ids(listed(bench, since_seconds=3 * 3600 + 60)) == [old]
 
 
 FILL = """
@@ -95,8 +120,8 @@ def test_a_hundred_thousand_ended_transfers_cost_the_operator_nothing(bench):
 
     def look():
         assert read_status(bench.ledger).windows[0].outcomes[State.FAILED] == 1
-        assert len(list_transfers(bench.ledger, states=[State.FAILED])) == 1
-        assert len(list_transfers(bench.ledger, limit=20)) >= 1
+        assert len(listed(bench, states=[State.FAILED])) == 1
+        assert len(listed(bench, limit=20)) >= 1
 
     few = commands_of(bench, look)
     now_ms = bench.client.time()[0] * 1000
@@ -110,9 +135,7 @@ def test_a_listing_goes_over_pages(bench):
     now_ms = bench.client.time()[0] * 1000
     bench.client.eval(FILL, 0, 2 * PAGE + 1, now_ms, now_ms // 3_600_000)
 
-    listed = ids(list_transfers(bench.ledger, limit=3 * PAGE))
-
-    assert listed == [f"ended-{number}" for number in range(2 * PAGE + 1, 0, -1)]
+    assert ids(listed(bench, limit=3 * PAGE)) == [f"ended-{number}" for number in range(2 * PAGE + 1, 0, -1)]
 
 
 def test_what_the_ledger_did_not_write_hides_nothing_else(bench):
@@ -124,4 +147,4 @@ def test_what_the_ledger_did_not_write_hides_nothing_else(bench):
     bench.client.hset(bench.keys.record("half"), "state", "submitted")
     bench.client.expire(bench.keys.record("half"), 60)
 
-    assert ids(list_transfers(bench.ledger)) == [done]
+    assert ids(listed(bench)) == [done]

@@ -153,3 +153,18 @@ def test_a_span_that_cannot_be_read_is_named_with_its_fix(ask):
     assert answer.exit_code == 2
     assert json.loads(answer.stdout)["error"]["field"] == "--since"
     assert "90s, 5m, 1h or 7d" in answer.stderr
+
+
+def test_list_says_that_there_are_more_than_it_shows(ask, bench):
+    ids = [bench.accept(queue="", asked_by="agent billing-bot").transfer_id for _ in range(3)]
+
+    answer = ask("list", "--limit", "2", "--json")
+    assert (len(json.loads(answer.stdout)["transfers"]), json.loads(answer.stdout)["is_cut"]) == (2, True)
+    answer = ask("list", "--limit", "2")
+    assert "These are 2, and there are more: --limit, up to 10000." in answer.stderr
+    assert "agent billing-bot" in answer.stdout
+    whole = ask("list", "--limit", "3")
+    assert whole.stderr == ""
+    assert all(transfer_id in whole.stdout for transfer_id in ids)
+    assert as_json(ask("list", "--requester", "agent billing-bot", "--json"))["is_cut"] is False
+    assert ask("list", "--requester", "nobody").stdout == "None.\n"

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from transfer_worker.operations.lookup import OperatorTools
 
 _SPAN: Final = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
+MAX_LISTED: Final = 10_000
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -115,14 +116,20 @@ def list_(
     reason: Annotated[
         Reason | None, typer.Option(help="How they ended.", metavar="REASON", show_choices=False)
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="The most to list.")] = 100,
+    requester: Annotated[
+        str, typer.Option(metavar="NAME", help="Who asked: the name in the request, or a key's id.")
+    ] = "",
+    limit: Annotated[int, typer.Option(min=1, max=MAX_LISTED, help="The most to list.")] = 100,
     as_json: AsJson = False,
 ) -> None:
-    """List transfers, those that are open first, then the ended ones, the newest first. Numbers are masked.
+    """List transfers: first those that are open, the oldest first, then the ended ones, the newest first.
+
+    Numbers are masked. Where there are more than --limit, it says so (`is_cut` in JSON).
 
     Examples:
       call-transfer list --state failed --state unknown --since 5m
       call-transfer list --destination support --reason rate_limited
+      call-transfer list --requester "agent billing-bot" --since 5m --limit 1000
 
     Exit codes:
       0  looked, also where there is none
@@ -132,24 +139,27 @@ def list_(
     with expected_errors(as_json=as_json):
         from transfer_worker.cli import status_screen
         from transfer_worker.operations import describe, lookup
-        from transfer_worker.operations.listing import list_transfers
+        from transfer_worker.operations.listing import Wanted, list_transfers
 
         with lookup.open_tools() as at:
-            records = list_transfers(
-                at.ledger,
-                states=state or (),
+            wanted = Wanted(
+                states=frozenset(state or ()),
                 since_seconds=parse_span(since),
                 destination=destination,
                 reason=reason,
-                limit=limit,
+                requester=requester,
             )
-            transfers = describe.describe_listing(records, at.ledger)
+            records = list_transfers(at.ledger, wanted, limit=limit + 1)
+            is_cut = len(records) > limit
+            transfers = describe.describe_listing(records[:limit], at.ledger)
         if as_json:
-            print_json({"transfers": transfers})
+            print_json({"transfers": transfers, "is_cut": is_cut})
         elif transfers:
             make_console().print(status_screen.draw_listing(transfers))
         else:
             typer.echo("None.")
+        if is_cut and not as_json:
+            typer.echo(f"These are {limit}, and there are more: --limit, up to {MAX_LISTED}.", err=True)
 
 
 def tail(

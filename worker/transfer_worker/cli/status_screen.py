@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Group
 from rich.table import Table
@@ -14,6 +14,10 @@ from transfer_worker.operations.status import PLATFORM_WORDS
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+
+
+MAX_NAME_COLUMNS: Final = 30
+"""Who asks may have a name of any length; `--json` has all of it."""
 
 
 def draw_overview(overview: dict[str, Any]) -> RenderableType:
@@ -125,9 +129,12 @@ def _tell_ms(milliseconds: float | None) -> str:
 def draw_listing(transfers: list[dict[str, Any]]) -> Table:
     """Return the lines of `list`."""
     table = Table(box=None, header_style="bold", pad_edge=False)
-    is_signed = any(transfer["asked_by"] for transfer in transfers)
-    signed_by = ("signed by",) if is_signed else ()
-    for name in ("ended", "state", "to", *signed_by, "attempts", "call", "transfer"):
+    asked_by = {
+        title: name
+        for title, name in (("asked by", "requested_by"), ("signed by", "asked_by"))
+        if any(transfer[name] for transfer in transfers)
+    }
+    for name in ("ended", "state", "to", *asked_by, "attempts", "call", "transfer"):
         table.add_column(name, no_wrap=name in {"ended", "call", "transfer"})
     for transfer in transfers:
         state = Text(transfer["state"], style=style_of(transfer["state"]))
@@ -137,12 +144,16 @@ def draw_listing(transfers: list[dict[str, Any]]) -> Table:
             (transfer["ended_at"] or f"open, {transfer['age_seconds']:.0f} s")[:23],
             state,
             f"{transfer.get('destination', '?')} {transfer.get('to', '')}".strip(),
-            *((Text(transfer["asked_by"] or "-"),) if is_signed else ()),
+            *(Text(_cut(transfer[name] or "-")) for name in asked_by.values()),
             str(transfer["attempts"]),
             transfer["call_id"],
             transfer["transfer_id"],
         )
     return table
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= MAX_NAME_COLUMNS else f"{name[: MAX_NAME_COLUMNS - 1]}…"
 
 
 def draw_quarantine(found: list[dict[str, Any]]) -> Table:

@@ -77,6 +77,7 @@ def describe_listing(records: list[TransferRecord], ledger: Ledger) -> list[dict
             "is_damaged": record.is_damaged,
             "reason": record.reason and record.reason.value,
             **mask_value(record.labels),
+            "requested_by": name_requester(record) or None,
             "asked_by": mask_text(record.asked_by) or None,
             "attempts": record.attempts,
             "http_status": record.http_status,
@@ -87,6 +88,11 @@ def describe_listing(records: list[TransferRecord], ledger: Ledger) -> list[dict
         }
         for record in records
     ]
+
+
+def name_requester(record: TransferRecord) -> str:
+    """Return who asked, by the name that stands in the request, masked; empty where none does."""
+    return str(_describe_asked(record.intent_json)["requested_by"])
 
 
 def _describe_asked(intent_json: str) -> dict[str, Any]:

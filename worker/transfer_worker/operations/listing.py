@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import heapq
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import redis
 
 from transfer_tasks.errors import LedgerUnavailable
 from transfer_tasks.ledger.record import TransferRecord, is_of_another_type
+from transfer_tasks.masking import mask_text
 from transfer_tasks.outcome import OPEN_STATES, Reason, State
 from transfer_tasks.redis.diagnosis import diagnose
+from transfer_worker.operations.describe import name_requester
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from transfer_tasks.ledger.ledger import Ledger
 
@@ -48,68 +50,84 @@ class _Ending:
             return None
 
 
-def list_transfers(
-    ledger: Ledger,
-    *,
-    states: Iterable[State] = (),
-    since_seconds: float = 3600,
-    destination: str = "",
-    reason: Reason | None = None,
-    limit: int = 100,
-) -> list[TransferRecord]:
-    """Return transfers, those that are open first, then the ended ones; the newest first in both.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """Which transfers are listed.
+
+    Attributes:
+        states: Which ones; all if none is named.
+        since_seconds: How long ago they may have ended. Open ones are listed whatever their age.
+        destination: A name from the registry, ``endpoints``, ``pipeline``, or ``unreadable``; any if empty.
+        reason: How they ended; leaves the open ones out.
+        requester: Who asked, by the name in the request, masked or not, or by the key's id; any if empty.
+    """
+
+    states: frozenset[State] = frozenset()
+    since_seconds: float = 3600
+    destination: str = ""
+    reason: Reason | None = None
+    requester: str = ""
+
+    def is_asked_by(self, record: TransferRecord) -> bool:
+        """Whether the one who is wanted has asked for it."""
+        key_id = record.asked_by.partition(" ")[0]  # "(not verified)" may follow
+        return not self.requester or mask_text(self.requester) in {name_requester(record), key_id}
+
+
+def list_transfers(ledger: Ledger, wanted: Wanted, *, limit: int = 100) -> list[TransferRecord]:
+    """Return transfers: those that are open, the oldest first, then the ended ones, the newest first.
 
     Args:
         ledger: Where to look.
-        states: Which ones; all if none is named.
-        since_seconds: How long ago they may have ended. Open ones are listed whatever their age.
-        destination: A name from the registry, ``endpoints``, ``pipeline``, or ``unreadable``.
-        reason: How they ended; leaves the open ones out.
+        wanted: Which ones.
         limit: The most to return.
 
     Raises:
         LedgerUnavailable: Redis did not answer in time.
     """
-    wanted = frozenset(states) or frozenset(State)
+    states = wanted.states or frozenset(State)
+    open_states = states & OPEN_STATES if wanted.reason is None else frozenset()
     try:
-        found = []
-        if reason is None:
-            found = _list_open(ledger, wanted & OPEN_STATES, destination=destination, limit=limit)
-        endings = (
-            ending
-            for ending in _read_endings(ledger, wanted - OPEN_STATES, since_seconds=since_seconds)
-            if destination in {"", ending.destination} and reason in {None, ending.reason}
+        found = chain(
+            _iterate_open(ledger, open_states, destination=wanted.destination),
+            _iterate_ended(ledger, states - OPEN_STATES, wanted, page=min(limit, PAGE)),
         )
-        while len(found) < limit and (batch := list(islice(endings, limit - len(found)))):
-            records = _read_records(ledger, [ending.transfer_id for ending in batch])
-            found += [
-                record
-                for record, ending in zip(records, batch, strict=True)
-                # Where the truth came later, the transfer is listed again under its new state.
-                if record and (record.state, record.ended_at_ms) == (ending.state, ending.ended_ms)
-            ]
+        return list(islice(filter(wanted.is_asked_by, found), limit))
     except redis.RedisError as error:
         raise LedgerUnavailable(f"list: {diagnose(error)}") from error
-    return found
 
 
-def _list_open(
-    ledger: Ledger, states: frozenset[State], *, destination: str, limit: int
-) -> list[TransferRecord]:
+def _iterate_open(ledger: Ledger, states: frozenset[State], *, destination: str) -> Iterator[TransferRecord]:
     indexes = [ledger.keys.waiting] if State.WAITING in states else []
     if states - {State.WAITING}:
         indexes.append(ledger.keys.in_flight)
-    found: list[TransferRecord] = []
     for index in indexes:
-        for start in range(0, ledger.client.zcard(index), PAGE):
-            ids = cast("list[str]", ledger.client.zrevrange(index, start, start + PAGE - 1))
-            for record in _read_records(ledger, ids):
-                if record and record.state in states:
-                    if destination in {"", record.labels.get("destination")}:
-                        found.append(record)
-                    if len(found) == limit:
-                        return found
-    return found
+        # All at once: what is claimed meanwhile moves the places of the others.
+        ids = cast("list[str]", ledger.client.zrange(index, 0, -1))
+        for start in range(0, len(ids), PAGE):
+            for record in _read_records(ledger, ids[start : start + PAGE]):
+                if (
+                    record
+                    and record.state in states
+                    and destination in {"", record.labels.get("destination")}
+                ):
+                    yield record
+
+
+def _iterate_ended(
+    ledger: Ledger, states: frozenset[State], wanted: Wanted, *, page: int
+) -> Iterator[TransferRecord]:
+    endings = (
+        ending
+        for ending in _read_endings(ledger, states, since_seconds=wanted.since_seconds)
+        if wanted.destination in {"", ending.destination} and wanted.reason in {None, ending.reason}
+    )
+    while batch := list(islice(endings, page)):
+        records = _read_records(ledger, [ending.transfer_id for ending in batch])
+        for record, ending in zip(records, batch, strict=True):
+            # Where the truth came later, the transfer is listed again under its new state.
+            if record and (record.state, record.ended_at_ms) == (ending.state, ending.ended_ms):
+                yield record
 
 
 def _read_endings(ledger: Ledger, states: frozenset[State], *, since_seconds: float) -> Iterator[_Ending]:

@@ -18,7 +18,7 @@ from transfer_tasks.registry.destinations import DestinationRegistry
 from transfer_worker.errors import OperationMisused
 from transfer_worker.monitoring.damage import read_count
 from transfer_worker.monitoring.present import read_present
-from transfer_worker.operations.listing import list_transfers
+from transfer_worker.operations.listing import Wanted, list_transfers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -119,7 +119,7 @@ def check_name(tools: OperatorTools, name: str) -> None:
     if name == EVERYTHING or name in (known := {*_list_registry(tools), *WITHOUT_A_NAME}):
         return
     known |= {*_list_asked_for(tools)}
-    if name in known or list_transfers(tools.ledger, states=OPEN_STATES, destination=name, limit=1):
+    if name in known or _is_open_to(tools.ledger, name):
         return
     raise OperationMisused(
         field="DESTINATION",
@@ -141,6 +141,10 @@ def _list_asked_for(tools: OperatorTools) -> Iterable[str]:
     for (_, reason, destination), _count in read_present(tools.ledger).totals.family("ended", parts=3):
         if reason != Reason.DESTINATION_NOT_ALLOWED and is_destination_name(destination):
             yield destination
+
+
+def _is_open_to(ledger: Ledger, name: str) -> bool:
+    return bool(list_transfers(ledger, Wanted(states=OPEN_STATES, destination=name), limit=1))
 
 
 def _tell_near(name: str, known: set[str]) -> str:

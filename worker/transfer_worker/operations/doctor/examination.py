@@ -21,7 +21,7 @@ from transfer_worker.operations.doctor.redis_state import (
     check_latency,
     check_memory,
 )
-from transfer_worker.operations.doctor.registry import check_registry
+from transfer_worker.operations.doctor.registry import check_limits, check_registry
 from transfer_worker.operations.doctor.settings import check_settings
 from transfer_worker.operations.doctor.token import check_token
 from transfer_worker.operations.doctor.workers import check_audit, check_records, check_workers
@@ -96,6 +96,8 @@ def examine(
     except (LedgerUnavailable, redis.RedisError):
         pass  # its silence is a finding already
     found += [check_token(settings, status), *check_programs(), check_registry(publisher_settings)]
+    if status is not None:
+        found += check_limits(publisher_settings, status.present.limits)
     found.append(check_packages())
     if settings is not None:
         found += [check_timing(settings), *check_audit_file(settings), *check_proxy(settings)]

@@ -10,6 +10,8 @@ from transfer_tasks.intent.endpoints import PhoneEndpoint, SipEndpoint
 from transfer_worker.runtime.findings import Finding
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from transfer_tasks.intent.endpoints import AgentEndpoint
     from transfer_tasks.registry.destinations import Destination
     from transfer_tasks.settings import PublisherSettings
@@ -40,6 +42,28 @@ def check_registry(settings: PublisherSettings) -> Finding:
             fix="Correct the file, or the setting. A worker carries out what the registry says.",
         )
     return Finding.ok("registry", seen=f"{path.absolute()}: {names}")
+
+
+def check_limits(settings: PublisherSettings, in_force: Mapping[str, str]) -> Iterator[Finding]:
+    """Say where the limits on rate are not those of the file: no worker was started since it was changed.
+
+    Args:
+        settings: Where the file is. One that can't be read is a finding of `check_registry`.
+        in_force: The limits that the ledger has; empty where no worker has ever set any.
+    """
+    if settings.destinations_file is None or not in_force:
+        return
+    try:
+        wanted = settings.load_rules().registry.list_limits()
+    except SettingsError:
+        return
+    if wanted != in_force:
+        path, differ = settings.destinations_file, sorted(dict(wanted.items() ^ in_force.items()))
+        yield Finding.warning(
+            "limits",
+            seen=f"other limits on rate are in force than {path} has: {', '.join(differ)}",
+            fix="If it is the workers' file, restart one of them: the one that has started last is right.",
+        )
 
 
 def _places_of(entry: Destination) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from transfer_tasks.settings import PublisherSettings
-from transfer_worker.operations.doctor.registry import check_registry
+from transfer_worker.operations.doctor.registry import check_limits, check_registry
 from transfer_worker.runtime.findings import Verdict
 
 REGISTRY = """
@@ -53,3 +53,19 @@ def test_what_is_beyond_the_rules_is_a_warning_and_no_number_is_shown(tmp_path):
     assert found.verdict is Verdict.WARNING
     assert "beyond the rules: [support] endpoints[0]: +1*******43 may cost more" in found.seen
     assert "5550143" not in found.seen
+
+
+def test_limits_that_are_not_those_of_the_file_are_named(tmp_path):
+    path = tmp_path / "destinations.toml"
+    path.write_text('[limits]\nall = "9/min"\n' + REGISTRY.replace("[office]", 'limit = "3/min"\n[office]'))
+    settings = PublisherSettings(destinations_file=path)
+    of_the_file = {"call": "5/600", "all": "9/60", "destination:support": "3/60"}
+
+    assert list(check_limits(settings, {})) == []  # no worker has ever set any
+    assert list(check_limits(settings, of_the_file)) == []
+    (found,) = check_limits(settings, {"call": "5/600", "all": "8/60", "requester": "1/60"})
+
+    assert found.verdict is Verdict.WARNING
+    assert found.seen.endswith("has: all, destination:support, requester")
+    path.write_text("[support")
+    assert list(check_limits(settings, of_the_file)) == []  # what is wrong with it is said elsewhere

@@ -182,6 +182,19 @@ def test_an_answer_with_bytes_left_over_is_not_believed_where_it_may_be_an_earli
     assert (type(error), error.reason, error.http_status) == (OutcomeUnknown, Reason.ANSWER_UNREADABLE, 503)
 
 
+def test_an_answer_that_breaks_off_is_lost_on_a_kept_connection_as_on_a_new_one(make_gateway):
+    def respond(connection: socket.socket, number: int) -> bool:
+        connection.sendall(make_answer(200, QUEUED) if number == 1 else make_answer(200, QUEUED)[:-2])
+        return number == 1
+
+    with FarEnd(respond) as far_end:
+        gateway = make_gateway(far_end)
+        assert ask(gateway, CALL_A) is None
+        error = ask(gateway, CALL_B)
+        assert far_end.connection_count == 1
+    assert (type(error), error.reason, error.http_status) == (OutcomeUnknown, Reason.ANSWER_LOST, 200)
+
+
 @pytest.mark.parametrize(
     "late",
     [

@@ -22,6 +22,8 @@ from enum import Enum, auto
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
+from transfer_worker.gateway.rules import Doubt
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -130,8 +132,8 @@ class Exchange:
         """Note that more has come than the answer."""
         self._has_left_over = self.must_close = True
 
-    def find_doubt(self, *, is_whole: bool) -> str:
-        """Return why the answer may be another call's; empty where it is this request's, beyond doubt.
+    def find_doubt(self, *, is_whole: bool) -> Doubt | None:
+        """Return why the answer may be another call's; None where it is this request's, beyond doubt.
 
         A connection's first request can only be given its own. On a later one, a late answer to an earlier
         request may have come first: then the real one follows, or its bytes complete the late one.
@@ -140,11 +142,11 @@ class Exchange:
             is_whole: Whether the answer's head says how long its body is, and it arrived so.
         """
         if not self.is_reused:
-            return ""
+            return None
         if self._has_left_over or len(_STATUS_LINE.findall(self._received)) > self._heads:
-            return "More than one answer came to one request; which is its own can't be told."
+            return Doubt.MORE_THAN_ONE
         # `http.client` takes a head that the connection's end cuts off for a whole one.
         is_head_cut = len(_END_OF_HEAD.findall(self._received)) < self._heads
         if not is_whole or is_head_cut or _CUT_STATUS_LINE.search(self._received):
-            return "The answer broke off on a connection that had carried another request."
-        return ""
+            return Doubt.BROKEN_OFF
+        return None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 from transfer_tasks.outcome import Reason
@@ -19,6 +20,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 
+class Doubt(StrEnum):
+    """Why an answer may be another call's, as the record says it."""
+
+    MORE_THAN_ONE = "More than one answer came to one request; which is its own can't be told."
+    BROKEN_OFF = "The answer broke off on a connection that had carried another request."
+
+
 @dataclass(frozen=True, slots=True)
 class ReceivedAnswer:
     """What came back.
@@ -27,13 +35,13 @@ class ReceivedAnswer:
         status: The status.
         headers: The headers, found whatever the case of their names.
         body: The body; None if it was lost.
-        doubt: Why it may be another call's answer; empty where it can't be.
+        doubt: Why it may be another call's answer; None where it can't be.
     """
 
     status: int
     headers: Mapping[str, str]
     body: bytes | None
-    doubt: str = ""
+    doubt: Doubt | None = None
 
     @property
     def is_whole(self) -> bool:
@@ -87,10 +95,19 @@ RULES: Final = (
         name="doubtful",
         status="any",
         body="any, where more came than one answer on a connection that was used before",
-        holds=lambda answer, _: bool(answer.doubt),
+        holds=lambda answer, _: answer.doubt is Doubt.MORE_THAN_ONE,
         known=OutcomeUnknown,
         reason=Reason.ANSWER_UNREADABLE,
         source="It may be a late answer to an earlier request: by RFC 9112, 9.2, order alone tells.",
+    ),
+    Rule(
+        name="doubtful_broken_off",
+        status="any",
+        body="any, where it broke off on a connection that was used before",
+        holds=lambda answer, _: answer.doubt is Doubt.BROKEN_OFF,
+        known=OutcomeUnknown,
+        reason=Reason.ANSWER_LOST,
+        source="As above; which request it was an answer to stood in the part that is lost.",
     ),
     Rule(
         name="success_refused",

@@ -36,6 +36,9 @@ def main() -> int:
             seconds=asked.minutes * 60,
             per_second=asked.per_second,
             middleman=MIDDLEMAN,
+            plain_per_second=asked.per_second / 20,
+            companions_per_second=asked.per_second / 5,
+            has_neighbour=True,
             directory=asked.keep,
         )
     )

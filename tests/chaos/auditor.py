@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Final
 from chaos.attempts import check_attempts
 from chaos.excuses import find_excuse, find_loss_excuse
 from chaos.history import Index, destination_of
+from chaos.neighbour import find_neighbour_faults
+from chaos.plain_truth import find_plain_faults
 from chaos.voice_truth import find_moved_twice, find_untruth, find_wrong_evidence
 from transfer_tasks.outcome import State
 
@@ -29,6 +31,9 @@ worker's start."""
 
 PUBLISH_BUDGET_MS: Final = 1000.0
 
+DEADLINE_OFF_MS: Final = 1000.0
+"""A publisher knows Redis's clock as exactly as half of its shortest round trip."""
+
 NOT_MOVED: Final = frozenset({State.FAILED, State.REJECTED, State.EXPIRED, State.CANCELLED})
 BESIDE: Final = frozenset({"refused", "repeated", "quarantined"})
 """Lines that tell of a message or of another request, not of this transfer's course."""
@@ -45,7 +50,9 @@ INVARIANTS: Final = {
     "honest_unknown": "unknown only where an answer was really lost",
     "agreement": "audit log, ledger and sandbox agree",
     "order": "the audit lines of a transfer make a legal course",
-    "lines": "every audit line was written",
+    "lines": "every audit line was written to the file, and printed, whatever became of the disk",
+    "plain": "every message of plain Celery is accounted for, as it was sent",
+    "neighbour": "another application's tasks ran once each",
     "repeats": "repeats and conflicts were recognised as what they were",
     "served": "no transfer waited while all was well",
     "errors": "no worker raised what it should not, a Redis that is away excepted",
@@ -98,6 +105,13 @@ class Auditor:
         self._expect(
             "lines", not missing, "audit", f"{len(missing)} lines are missing: {sorted(missing)[:5]}"
         )
+        unprinted = self.history.stream_ids - self.history.printed_ids
+        self._expect(
+            "lines", not unprinted, "stdout", f"{len(unprinted)} lines are missing: {sorted(unprinted)[:5]}"
+        )
+        self.verdict.checked["neighbour"] += len(self.history.neighbour_tasks)
+        for subject, text in find_neighbour_faults(self.history.neighbour_tasks, self.history.faults):
+            self._expect("neighbour", False, subject, text)
         return self.verdict
 
     def _expect(self, invariant: str, holds: object, subject: str, text: str) -> None:
@@ -249,6 +263,7 @@ class Auditor:
         match ask.action, ask.reply:
             case "submit", "accepted":
                 self._expect("ended", record, ask.transfer_id, "was accepted and has no record")
+                self._check_deadline(ask, record)
             case "submit", "repeat" | "in_progress" | "conflict":
                 self._check_standing_back(ask)
             case "celery", "sent" if record is None:
@@ -257,6 +272,12 @@ class Auditor:
                 )
                 self._expect("ended", excuse, ask.transfer_id, "was sent over Celery and never seen again")
                 self.verdict.celery_lost_by += [excuse] if excuse else []
+            case "celery", _ if record is not None:
+                lines = self.index.lines.get(ask.transfer_id, [])
+                faults = [
+                    *find_plain_faults(ask, record, lines, self.index.posts_of_calls.get(ask.call_id, []))
+                ]
+                self._expect("plain", not faults, ask.transfer_id, "; ".join(faults))
             case "cancel", "cancelled":
                 is_cancelled = record is not None and record.state is State.CANCELLED
                 self._expect("cancelled", is_cancelled, ask.transfer_id, "was cancelled, and is not")
@@ -270,6 +291,14 @@ class Auditor:
                 self._expect("told", record, ask.transfer_id, "has an outcome and no record")
                 if record is not None:
                     self._check_word(record, state, ask.answered_ms, "a session heard")
+
+    def _check_deadline(self, ask: Ask, record: TransferRecord | None) -> None:
+        """Hold a transfer's deadline on record against the one that its publisher meant, whatever its clock."""
+        if record is None or ask.about != ask.transfer_id:
+            return
+        off_ms = record.expires_at_ms - ask.expires_ms
+        is_right = abs(off_ms) <= DEADLINE_OFF_MS
+        self._expect("deadline", is_right, ask.transfer_id, f"has a deadline that is {off_ms:.0f} ms off")
 
     def _is_starved(self, ask: Ask) -> bool:
         return any(f.target == "machine" for f in self.history.faults_between(ask.at_ms, ask.answered_ms))

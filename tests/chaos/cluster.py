@@ -128,6 +128,7 @@ class Cluster:
         self.middleman_path = directory / "middleman.jsonl"
         self.directory = directory
         self.audit_path = directory / "audit.jsonl"
+        self.audit_path.touch()
         self.record_path = directory / "sandbox.jsonl"
         self._command, self._env = command, dict(env or {})
         self._entered = ExitStack()
@@ -153,7 +154,7 @@ class Cluster:
         )
         stack.callback(self._watchdog.communicate)
         self.redis = stack.enter_context(EmbeddedRedis(self.directory / "redis"))
-        self._spawn = ProcessSpawner(self.directory)
+        self.spawn = ProcessSpawner(self.directory)
         stack.callback(self._end_children)
         self.sandbox_origin = self._start_sandbox(stack)
         self.platform = stack.enter_context(FaultProxy.before(self.sandbox_origin))
@@ -180,6 +181,10 @@ class Cluster:
         self._watchdog.stdin.write(f"{pid}\n".encode())
         self._watchdog.stdin.flush()
 
+    def publisher_urls(self) -> dict[str, str]:
+        """Return Redis's address on the line of each publisher."""
+        return {name: self.redis_url_of(name) for name in PUBLISHERS}
+
     def redis_url_of(self, name: str) -> str:
         """Return Redis's address on the line of a worker or a publisher."""
         return self.lines[name].url_for(self.redis.url)
@@ -201,7 +206,7 @@ class Cluster:
         return {node: worker.name for worker in self.workers.values() for node in worker.nodes}
 
     def _start_sandbox(self, stack: ExitStack) -> str:
-        sandbox = self._spawn(
+        sandbox = self.spawn(
             [
                 *(sys.executable, "-m", "chaos.sandbox", self.record_path, self.middleman_path),
                 *(json.dumps(self._middleman), str(self._seed)),
@@ -213,7 +218,18 @@ class Cluster:
         self.watch(sandbox.pid)
         return sandbox.wait_for_output(r"http://\S+").group()
 
+    def set_audit_full(self, name: str, *, is_full: bool) -> None:
+        """Fill a worker's audit disk, or make room; it meets a full one when it opens the file: when it starts."""
+        link = self._audit_link(name)
+        fresh = link.with_suffix(".fresh")
+        fresh.symlink_to("/dev/full" if is_full else self.audit_path)
+        fresh.replace(link)
+
+    def _audit_link(self, name: str) -> Path:
+        return self.directory / f"audit-of-{name}"
+
     def _make_slot(self, name: str) -> WorkerSlot:
+        self.set_audit_full(name, is_full=False)
         env = {
             "PYTHONPATH": str(TESTS),
             "TRANSFER_REDIS_URL": self.redis_url_of(name),
@@ -223,10 +239,10 @@ class Cluster:
             "TRANSFER_ALLOW_UNLISTED": "US",
             "TRANSFER_CONCURRENCY": str(CONCURRENCY),
             "TRANSFER_ATTEMPT_TIMEOUT_SECONDS": str(ATTEMPT_TIMEOUT_SECONDS),
-            "TRANSFER_AUDIT_FILE": str(self.audit_path),
+            "TRANSFER_AUDIT_FILE": str(self._audit_link(name)),
             **self._env,
         }
-        return WorkerSlot(name, [part % {"name": name} for part in self._command], env, self._spawn)
+        return WorkerSlot(name, [part % {"name": name} for part in self._command], env, self.spawn)
 
     def _tend(self) -> None:
         watched: set[int | None] = {None}

@@ -35,7 +35,7 @@ NEAR_MS: Final = 300.0
 LEASE_MS: Final = 2000.0
 BEAT_MS: Final = 500.0
 
-KILLS: Final = frozenset({"kill", "kill_child", "kill_supervisor"})
+KILLS: Final = frozenset({"kill", "kill_child", "kill_supervisor", "audit_full"})
 _CUTS: Final = frozenset(
     {"cut", "cut_at_answer", "half_open", "refuse", "blackhole", "hold", "lose_answers", "redis_kill"}
 )

@@ -97,7 +97,15 @@ class FaultInjector:
             self._break_redis(kind, seconds)
         elif planned.target == "platform":
             self._break_line(self._cluster.platform, kind.removeprefix("platform_"), seconds)
-        elif kind in {"kill", "kill_child", "kill_supervisor", "pause_short", "pause_long", "terminate"}:
+        elif kind in {
+            "kill",
+            "kill_child",
+            "kill_supervisor",
+            "pause_short",
+            "pause_long",
+            "terminate",
+            "audit_full",
+        }:
             self._break_worker(self._cluster.workers[planned.target], kind, seconds)
         else:
             self._break_line(self._cluster.lines[planned.target], kind, seconds)
@@ -118,6 +126,12 @@ class FaultInjector:
                 worker.start()
             case "kill_child" if pid is not None:
                 _signal(pid, signal.SIGKILL)
+            case "audit_full":
+                self._cluster.set_audit_full(worker.name, is_full=True)
+                if pid is not None:
+                    _signal(pid, signal.SIGKILL)
+                self._stopping.wait(seconds)
+                self._cluster.set_audit_full(worker.name, is_full=False)
             case "pause_short" | "pause_long" if pid is not None:
                 _signal(pid, signal.SIGSTOP)
                 self._stopping.wait(seconds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter, defaultdict
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -13,7 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+    from chaos.neighbour import NeighbourTask
     from transfer_tasks.ledger.record import TransferRecord
+
+_EVENT_ID = re.compile(r'"event_id": "([0-9]+-[0-9]+)"')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,12 +25,13 @@ class Ask:
     """One thing a session did, and the reply.
 
     Attributes:
-        action: submit, cancel, outcome, celery (a message as Celery's `send_task` writes it) or poison.
+        action: submit, cancel, outcome, celery (a message of plain Celery's), revoke or poison.
         to: The number that was asked for.
         key: The session's own idempotency key, or nothing.
         reply: For a submission accepted, repeat, in_progress, conflict, unavailable or answer_lost; for a
             cancel cancelled, too_late or no_answer; for an outcome its state, or timeout.
-        about: For a repeat, or what stood in the way, that transfer's id; for an outcome its reason.
+        about: For a repeat, or what stood in the way, that transfer's id; for an outcome its reason; for a
+            message of plain Celery's the way it was sent.
     """
 
     at_ms: float
@@ -161,6 +166,8 @@ class History:
         slots: Which of w1, w2, … a worker's Celery node was, by the part of its name before the @.
         task_errors: What a worker raised and should not have.
         middleman: How often the proxy in front of the sandbox did what.
+        printed_ids: Event ids of the audit lines on the workers' stdout.
+        neighbour_tasks: What another application on the same Redis ran.
         broken_lines: Lines of the audit files that are not JSON.
         repeated_lines: How many lines were written more than once.
     """
@@ -176,6 +183,8 @@ class History:
     slots: dict[str, str] = field(default_factory=dict)
     task_errors: list[str] = field(default_factory=list)
     middleman: Counter[str] = field(default_factory=Counter)
+    printed_ids: set[str] = field(default_factory=set)
+    neighbour_tasks: list[NeighbourTask] = field(default_factory=list)
     broken_lines: int = 0
     repeated_lines: int = 0
 
@@ -193,10 +202,11 @@ class History:
         self.lines = sorted(seen.values(), key=lambda line: line.order)
 
     def read_worker_log(self, path: Path) -> None:
-        """Add what Celery says of tasks that failed otherwise than a transfer may end."""
+        """Add the audit lines, and what Celery says of tasks that failed as no transfer may."""
         for text in path.read_text("utf-8", "replace").splitlines():
             if "raised unexpected" in text and "LedgerUnavailable(" not in text:
                 self.task_errors.append(text)
+            self.printed_ids.update(_EVENT_ID.findall(text))
 
     def read_sandbox_file(self, path: Path) -> None:
         """Add what the sandbox wrote down."""

@@ -51,6 +51,9 @@ def summarize(history: History, verdict: Verdict) -> dict[str, Any]:
         "unknown_unexpected": unexplained,
         "unknown_because": dict(verdict.unknown_because.most_common()),
         "unknown_resolved": sum(line.event == "resolved" for line in history.lines),
+        "plain_celery": dict(Counter(ask.about for ask in history.asks if ask.action == "celery")),
+        "sessions_of": dict(Counter(ask.who for ask in submits)),
+        "neighbour_tasks": len(history.neighbour_tasks),
         "plain_celery_lost_before_acceptance": len(verdict.celery_lost_by),
         "requeued": dict(
             Counter(str(line.fields.get("why")) for line in history.lines if line.event == "requeued")

@@ -19,6 +19,7 @@ from chaos.load import Load
 from chaos.middleman_record import read_middleman_file
 from chaos.report import summarize
 from chaos.schedule import MIX, plan_faults
+from chaos.surroundings import Surroundings
 from chaos.voice_load import VoiceLoad
 from chaos.voice_truth import is_moved_twice
 from transfer_tasks.ledger.ledger import Ledger
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from chaos.auditor import Verdict
+    from chaos.history import Ask
 
 LONGEST_DEADLINE_SECONDS: Final = 15.0
 LONGEST_VOICE_SECONDS: Final = 90.0
@@ -44,6 +46,9 @@ class Plan:
     Attributes:
         seconds: How long sessions and faults begin; the last ones take some time to end.
         voice_per_second: Voice sessions that begin each second.
+        plain_per_second: Messages of plain Celery each second.
+        companions_per_second: Sessions each second in processes with wrong clocks, and in forked ones.
+        has_neighbour: Whether another Celery application lives on the same Redis.
         weights: How often each kind of fault comes; None for the usual.
         mix: What the sandbox does wrong.
         middleman: What the proxy in front of it does.
@@ -57,6 +62,9 @@ class Plan:
     seconds: float
     per_second: float = 20.0
     voice_per_second: float = 2.0
+    plain_per_second: float = 0.0
+    companions_per_second: float = 0.0
+    has_neighbour: bool = False
     mean_gap_seconds: float = 1.6
     weights: Mapping[str, float] | None = None
     mix: Mapping[str, float] = field(default_factory=lambda: MIX)
@@ -96,11 +104,16 @@ def _run_in(directory: Path, plan: Plan) -> Result:
         )
         cluster.set_mix(plan.mix, plan.seed)
         injector = FaultInjector(cluster, planned)
-        load = Load(cluster, seed=plan.seed, per_second=plan.per_second, seconds=plan.seconds)
+        load = Load(
+            cluster.publisher_urls(), seed=plan.seed, per_second=plan.per_second, seconds=plan.seconds
+        )
         voice = VoiceLoad(cluster, seed=plan.seed, per_second=plan.voice_per_second, seconds=plan.seconds)
+        around = Surroundings(plan, cluster)
+        stack.callback(around.stop)
         stack.callback(injector.stop)
         stack.callback(load.stop)
         stack.callback(voice.stop)
+        around.start()
         injector.start()
         load.start()
         voice.start()
@@ -108,10 +121,13 @@ def _run_in(directory: Path, plan: Plan) -> Result:
             voice.abandon()
         load.stop()
         voice.stop()
+        around.stop()
         injector.stop()
         load.join(LONGEST_DEADLINE_SECONDS + ENDING_MARGIN_SECONDS + 5)
         voice.join(LONGEST_VOICE_SECONDS)
-        history = _collect(cluster, injector, load)
+        asks = [*load.asks, *around.collect_asks()]
+        history = _collect(cluster, injector, asks)
+        history.neighbour_tasks = around.collect_neighbour_tasks(history.faults)
         history.heard, history.voice_calls = voice.heard, voice.call_ids
     if plan.directory is not None:
         history.dump(directory / "history.json")
@@ -148,7 +164,7 @@ def _show_progress(text: str) -> None:
         sys.stderr.flush()
 
 
-def _collect(cluster: Cluster, injector: FaultInjector, load: Load) -> History:
+def _collect(cluster: Cluster, injector: FaultInjector, asks: list[Ask]) -> History:
     client = connect(cluster.redis.url, timeout_seconds=5.0)
     ledger = Ledger(client, namespace="transfer", retention_seconds=3600)
     with client:
@@ -157,7 +173,7 @@ def _collect(cluster: Cluster, injector: FaultInjector, load: Load) -> History:
         records = {transfer_id: ledger.read(transfer_id) for transfer_id in ids}
         stream = cast("list[tuple[str, Any]]", client.xrange(ledger.keys.audit))
     history = History(
-        asks=load.asks,
+        asks=asks,
         faults=sorted(injector.log, key=lambda fault: fault.begun_ms),
         records={transfer_id: record for transfer_id, record in records.items() if record},
         stream_ids={event_id for event_id, _ in stream},

@@ -34,6 +34,8 @@ KINDS = (
     Kind(name="pause_short", weight=2, targets=WORKERS, seconds=(0.2, 1.2)),
     Kind(name="pause_long", weight=4, targets=WORKERS, seconds=(2.3, 5.0)),
     Kind(name="terminate", weight=4, targets=WORKERS, seconds=(0.0, 1.0)),
+    # Its audit disk is full when it comes up, and for a while.
+    Kind(name="audit_full", weight=2, targets=WORKERS, seconds=(1.0, 6.0)),
     # Redis.
     Kind(name="redis_kill", weight=2.5, targets=("redis",), seconds=(0.3, 3.0)),
     Kind(name="redis_pause", weight=1, targets=("redis",), seconds=(0.3, 3.0)),

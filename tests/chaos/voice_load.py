@@ -17,9 +17,9 @@ from pydantic import SecretStr
 
 from chaos.faults import now_ms
 from chaos.history import Heard
-from chaos.load import NUMBERS
 from chaos.ringing import LOOK_SECONDS, RING_TIMEOUT_SECONDS, Platform
 from chaos.schedule import PUBLISHERS
+from chaos.sessions import NUMBERS
 from transfer_tasks.outcome import GUIDE, Reason, State
 from transfer_tasks.voice import Choice, SessionReason, TransferClient, VoiceSettings
 

@@ -1,0 +1,74 @@
+"""Who else is there: a neighbour on the same Redis, plain Celery, wrong clocks, forked publishers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from chaos.cluster import TESTS
+from chaos.companions import start_companions
+from chaos.neighbour import Neighbour
+from chaos.plain_celery import PlainProducer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from chaos.cluster import Cluster
+    from chaos.companions import Companion
+    from chaos.history import Ask, Fault
+    from chaos.neighbour import NeighbourTask
+    from chaos.run import Plan
+
+
+class Surroundings:
+    """All of them together, as far as a plan has them.
+
+    Args:
+        plan: How many of each, and for how long.
+        cluster: Where they live.
+    """
+
+    def __init__(self, plan: Plan, cluster: Cluster) -> None:
+        self._plan, self._cluster = plan, cluster
+        self._plain = PlainProducer(
+            cluster.redis.url, seed=plan.seed, per_second=plan.plain_per_second, seconds=plan.seconds
+        )
+        self._neighbour: Neighbour | None = None
+        self._companions: list[Companion] = []
+
+    def start(self) -> None:
+        """Begin; return when the neighbour's worker is there."""
+        plan, cluster = self._plan, self._cluster
+        if plan.has_neighbour:
+            self._neighbour = Neighbour(
+                cluster.redis.url, cluster.spawn, TESTS, seed=plan.seed, seconds=plan.seconds
+            )
+            cluster.watch(self._neighbour.worker.pid)
+            self._neighbour.start()
+        if plan.companions_per_second:
+            self._companions = start_companions(
+                cluster.publisher_urls(),
+                cluster.spawn,
+                TESTS,
+                cluster.directory,
+                seed=plan.seed,
+                per_second=plan.companions_per_second,
+                seconds=plan.seconds,
+            )
+            for companion in self._companions:
+                cluster.watch(companion.process.pid)
+        self._plain.start()
+
+    def stop(self) -> None:
+        """Ask for nothing more."""
+        self._plain.stop()
+        if self._neighbour is not None:
+            self._neighbour.stop()
+
+    def collect_asks(self) -> list[Ask]:
+        """Wait for the sessions in other processes; return what all have asked and heard."""
+        asks = [ask for companion in self._companions for ask in companion.collect()]
+        return [*self._plain.asks, *asks]
+
+    def collect_neighbour_tasks(self, faults: Sequence[Fault]) -> list[NeighbourTask]:
+        """Wait until the neighbour's tasks are due; return how often each was begun."""
+        return [] if self._neighbour is None else self._neighbour.collect(faults)

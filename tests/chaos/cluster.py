@@ -219,7 +219,7 @@ class Cluster:
         return sandbox.wait_for_output(r"http://\S+").group()
 
     def set_audit_full(self, name: str, *, is_full: bool) -> None:
-        """Fill a worker's audit disk, or make room; it meets a full one when it opens the file: when it starts."""
+        """Fill a worker's audit disk, or make room; a worker meets a full one when it opens the file."""
         link = self._audit_link(name)
         fresh = link.with_suffix(".fresh")
         fresh.symlink_to("/dev/full" if is_full else self.audit_path)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import random
 import sys
@@ -155,6 +156,8 @@ def _write(asks: Iterable[Ask], path: str) -> None:
 
 
 def main(kind: str, urls: str, seed: str, per_second: str, seconds: str, path: str) -> None:
+    # That a clock is wrong is the point, and said once for each publisher.
+    logging.getLogger("transfer_tasks").addHandler(logging.NullHandler())
     if kind == "forked":
         run_forked(json.loads(urls), seed, float(per_second), float(seconds), path)
     else:

@@ -6,6 +6,7 @@ safeguard is taken out here, before Celery starts. `test_mutants` has every one 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 from typing import Any, Final
@@ -13,6 +14,7 @@ from typing import Any, Final
 from transfer_tasks.ledger import commands
 from transfer_tasks.ledger.script import Script
 from transfer_tasks.outcome import Reason
+from transfer_worker.audit import writer
 from transfer_worker.errors import AttemptError, NotCarriedOut
 from transfer_worker.gateway import client, rules
 from transfer_worker.runtime import celery_app
@@ -64,11 +66,31 @@ def trust_any_503() -> None:
     rules._is_shaped_like_the_platforms = lambda _value: True
 
 
+def forget_what_the_disk_refused() -> None:
+    """Acknowledge audit lines that the file did not take."""
+
+    def append_or_forget(self: writer.AuditWriter, lines: writer.Lines) -> bool:
+        with contextlib.suppress(OSError):
+            self._file.append(lines.values())
+        return True
+
+    writer.AuditWriter._append = append_or_forget
+
+
+def share_kombus_names() -> None:
+    """Keep unacknowledged messages where every other Celery application keeps its own."""
+    names = ("unacked_key", "unacked_index_key", "unacked_mutex_key")
+    for name in names:
+        assert celery_app.app.conf.broker_transport_options.pop(name), f"it is called otherwise now: {name}"
+
+
 MUTATIONS: Final = {
     "fencing": remove_fencing,
     "read_timeouts": retry_lost_answers,
     "sdk_retries": let_the_sdk_retry,
     "any_503": trust_any_503,
+    "full_disk": forget_what_the_disk_refused,
+    "own_names": share_kombus_names,
 }
 
 MUTATIONS[os.environ["CHAOS_MUTANT"]]()

@@ -7,15 +7,15 @@ from datetime import UTC, datetime
 from statistics import median, quantiles
 from typing import TYPE_CHECKING, Any, Final
 
-from chaos.auditor import INVARIANTS
 from chaos.history import Index
 from chaos.recovery_times import measure_recoveries
+from chaos.verdict import INVARIANTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from chaos.auditor import Finding, Verdict
     from chaos.history import History
+    from chaos.verdict import Finding, Verdict
 
 AROUND_MS: Final = 3000.0
 MAX_TIMELINES: Final = 8

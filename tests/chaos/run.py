@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from chaos.auditor import Auditor, Finding, find_doubled
+from chaos.auditor import Auditor, find_doubled
 from chaos.cluster import WORKER_COMMAND, Cluster
 from chaos.faults import FaultInjector
 from chaos.history import History
@@ -20,6 +20,7 @@ from chaos.middleman_record import read_middleman_file
 from chaos.report import summarize
 from chaos.schedule import MIX, plan_faults
 from chaos.surroundings import Surroundings
+from chaos.verdict import Finding
 from chaos.voice_load import VoiceLoad
 from chaos.voice_truth import is_moved_twice
 from transfer_tasks.ledger.ledger import Ledger
@@ -29,8 +30,8 @@ from transfer_tasks.redis.connection import connect
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from chaos.auditor import Verdict
     from chaos.history import Ask
+    from chaos.verdict import Verdict
 
 LONGEST_DEADLINE_SECONDS: Final = 15.0
 LONGEST_VOICE_SECONDS: Final = 90.0
@@ -109,6 +110,7 @@ def _run_in(directory: Path, plan: Plan) -> Result:
         )
         voice = VoiceLoad(cluster, seed=plan.seed, per_second=plan.voice_per_second, seconds=plan.seconds)
         around = Surroundings(plan, cluster)
+        stack.callback(around.end)
         stack.callback(around.stop)
         stack.callback(injector.stop)
         stack.callback(load.stop)

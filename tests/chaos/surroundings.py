@@ -64,6 +64,12 @@ class Surroundings:
         if self._neighbour is not None:
             self._neighbour.stop()
 
+    def end(self) -> None:
+        """Leave no process behind."""
+        processes = [companion.process for companion in self._companions]
+        for process in [*processes, *([self._neighbour.worker] if self._neighbour else [])]:
+            process.kill_group()
+
     def collect_asks(self) -> list[Ask]:
         """Wait for the sessions in other processes; return what all have asked and heard."""
         asks = [ask for companion in self._companions for ask in companion.collect()]

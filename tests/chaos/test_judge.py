@@ -8,112 +8,27 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from chaos.auditor import INVARIANTS, Auditor
-from chaos.history import Ask, Fault, History, Line, Post
-from transfer_tasks.ledger.record import TransferRecord
+from chaos.auditor import Auditor
+from chaos.histories import (
+    ELSEWHERE,
+    ONE,
+    START_MS,
+    TWO,
+    fault,
+    make_ask,
+    make_ended,
+    make_history,
+    make_line,
+    make_neighbour_task,
+    make_post,
+    make_record,
+    make_unknown,
+)
+from chaos.history import Fault, History
+from chaos.verdict import INVARIANTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-START_MS = 1_800_000_000_000.0
-CALL, ONE, TWO = "call-1", "transfer-1", "transfer-2"
-TO, ELSEWHERE = "12025550141", "12025550142"
-WORKER = "node-1@host/1-abc"
-
-
-def make_line(number: int, event: str, after_ms: float, **fields: Any) -> Line:
-    transfer_id = fields.pop("transfer_id", ONE)
-    attempt = fields.pop("attempt", 0)
-    return Line(
-        at_ms=START_MS + after_ms,
-        event_id=f"{number}-0",
-        event=event,
-        transfer_id=transfer_id,
-        attempt=attempt,
-        fields={"worker": WORKER, "idempotency_key": f"{transfer_id}:key", **fields},
-    )
-
-
-def make_record(transfer_id: str = ONE, **fields: Any) -> TransferRecord:
-    values = {
-        "state": "submitted",
-        "reason": "accepted_by_platform",
-        "hop": "1",
-        "attempt": "1",
-        "attempt:1": json.dumps({"reason": "accepted_by_platform", "http_status": 200}),
-        "accepted_ms": int(START_MS),
-        "expires_ms": int(START_MS + 10_000),
-        "ended_ms": int(START_MS + 100),
-        "intent": json.dumps({"destination": {"endpoints": [{"number": TO}]}}),
-        **fields,
-    }
-    return TransferRecord.from_hash(
-        transfer_id,
-        {
-            "call_id": CALL,
-            "key": f"{transfer_id}:key",
-            **{name: str(value) for name, value in values.items()},
-        },
-    )
-
-
-def make_post(after_ms: float = 50.0, **fields: Any) -> Post:
-    values: dict[str, Any] = {
-        "call_id": CALL,
-        "key": f"{ONE}:key",
-        "to": TO,
-        "behaviour": "ok",
-        "status": 200,
-        "carried_out": True,
-    }
-    return Post(at_ms=START_MS + after_ms, **{**values, **fields})
-
-
-def make_ask(action: str, reply: str, after_ms: float = 0.0, **fields: Any) -> Ask:
-    values = {"who": "p1", "transfer_id": ONE, "call_id": CALL, "to": TO, **fields}
-    took_ms = values.pop("took_ms", 1.0)
-    at_ms = START_MS + after_ms
-    return Ask(at_ms=at_ms, answered_ms=at_ms + took_ms, action=action, reply=reply, **values)
-
-
-def make_history() -> History:
-    """One transfer that went as it should."""
-    lines = [
-        make_line(1, "accepted", 0),
-        make_line(2, "claimed", 10),
-        make_line(3, "attempt_started", 20, attempt=1),
-        make_line(4, "finished", 100, attempt=1, state="submitted", reason="accepted_by_platform"),
-    ]
-    return History(
-        asks=[make_ask("submit", "accepted", about=ONE), make_ask("outcome", "submitted", 101)],
-        posts=[make_post()],
-        lines=lines,
-        records={ONE: make_record()},
-        stream_ids={line.event_id for line in lines},
-        slots={"node-1": "w1"},
-    )
-
-
-def make_unknown(reason: str = "answer_lost", source: str = "worker", **post: Any) -> History:
-    """One transfer whose answer was lost."""
-    history = make_history()
-    history.asks[1] = make_ask("outcome", "unknown", 101)
-    history.posts = [make_post(behaviour="silence", status=None, **post)]
-    history.lines[3] = make_line(4, "finished", 100, attempt=1, state="unknown", reason=reason, source=source)
-    note = json.dumps({"reason": reason})
-    history.records[ONE] = make_record(state="unknown", reason=reason, **{"attempt:1": note})
-    return history
-
-
-def make_ended(state: str, reason: str) -> History:
-    """One transfer that ended before anything was sent."""
-    history = make_history()
-    history.asks[1] = make_ask("outcome", state, 101)
-    history.posts = []
-    history.lines[2:] = [make_line(3, "finished", 100, state=state, reason=reason)]
-    history.records[ONE] = make_record(state=state, reason=reason, attempt=0)
-    history.stream_ids = {line.event_id for line in history.lines}
-    return history
 
 
 def broken_promises(history: History) -> set[str]:
@@ -219,6 +134,46 @@ def line_not_written(history: History) -> None:
     history.stream_ids.add("9-0")
 
 
+def line_not_printed(history: History) -> None:
+    history.printed_ids.remove("2-0")
+
+
+def deadline_by_a_wrong_clock(history: History) -> None:
+    history.records[ONE] = make_record(expires_ms=int(START_MS + 100_000))
+
+
+def send_plainly(history: History, way: str, **fields: Any) -> None:
+    """Make the one transfer one that a producer sent who only has Celery."""
+    history.asks[0] = make_ask("celery", "sent", about=way, **fields)
+
+
+def refused_though_it_said_until_when(history: History) -> None:
+    history.records[ONE] = make_record(state="rejected", reason="deadline_unknown")
+    send_plainly(history, "expires")
+
+
+def carried_out_though_it_was_a_canvas(history: History) -> None:
+    send_plainly(history, "canvas")
+
+
+def carried_out_beside_the_same_ids_first(history: History) -> None:
+    send_plainly(history, "same_id", call_id="call-2")
+    history.posts.append(make_post(call_id="call-2"))
+
+
+def ended_without_a_line(history: History) -> None:
+    send_plainly(history, "expires")
+    del history.lines[3]
+
+
+def neighbours_task_begun_twice(history: History) -> None:
+    history.neighbour_tasks.append(make_neighbour_task(starts=2))
+
+
+def neighbours_task_never_begun(history: History) -> None:
+    history.neighbour_tasks.append(make_neighbour_task(starts=0))
+
+
 def repeat_of_another_destination(history: History) -> None:
     history.asks.append(make_ask("submit", "repeat", 50, transfer_id=TWO, to=ELSEWHERE, about=ONE))
 
@@ -238,7 +193,7 @@ def worker_that_raised(history: History) -> None:
 
 
 def slow_submission(history: History) -> None:
-    history.asks[0] = make_ask("submit", "accepted", about=ONE, took_ms=1500.0)
+    history.asks[0] = make_ask("submit", "accepted", about=ONE, took_ms=1500.0, expires_ms=START_MS + 10_000)
 
 
 @pytest.mark.parametrize(
@@ -263,6 +218,14 @@ def slow_submission(history: History) -> None:
         ("order", claimed_after_the_end),
         ("order", submitted_without_an_attempt),
         ("lines", line_not_written),
+        ("lines", line_not_printed),
+        ("deadline", deadline_by_a_wrong_clock),
+        ("plain", refused_though_it_said_until_when),
+        ("plain", carried_out_though_it_was_a_canvas),
+        ("plain", carried_out_beside_the_same_ids_first),
+        ("plain", ended_without_a_line),
+        ("neighbour", neighbours_task_begun_twice),
+        ("neighbour", neighbours_task_never_begun),
         ("repeats", repeat_of_another_destination),
         ("repeats", conflict_with_the_same_destination),
         ("served", left_lying),
@@ -276,10 +239,6 @@ def test_each_broken_promise_is_condemned(promise: str, crime: Callable[[History
 
     assert promise in INVARIANTS
     assert promise in broken_promises(history)
-
-
-def fault(kind: str, target: str, since_ms: float = 40.0, until_ms: float = 90.0) -> Fault:
-    return Fault(kind=kind, target=target, begun_ms=START_MS + since_ms, ended_ms=START_MS + until_ms)
 
 
 @pytest.mark.parametrize(
@@ -358,12 +317,28 @@ def test_a_transfer_may_wait_while_something_stands_in_the_way() -> None:
     assert "served" not in broken_promises(history)
 
 
+def test_a_neighbour_may_run_a_task_again_while_redis_is_away() -> None:
+    history = make_history()
+    neighbours_task_begun_twice(history)
+    history.faults = [fault("redis_kill", "redis")]
+
+    assert "neighbour" not in broken_promises(history)
+
+
+@pytest.mark.parametrize("way", ["expires", "short", "countdown", "no_deadline", "revoked", "same_id"])
+def test_a_plain_message_that_was_carried_out_is_not_blamed(way: str) -> None:
+    history = make_history()
+    send_plainly(history, way)
+
+    assert broken_promises(history) == set()
+
+
 @pytest.mark.parametrize(("has_fault", "is_lost"), [(True, False), (False, True)])
 def test_a_bare_celery_message_may_vanish_only_with_whoever_had_fetched_it(
     has_fault: bool, is_lost: bool
 ) -> None:
     history = make_history()
-    history.asks.append(make_ask("celery", "sent", transfer_id=TWO))
+    history.asks.append(make_ask("celery", "sent", transfer_id=TWO, about="expires"))
     history.faults = [fault("kill", "w1")] if has_fault else []
 
     assert ("ended" in broken_promises(history)) is is_lost
@@ -371,7 +346,9 @@ def test_a_bare_celery_message_may_vanish_only_with_whoever_had_fetched_it(
 
 def test_one_fault_excuses_one_lost_message() -> None:
     history = make_history()
-    history.asks += [make_ask("celery", "sent", transfer_id=name) for name in ("celery-1", "celery-2")]
+    history.asks += [
+        make_ask("celery", "sent", transfer_id=name, about="expires") for name in ("celery-1", "celery-2")
+    ]
     history.faults = [fault("kill", "w1")]
 
     assert "ended" in broken_promises(history)

@@ -15,6 +15,9 @@ from transfer_tasks.voice import active_transfer
 SECONDS = 40.0
 """At most: a run ends as soon as the sandbox has carried a transfer out twice."""
 
+NEIGHBOURS_SECONDS = 16.0
+DISK_SECONDS = 10.0
+
 PER_SECOND = 14.0
 
 COMMAND = (
@@ -38,7 +41,30 @@ STRAINS: dict[str, tuple[dict[str, float], dict[str, float], dict[str, float]]] 
 }
 
 
+# Those whose crime is not a second request: the promise that they break, and what brings it out.
+OTHERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "full_disk": ("lines", {"seconds": DISK_SECONDS, "weights": {"audit_full": 1.0}}),
+    "own_names": ("neighbour", {"seconds": NEIGHBOURS_SECONDS, "weights": {}, "has_neighbour": True}),
+}
+
+
+def run_other(mutant: str) -> Result:
+    _, strain = OTHERS[mutant]
+    plan = Plan(
+        seed=1,
+        per_second=2.0,
+        voice_per_second=0.0,
+        mix={},
+        command=COMMAND,
+        env={"CHAOS_MUTANT": mutant},
+        **strain,
+    )
+    return run(plan)
+
+
 def run_mutant(mutant: str) -> Result:
+    if mutant in OTHERS:
+        return run_other(mutant)
     weights, mix, middleman = STRAINS[mutant]
     return run(
         Plan(
@@ -65,7 +91,8 @@ def results() -> dict[str, Result]:
             run,
             Plan(seed=1, seconds=12.0, per_second=1.0, voice_per_second=6.0, weights={}, mix={"reset": 0.5}),
         )
-        mutants = dict(zip(STRAINS, executor.map(run_mutant, STRAINS), strict=True))
+        names = [*STRAINS, *OTHERS]
+        mutants = dict(zip(names, executor.map(run_mutant, names), strict=True))
         return {"sessions": sessions.result(), **mutants}
 
 
@@ -74,6 +101,16 @@ def results() -> dict[str, Result]:
 @pytest.mark.parametrize("mutant", STRAINS)
 def test_a_worker_without_this_safeguard_is_condemned(mutant: str, results: dict[str, Result]) -> None:
     assert "doubled" in results[mutant].summary["broken"], results[mutant].summary
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("mutant", OTHERS)
+def test_a_worker_that_wrongs_the_audit_log_or_a_neighbour_is_condemned(
+    mutant: str, results: dict[str, Result]
+) -> None:
+    promise, _ = OTHERS[mutant]
+    assert promise in results[mutant].summary["broken"], results[mutant].summary
 
 
 @pytest.mark.slow

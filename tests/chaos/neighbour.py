@@ -16,7 +16,7 @@ from kombu.exceptions import OperationalError
 from chaos.faults import now_ms
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from chaos.history import Fault
@@ -50,27 +50,45 @@ class NeighbourTask:
 class Neighbour:
     """Its worker, and who sends it tasks; now and then it tells all workers to leave the queue of ours.
 
+    Its worker is Celery's own, which some outages of Redis end (kombu 5.7.0); then somebody starts it again.
+
     Args:
         url: Redis's address.
         spawn: Starts the worker.
+        watch: Has a process end with this one.
         tests: Where the application's module is.
         seed: Where every decision comes from.
         seconds: How long tasks are sent.
     """
 
-    def __init__(self, url: str, spawn: ProcessSpawner, tests: Path, *, seed: int, seconds: float) -> None:
-        self._url, self._seconds = url, seconds
+    def __init__(
+        self,
+        url: str,
+        spawn: ProcessSpawner,
+        watch: Callable[[int], object],
+        tests: Path,
+        *,
+        seed: int,
+        seconds: float,
+    ) -> None:
+        self._url, self._seconds, self._watch = url, seconds, watch
         self._chance = random.Random(f"{seed}/neighbour")
         self._sent: list[NeighbourTask] = []
         self._app = Celery("neighbour", broker=url, set_as_current=False)
-        self._worker = spawn(
-            [sys.executable, "-m", "celery", "-A", "support.neighbour_app", "worker", "-c", "16",
-             "-P", "threads", "-l", "INFO", "-n", "neighbour@chaos"],
-            env={"TRANSFER_REDIS_URL": url, "PYTHONPATH": str(tests)},
-            name="neighbour",
-        )  # fmt: skip
+        self._spawn, self._tests = spawn, tests
+        self._worker = self._start_worker()
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="neighbour", daemon=True)
+
+    def _start_worker(self) -> SpawnedProcess:
+        worker = self._spawn(
+            [sys.executable, "-m", "celery", "-A", "support.neighbour_app", "worker", "-c", "16",
+             "-P", "threads", "-l", "INFO", "-n", "neighbour@chaos"],
+            env={"TRANSFER_REDIS_URL": self._url, "PYTHONPATH": str(self._tests)},
+            name="neighbour",
+        )  # fmt: skip
+        self._watch(worker.pid)
+        return worker
 
     @property
     def worker(self) -> SpawnedProcess:
@@ -106,6 +124,8 @@ class Neighbour:
     def _run(self) -> None:
         started = stopped_ours = time.monotonic()
         while not self._ending.wait(GAP_SECONDS) and time.monotonic() - started < self._seconds:
+            if not self._worker.is_running():
+                self._worker = self._start_worker()
             run_id = f"{len(self._sent)}"
             kind = self._chance.choice(("short", "short", "long", "delayed"))
             long_seconds = LONGER_THAN_OUR_VISIBILITY_TIMEOUT

@@ -40,9 +40,8 @@ class Surroundings:
         plan, cluster = self._plan, self._cluster
         if plan.has_neighbour:
             self._neighbour = Neighbour(
-                cluster.redis.url, cluster.spawn, TESTS, seed=plan.seed, seconds=plan.seconds
+                cluster.redis.url, cluster.spawn, cluster.watch, TESTS, seed=plan.seed, seconds=plan.seconds
             )
-            cluster.watch(self._neighbour.worker.pid)
             self._neighbour.start()
         if plan.companions_per_second:
             self._companions = start_companions(

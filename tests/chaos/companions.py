@@ -54,7 +54,8 @@ class Companion:
         said = self.process.output()
         if code or said:
             raise AssertionError(f"{self.process.name} ended with {code}:\n{said}")
-        return [Ask(**json.loads(line)) for line in self.path.read_text("utf-8").splitlines()]
+        asks = [Ask(**json.loads(line)) for line in self.path.read_text("utf-8").splitlines()]
+        return [replace(ask, who=self.process.name) for ask in asks]
 
 
 def start_companions(

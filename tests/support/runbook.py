@@ -14,7 +14,7 @@ _SNIPPET: Final = re.compile(
 )
 _VOLATILE: Final = (
     (r"\d{4}-\d\d-\d\dT[\d:.]+(\+00:00)?", "TIME"),
-    (r"\b\d\d:\d\d:\d\d\.\d{3}\b", "TIME"),
+    (r"\b\d\d:\d\d:\d\d(\.\d{3}\b| UTC)", "TIME"),
     (r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", "ID"),
     (r"\b[0-9a-f]{8}\b(?=  )", "ID"),
     (r"@test/\d+-\w+", "@WORKER"),

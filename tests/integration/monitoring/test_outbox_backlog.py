@@ -13,7 +13,7 @@ from transfer_worker.audit.outbox import GROUP
 from transfer_worker.monitoring.present import read_present
 from transfer_worker.monitoring.statistics import read_status
 from transfer_worker.operations.doctor.workers import check_audit
-from transfer_worker.operations.status import find_concerns
+from transfer_worker.operations.status.concerns import find_concerns
 from transfer_worker.runtime.preflight import Verdict
 
 if TYPE_CHECKING:

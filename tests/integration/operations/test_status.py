@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import subprocess
+from datetime import UTC, datetime
 
 import pytest
 
 from support import wait_until
-from support.ledger_bench import move_twice
+from support.ledger_bench import finish, move_twice
 from support.operating import COMMAND, as_json, send, stop_with_ctrl_c
+from transfer_tasks.outcome import Reason, State
 
 pytestmark = pytest.mark.usefixtures("no_key_leaks")
 
@@ -68,10 +71,11 @@ def test_status_names_the_limits_that_were_reached_and_those_in_force(ask, bench
 
     assert seen["limits"] == {"call": "1/60", "all": "3/60"}
     assert [window["limits_reached"] for window in seen["windows"]] == [{"all": 1, "call": 1}] * 3
-    assert {
-        "text": "Refused beyond a limit on rate in 5 min: 1 by all, 1 by call",
-        "command": "call-transfer list --reason limit_reached",
-    } in seen["concerns"]
+    concern = next(concern for concern in seen["concerns"] if "beyond a limit" in concern["text"])
+    assert concern["text"].startswith(
+        "Refused beyond a limit on rate in the last minute: 1 by all, 1 by call, since "
+    )
+    assert concern["command"] == "call-transfer list --reason limit_reached --since 2m"
     assert "Refused beyond a limit on rate" in ask("status").stdout
     listed = as_json(ask("list", "--reason", "limit_reached", "--json"))["transfers"]
     assert {found["destination"] for found in listed} == {"one", "two"}
@@ -168,3 +172,71 @@ def test_list_says_that_there_are_more_than_it_shows(ask, bench):
     assert all(transfer_id in whole.stdout for transfer_id in ids)
     assert as_json(ask("list", "--requester", "agent billing-bot", "--json"))["is_cut"] is False
     assert ask("list", "--requester", "nobody").stdout == "None.\n"
+
+
+def shift(bench, *, seconds):
+    """Let so much time pass for what was counted."""
+    keys = list(bench.client.scan_iter("transfer:statistics:*"))
+    for key in sorted(keys, key=lambda key: int(key.rpartition(":")[2])):
+        prefix, _, number = key.rpartition(":")
+        bench.client.rename(key, f"{prefix}:{int(number) - seconds // 10}")
+
+
+def fail(bench, *, destination, times=1):
+    for _ in range(times):
+        finish(bench, destination=destination, state=State.FAILED, reason=Reason.PLATFORM_UNREACHABLE)
+
+
+def find_concern(ask):
+    seen = as_json(ask("status", "--json"))["concerns"]
+    (concern,) = [concern for concern in seen if "were not submitted" in concern["text"]]
+    return concern["text"], concern["command"]
+
+
+def test_what_is_over_is_not_blamed(ask, bench):
+    bench.heartbeat()
+    fail(bench, destination="support", times=5)
+    shift(bench, seconds=90)
+    assert (
+        "in the last 5 min" in find_concern(ask)[0]
+    )  # nothing has ended since, so nothing proves that it is over
+    finish(bench, destination="support")
+
+    assert as_json(ask("status", "--json"))["concerns"] == []
+
+
+def test_a_concern_says_since_when_and_lists_all_of_it(ask, bench):
+    bench.heartbeat()
+    fail(bench, destination="support")  # another incident, which was over
+    shift(bench, seconds=600)
+    finish(bench, destination="support")
+    shift(bench, seconds=300)
+    fail(bench, destination="support")
+    shift(bench, seconds=400)  # nothing for minutes
+    fail(bench, destination="support")
+
+    text, command = find_concern(ask)
+
+    said = "support: 1 of 1 in the last minute were not submitted: 1 for platform_unreachable, since "
+    assert text.startswith(said)
+    began = datetime.strptime(f"{text.removeprefix(said)} +0000", "%H:%M:%S UTC %z")
+    now = datetime.fromtimestamp(bench.client.time()[0], UTC)
+    assert 390 <= (now - began).seconds % 86_400 <= 430
+    assert re.fullmatch(
+        "call-transfer list --destination support --reason platform_unreachable --since [89]m", command
+    )
+
+
+def test_a_concern_about_one_destination_names_it_and_one_about_all_does_not(ask, bench):
+    bench.heartbeat()
+    for _ in range(5):
+        finish(bench, destination="support")
+    fail(bench, destination="billing", times=2)
+    assert find_concern(ask)[0].startswith(
+        "billing: 2 of 2 in the last minute were not submitted: 2 for platform_unreachable, since "
+    )
+
+    fail(bench, destination="support", times=3)
+    assert find_concern(ask)[0].startswith(
+        "5 of 10 in the last minute were not submitted: 5 for platform_unreachable, 3 to support, since "
+    )

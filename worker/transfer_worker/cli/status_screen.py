@@ -10,7 +10,7 @@ from rich.text import Text
 
 from transfer_worker.cli.tables import style_of
 from transfer_worker.operations.pausing import name_for_people
-from transfer_worker.operations.status import PLATFORM_WORDS
+from transfer_worker.operations.status.concerns import PLATFORM_WORDS
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

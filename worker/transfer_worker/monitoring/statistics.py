@@ -13,6 +13,7 @@ from transfer_tasks.outcome import Reason, State
 from transfer_tasks.redis.diagnosis import diagnose
 from transfer_worker.monitoring.counts import Counts
 from transfer_worker.monitoring.damage import Damage
+from transfer_worker.monitoring.history import SLICE_MS, History
 from transfer_worker.monitoring.present import QUESTIONS, Present, ask_present, build_present
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
     from transfer_tasks.ledger.ledger import Ledger
 
-SLICE_MS: Final = 10_000
 WINDOW_MINUTES: Final = (1, 5, 60)
 
 PLATFORM_ANSWERS: Final[dict[Reason, str]] = {
@@ -46,6 +46,9 @@ class Window:
 
     Attributes:
         outcomes: Endings by state, all states.
+        ended_to: Endings by destination, all states.
+        failures: Endings that were not `submitted`, by destination and reason; without those that the session
+            itself withdrew.
         reasons: Endings by reason, of those that were not `submitted`; the most frequent first.
         destinations: Endings that were not `submitted`, by destination; the most frequent first.
         audit_lines_lost: Audit lines that were dropped before anybody had written them.
@@ -58,6 +61,8 @@ class Window:
 
     minutes: int
     outcomes: dict[State, int]
+    ended_to: Counter[str]
+    failures: Counter[tuple[str, str]]
     reasons: dict[str, int]
     destinations: dict[str, int]
     audit_lines_lost: int
@@ -66,6 +71,22 @@ class Window:
     limits_reached: dict[str, int]
     post_p50_ms: float | None
     post_p99_ms: float | None
+
+    @property
+    def failed_to(self) -> Counter[str]:
+        """Failures by destination."""
+        sums: Counter[str] = Counter()
+        for (destination, _), failed in self.failures.items():
+            sums[destination] += failed
+        return sums
+
+    def reasons_to(self, destination: str) -> Counter[str]:
+        """Return failures by reason, to one destination; to all, if it is empty."""
+        sums: Counter[str] = Counter()
+        for (to, reason), failed in self.failures.items():
+            if destination in {"", to}:
+                sums[reason] += failed
+        return sums
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,12 +132,14 @@ class Status:
     Attributes:
         platform_requests: How many requests of the last minute say something of the platform.
         platform_shares: What they say (values of `PLATFORM_ANSWERS`), as shares of 1.
+        history: The last hour, by which what is wrong now has its beginning.
     """
 
     present: Present
     windows: tuple[Window, ...]
     platform_requests: int
     platform_shares: dict[str, float]
+    history: History
     redis: RedisStatus
 
 
@@ -160,6 +183,7 @@ def read_status(ledger: Ledger) -> Status:
         windows=tuple(_build_window(minutes, counts) for minutes, counts in counted.items()),
         platform_requests=requests,
         platform_shares={answer: ended / requests for answer, ended in shares.most_common()},
+        history=History(newest=newest, slices=tuple(Counts.of([counts]) for counts in slices)),
         redis=RedisStatus.of(
             {} if isinstance(info, redis.RedisError) else info, refuses_writes=_tell_refusal(wrote)
         ),
@@ -170,6 +194,20 @@ def _tell_refusal(wrote: object) -> str:
     """Return why no write is taken; a user who may not do the one that was tried shows nothing."""
     found = diagnose(wrote) if isinstance(wrote, redis.RedisError) else None
     return found.seen if found and found.stops_all_writes else ""
+
+
+def count_endings(counts: Counts) -> tuple[Counter[str], Counter[tuple[str, str]]]:
+    """Return endings by destination, and of those the failures by destination and reason.
+
+    What the session itself has withdrawn is no failure.
+    """
+    ended_to: Counter[str] = Counter()
+    failures: Counter[tuple[str, str]] = Counter()
+    for (state, reason, destination), ended in counts.family("ended", parts=3):
+        ended_to[destination] += ended
+        if state != State.SUBMITTED and reason != Reason.CANCELLED_BY_SESSION:
+            failures[destination, reason] += ended
+    return ended_to, failures
 
 
 def _build_window(minutes: int, counts: Counts) -> Window:
@@ -183,9 +221,12 @@ def _build_window(minutes: int, counts: Counts) -> Window:
         if state != State.SUBMITTED:
             reasons[reason] += ended
             destinations[destination] += ended
+    ended_to, failures = count_endings(counts)
     return Window(
         minutes=minutes,
         outcomes=outcomes,
+        ended_to=ended_to,
+        failures=failures,
         reasons=dict(reasons.most_common()),
         destinations=dict(destinations.most_common()),
         audit_lines_lost=counts["audit_lines_lost"],

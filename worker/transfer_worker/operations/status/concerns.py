@@ -1,19 +1,23 @@
-"""`call-transfer status`: how things stand as plain JSON values, and what of it somebody should look at."""
+"""What somebody should look at, now: of the last minute, each with what it is about, and since when."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from math import ceil
+from typing import TYPE_CHECKING, Final
 
-from transfer_tasks.outcome import Reason, State
-from transfer_worker.monitoring.statistics import read_status
-from transfer_worker.operations.describe import as_time
-from transfer_worker.operations.pausing import EVERYTHING, name_for_people, read_pauses
+from transfer_tasks.outcome import Reason
+from transfer_worker.monitoring.history import find_beginning
+from transfer_worker.monitoring.statistics import PLATFORM_ANSWERS, count_endings
+from transfer_worker.operations.pausing import EVERYTHING, name_for_people
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from collections.abc import Set as AbstractSet
 
-    from transfer_tasks.ledger.ledger import Ledger
+    from transfer_worker.monitoring.counts import Counts
     from transfer_worker.monitoring.double_posts import DoublePost
     from transfer_worker.monitoring.statistics import Status, Window
     from transfer_worker.operations.pausing import Pause
@@ -25,7 +29,7 @@ NAMED_DOUBLE_POSTS: Final = 3
 """How many are named on the screen; `--json` has all."""
 
 FAILURE_SHARE: Final = 0.1
-"""Of the endings of five minutes, and of the platform's answers of one."""
+"""Of the endings, and of the platform's answers, of the last minute."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,88 +43,6 @@ class Concern:
 
     text: str
     command: str
-
-
-def read_overview(ledger: Ledger) -> dict[str, Any]:
-    """Return one screen's worth of plain JSON values, in four round trips.
-
-    Raises:
-        LedgerUnavailable: Redis did not answer in time.
-    """
-    return describe_overview(read_status(ledger), read_pauses(ledger))
-
-
-def describe_overview(status: Status, pauses: tuple[Pause, ...]) -> dict[str, Any]:
-    """Return the status as plain JSON values."""
-    present = status.present
-    return {
-        "at": as_time(present.now_ms),
-        "concerns": [asdict(concern) for concern in find_concerns(status, pauses)],
-        "waiting": present.waiting,
-        "oldest_waiting_seconds": round(present.oldest_waiting_seconds, 3),
-        "in_flight": present.in_flight,
-        "unknown": present.unknown,
-        "oldest_unknown_seconds": round(present.oldest_unknown_seconds, 3),
-        "audit": {
-            "backlog_lines": present.audit.lines,
-            "oldest_seconds": round(present.audit.oldest_seconds, 3),
-            "is_late": present.audit.is_late,
-            "set_aside": present.totals["audit_set_aside"],
-            "lines_lost": present.totals["audit_lines_lost"],
-        },
-        "limits": present.limits,
-        "records_set_aside": present.totals["records_set_aside"],
-        "damaged_keys": list(present.damaged_keys),
-        "possibly_moved_twice": present.totals["double_posts"],
-        "unacknowledged_double_posts": [
-            {
-                "call_id": double.call_id,
-                "transfers": list(double.transfers),
-                "at": as_time(double.noted_at_ms),
-            }
-            for double in present.double_posts
-        ],
-        "windows": [
-            {
-                "minutes": window.minutes,
-                "outcomes": {state.value: ended for state, ended in window.outcomes.items()},
-                "reasons": window.reasons,
-                "failing_destinations": window.destinations,
-                "limits_reached": window.limits_reached,
-                "post_p50_ms": _rounded(window.post_p50_ms),
-                "post_p99_ms": _rounded(window.post_p99_ms),
-            }
-            for window in status.windows
-        ],
-        "platform": {
-            "requests": status.platform_requests,
-            "shares": {answer: round(share, 4) for answer, share in status.platform_shares.items()},
-        },
-        "paused": [
-            {
-                "destination": pause.destination,
-                "paused_at": as_time(pause.paused_at_ms),
-                "by": pause.by,
-                "reason": pause.reason,
-            }
-            for pause in pauses
-        ],
-        "workers": [
-            {
-                "worker": worker.worker,
-                # Heartbeats are writes: while Redis takes none, nobody knows.
-                "is_alive": None if status.redis.refuses_writes else worker.is_alive,
-                "heartbeat_age_seconds": round(worker.heartbeat_age_seconds, 3),
-                **worker.about,
-            }
-            for worker in present.workers
-        ],
-        "redis": asdict(status.redis),
-    }
-
-
-def _rounded(milliseconds: float | None) -> float | None:
-    return None if milliseconds is None else round(milliseconds, 1)
 
 
 def find_concerns(status: Status, pauses: tuple[Pause, ...]) -> Iterator[Concern]:
@@ -174,12 +96,13 @@ def _concerns_of_damage(status: Status) -> Iterator[Concern]:
 
 
 def _concerns_of_limits(status: Status) -> Iterator[Concern]:
-    window = status.windows[1]
+    window = _recent(status)
     if window.limits_reached:
         parts = ", ".join(f"{refused} by {limit}" for limit, refused in sorted(window.limits_reached.items()))
+        begun = _Beginning.of(status, _limits_reached)
         yield Concern(
-            text=f"Refused beyond a limit on rate in {window.minutes} min: {parts}",
-            command=f"call-transfer list --reason {Reason.LIMIT_REACHED}",
+            text=f"Refused beyond a limit on rate {_within(window)}: {parts}{begun}",
+            command=f"call-transfer list --reason {Reason.LIMIT_REACHED} --since {begun.span}",
         )
 
 
@@ -220,18 +143,21 @@ def _concerns_of_workers(status: Status) -> Iterator[Concern]:
 
 
 def _concerns_of_platform(status: Status) -> Iterator[Concern]:
-    refused = status.windows[1].reasons.get(Reason.UNAUTHORIZED, 0)
-    if refused:
+    window = _recent(status)
+    if refused := window.reasons.get(Reason.UNAUTHORIZED, 0):
+        begun = _Beginning.of(status, partial(_share_of_requests, meant={Reason.UNAUTHORIZED}))
         yield Concern(
-            text=f"Piopiy refuses the workers' token: {refused} times in 5 min",
-            command="call-transfer list --state rejected --reason unauthorized",
+            text=f"Piopiy refuses the workers' token: {refused} times {_within(window)}{begun}",
+            command=f"call-transfer list --state rejected --reason unauthorized --since {begun.span}",
         )
     for answer, share in status.platform_shares.items():
         if answer not in {"ok", "denied"} and share > FAILURE_SHARE:
+            meant = {reason for reason, kind in PLATFORM_ANSWERS.items() if kind == answer}
+            begun = _Beginning.of(status, partial(_share_of_requests, meant=meant))
             yield Concern(
                 text=f"The platform: {share:.0%} of the requests of the last minute "
-                f"({status.platform_requests}) got {PLATFORM_WORDS[answer]}",
-                command="call-transfer list --state failed --state unknown --since 5m",
+                f"({status.platform_requests}) got {PLATFORM_WORDS[answer]}{begun}",
+                command=f"call-transfer list --state failed --state unknown --since {begun.span}",
             )
 
 
@@ -267,23 +193,74 @@ PLATFORM_WORDS: Final = {
 
 
 def _concerns_of_endings(status: Status) -> Iterator[Concern]:
-    window = status.windows[1]
-    ended, failed = sum(window.outcomes.values()), _failed(window)
+    """Yield what is not submitted; where all of it goes to one destination, of that one."""
+    window = _recent(status)
+    ended, failed = window.ended_to.total(), window.failures.total()
     if failed <= FAILURE_SHARE * ended:
         return
-    reason, with_reason = next(iter(window.reasons.items()))
-    destination, to_destination = next(iter(window.destinations.items()))
-    yield Concern(
-        text=f"{failed} of {ended} in {window.minutes} min were not submitted; "
-        f"{with_reason} for {reason}, {to_destination} to {destination}",
-        command=f"call-transfer list --reason {reason} --since {window.minutes}m",
-    )
+    destination, to_destination = window.failed_to.most_common(1)[0]
+    is_alone = failed - to_destination <= FAILURE_SHARE * (ended - window.ended_to[destination])
+    if is_alone:
+        ended, failed = window.ended_to[destination], to_destination
+    reason, with_reason = window.reasons_to(destination if is_alone else "").most_common(1)[0]
+    begun = _Beginning.of(status, partial(_failures_to, destination=destination if is_alone else ""))
+    told = f"{failed} of {ended} {_within(window)} were not submitted: {with_reason} for {reason}"
+    listing = f"--reason {reason} --since {begun.span}"
+    if is_alone:
+        told, listing = f"{destination}: {told}", f"--destination {destination} {listing}"
+    else:
+        told += f", {to_destination} to {destination}"
+    yield Concern(text=f"{told}{begun}", command=f"call-transfer list {listing}")
 
 
-def _failed(window: Window) -> int:
-    """Endings that were not `submitted`, but for those that the session itself withdrew."""
-    withdrawn = window.reasons.get(Reason.CANCELLED_BY_SESSION, 0)
-    return sum(window.outcomes.values()) - window.outcomes[State.SUBMITTED] - withdrawn
+def _recent(status: Status) -> Window:
+    """Return the last minute; where nothing has ended in it, the last five."""
+    minute, five_minutes, _ = status.windows
+    return minute if minute.ended_to else five_minutes
+
+
+def _within(window: Window) -> str:
+    return "in the last minute" if window.minutes == 1 else f"in the last {window.minutes} min"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Beginning:
+    """When something began that lasts; prints as an end of a sentence.
+
+    Attributes:
+        span: What `--since` takes to list all of it.
+    """
+
+    at_ms: int
+    span: str
+
+    def __str__(self) -> str:
+        return f", since {datetime.fromtimestamp(self.at_ms / 1000, UTC):%H:%M:%S} UTC"
+
+    @classmethod
+    def of(cls, status: Status, judge: Callable[[Counts], tuple[int, int]]) -> _Beginning:
+        at_ms = find_beginning(status.history, judge, threshold=FAILURE_SHARE)
+        minutes = 1 + ceil((status.present.now_ms - at_ms) / 60_000)  # a minute to read, and to type
+        return cls(at_ms=at_ms, span=f"{minutes}m")
+
+
+def _share_of_requests(counts: Counts, *, meant: AbstractSet[str]) -> tuple[int, int]:
+    """Return how many requests have ended, and how many of them for a reason that is meant."""
+    requests = [(reason, ended) for (reason,), ended in counts.family("attempt", parts=1)]
+    return sum(ended for _, ended in requests), sum(ended for reason, ended in requests if reason in meant)
+
+
+def _limits_reached(counts: Counts) -> tuple[int, int]:
+    """Return how many have ended, and how many of them because a limit was reached."""
+    ended, _ = count_endings(counts)
+    return ended.total(), sum(refused for _, refused in counts.family("limited", parts=1))
+
+
+def _failures_to(counts: Counts, *, destination: str) -> tuple[int, int]:
+    """Return how many have ended, to one destination or to all, and how many of them were failures."""
+    ended, failures = count_endings(counts)
+    failed = sum(of for (to, _), of in failures.items() if destination in {"", to})
+    return ended[destination] if destination else ended.total(), failed
 
 
 def _span(seconds: float) -> str:

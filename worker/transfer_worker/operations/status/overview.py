@@ -1,0 +1,98 @@
+"""How things stand, as plain JSON values for one screen."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from transfer_worker.monitoring.statistics import read_status
+from transfer_worker.operations.describe import as_time
+from transfer_worker.operations.pausing import read_pauses
+from transfer_worker.operations.status.concerns import find_concerns
+
+if TYPE_CHECKING:
+    from transfer_tasks.ledger.ledger import Ledger
+    from transfer_worker.monitoring.statistics import Status
+    from transfer_worker.operations.pausing import Pause
+
+
+def read_overview(ledger: Ledger) -> dict[str, Any]:
+    """Return one screen's worth of plain JSON values, in four round trips.
+
+    Raises:
+        LedgerUnavailable: Redis did not answer in time.
+    """
+    return describe_overview(read_status(ledger), read_pauses(ledger))
+
+
+def describe_overview(status: Status, pauses: tuple[Pause, ...]) -> dict[str, Any]:
+    """Return the status as plain JSON values."""
+    present = status.present
+    return {
+        "at": as_time(present.now_ms),
+        "concerns": [asdict(concern) for concern in find_concerns(status, pauses)],
+        "waiting": present.waiting,
+        "oldest_waiting_seconds": round(present.oldest_waiting_seconds, 3),
+        "in_flight": present.in_flight,
+        "unknown": present.unknown,
+        "oldest_unknown_seconds": round(present.oldest_unknown_seconds, 3),
+        "audit": {
+            "backlog_lines": present.audit.lines,
+            "oldest_seconds": round(present.audit.oldest_seconds, 3),
+            "is_late": present.audit.is_late,
+            "set_aside": present.totals["audit_set_aside"],
+            "lines_lost": present.totals["audit_lines_lost"],
+        },
+        "limits": present.limits,
+        "records_set_aside": present.totals["records_set_aside"],
+        "damaged_keys": list(present.damaged_keys),
+        "possibly_moved_twice": present.totals["double_posts"],
+        "unacknowledged_double_posts": [
+            {
+                "call_id": double.call_id,
+                "transfers": list(double.transfers),
+                "at": as_time(double.noted_at_ms),
+            }
+            for double in present.double_posts
+        ],
+        "windows": [
+            {
+                "minutes": window.minutes,
+                "outcomes": {state.value: ended for state, ended in window.outcomes.items()},
+                "reasons": window.reasons,
+                "failing_destinations": window.destinations,
+                "limits_reached": window.limits_reached,
+                "post_p50_ms": _rounded(window.post_p50_ms),
+                "post_p99_ms": _rounded(window.post_p99_ms),
+            }
+            for window in status.windows
+        ],
+        "platform": {
+            "requests": status.platform_requests,
+            "shares": {answer: round(share, 4) for answer, share in status.platform_shares.items()},
+        },
+        "paused": [
+            {
+                "destination": pause.destination,
+                "paused_at": as_time(pause.paused_at_ms),
+                "by": pause.by,
+                "reason": pause.reason,
+            }
+            for pause in pauses
+        ],
+        "workers": [
+            {
+                "worker": worker.worker,
+                # Heartbeats are writes: while Redis takes none, nobody knows.
+                "is_alive": None if status.redis.refuses_writes else worker.is_alive,
+                "heartbeat_age_seconds": round(worker.heartbeat_age_seconds, 3),
+                **worker.about,
+            }
+            for worker in present.workers
+        ],
+        "redis": asdict(status.redis),
+    }
+
+
+def _rounded(milliseconds: float | None) -> float | None:
+    return None if milliseconds is None else round(milliseconds, 1)

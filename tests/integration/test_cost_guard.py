@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 STEPS = ("accept", "claim", "end_attempt")
 """The scripts that one transfer runs; each is one round trip. One lies between the message and the POST."""
 
-COMMANDS_WITHIN = {"accept": 25, "claim": 20, "end_attempt": 24}
+COMMANDS_WITHIN = {"accept": 22, "claim": 16, "end_attempt": 21}
 """What each may do inside Redis, where every transfer of the cluster waits in one line.
 
-Three of each are TYPE: before the first write it is known that no key stops the others. `accept` asks
-whether there is half a record, and counts its hop by LLEN instead of by the reply of a write. The list of
-endings gets its TTL only where it is made. Four of `accept` are the limits on rate: one reads them, three
-count for the limit of a call; a limit of another kind takes four more.
+Two or three of each are TYPE: before the first write it is known that no key stops the others; the first one says it
+of its own key. All fields of a record that a step changes are one HSET, and a step reads a record once. Four of
+`accept` are the limits on rate: one reads them, three count for the limit of a call; a limit of another kind takes
+four more. Two of `claim`, and of `end_attempt`, are for a histogram's bucket that is new.
 """
 
 TRANSFERS = 10

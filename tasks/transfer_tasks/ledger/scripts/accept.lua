@@ -92,7 +92,7 @@ if after ~= '' and (last ~= after or not MOVED_NOTHING[get(last, 'state')[1]]) t
   return stand_back('overtaken', 'transfer.refused', last or after)
 end
 if last then
-  local r = get(last, 'state', 'destination_digest', 'ended_ms')
+  local r = get(last, 'state', 'destination_digest', 'ended_ms', 'hop')
   local state, is_same = r[1], r[2] == destination_digest
   if OPEN[state] or state == 'unknown' then
     if is_same then return stand_back('repeat', 'transfer.repeated', last) end
@@ -110,7 +110,7 @@ if name_in(labels) ~= name then labels = cjson.encode({ destination = name }) en
 local expires = tonumber(latest_ms)
 if remaining_ms ~= '' then expires = math.min(expires, NOW + tonumber(remaining_ms)) end
 
-local hop = int(redis.call('LLEN', call_key) + 1)
+local hop = int(last and (tonumber(get(last, 'hop')[1]) or redis.call('LLEN', call_key)) + 1 or 1)
 HAS_ITS_TYPE[call_key] = true
 -- The index first: an id there that has no record is dropped by the sweep, a record that is not there is never found.
 add_to(WAITING, transfer_id, NOW)

@@ -56,8 +56,12 @@ local function look_at(id, look)
   local ok, problem = pcall(look, id)
   if ok then return end
   if is_whole(id) then error(problem, 0) end
+  AUDIT_IS_KEPT = false
   for list, length in pairs({ [WRITES] = writes, [WORDS] = words, [COUNTS] = counts }) do
-    for at = #list, length + 1, -1 do list[at] = nil end
+    for at = #list, length + 1, -1 do
+      if list[at][1] == 'CHANGE' then CHANGED[list[at][4]] = nil end
+      list[at] = nil
+    end
   end
   set_aside(id)
 end

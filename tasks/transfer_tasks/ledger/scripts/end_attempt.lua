@@ -19,7 +19,9 @@
 local transfer_id, token, state, reason, http_status, detail, answer, attempt_ms, wait_ms,
   after_attempt = unpack(ARGV, 3)
 attempt_ms = tonumber(attempt_ms)
-local r = get(transfer_id, 'state', 'token', 'attempt', 'reason', 'source', 'worker', 'begun_ms')
+-- With what an ending needs besides: one read.
+local r = get(transfer_id, 'state', 'token', 'attempt', 'reason', 'source', 'worker', 'begun_ms', 'accepted_ms',
+  'labels', 'call_id', 'key', 'hop', 'reply_to', 'moved_by', 'http_status', 'detail', 'ended_ms')
 local current, attempt = r[1], r[3]
 if not current and is_missing(transfer_id) then return { 'lost', 'missing', '' } end
 if r[2] ~= token then
@@ -105,6 +107,7 @@ if not OPEN[current] then
   if current == state and r[4] == reason then return { 'ended', outcome_json(transfer_id) } end
   return { 'lost', current, outcome_json(transfer_id) }
 end
+AUDIT_IS_KEPT = true -- by `accept`, within one deadline
 if current == 'sending' then count_attempt(reason) end
 if state ~= 'claimed' then
   note_attempt()

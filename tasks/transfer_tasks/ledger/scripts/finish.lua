@@ -6,12 +6,43 @@ local TYPES = { HSET = 'hash', HDEL = 'hash', ZADD = 'zset', ZREM = 'zset', RPUS
 
 local function forget()
   WRITES, WORDS, COUNTS, LIFE_OF_NEW = {}, {}, {}, {}
-  HAS_ITS_TYPE, READ, CHANGED, REPLACED = {}, {}, {}, {}
+  HAS_ITS_TYPE, READ, CHANGED, REPLACED, KNOWN = {}, {}, {}, {}, {}
+  AUDIT_IS_KEPT = false
 end
 
--- Whatever would stop the writes midway stops them here, before the first.
+-- In the place of each change: one HSET of all fields, one HDEL of those that go.
+local function spell_out_changes()
+  local spelt = {}
+  for _, of in ipairs(WRITES) do
+    if of[1] ~= 'CHANGE' then
+      spelt[#spelt + 1] = of
+    else
+      local hset, hdel = { 'HSET', of[2] }, { 'HDEL', of[2] }
+      for field, value in pairs(of[3]) do
+        if value then
+          hset[#hset + 1], hset[#hset + 2] = field, value
+        else
+          hdel[#hdel + 1] = field
+        end
+      end
+      if #hset > 2 then spelt[#spelt + 1] = hset end
+      if #hdel > 2 then spelt[#spelt + 1] = hdel end
+    end
+  end
+  WRITES = spelt
+end
+
+local function refuse_type(key, kind, wanted)
+  error('WRONGTYPE: ' .. key .. ' is a ' .. kind .. ', no ' .. wanted .. '; nothing was written', 0)
+end
+
+-- Whatever would stop the writes midway stops them here, before the first. The first one itself can say that its key is
+-- of another type: then nothing is written either.
 local function check_writes()
+  spell_out_changes()
   local is_permitted = redis.acl_check_cmd -- Redis 7
+  local first = WRITES[1]
+  if first and TYPES[first[1]] and not LIFE_OF_NEW[first[2]] then HAS_ITS_TYPE[first[2]] = true end
   for _, of in ipairs(WRITES) do
     local command, key = of[1], of[2]
     if is_permitted and not is_permitted(unpack(of)) then
@@ -20,14 +51,21 @@ local function check_writes()
     if TYPES[command] and not HAS_ITS_TYPE[key] then
       local kind = redis.call('TYPE', key).ok
       if kind ~= TYPES[command] then
-        if kind ~= 'none' then
-          error('WRONGTYPE: ' .. key .. ' is a ' .. kind .. ', no ' .. TYPES[command] .. '; nothing was written', 0)
-        end
+        if kind ~= 'none' then refuse_type(key, kind, TYPES[command]) end
         if LIFE_OF_NEW[key] then write('EXPIRE', key, LIFE_OF_NEW[key]) end
       end
       HAS_ITS_TYPE[key] = true
     end
   end
+end
+
+local function write_first(of)
+  local command, key = of[1], of[2]
+  local reply = redis.pcall(unpack(of))
+  if type(reply) ~= 'table' or not reply.err then return end
+  local kind = TYPES[command] and redis.call('TYPE', key).ok
+  if kind and kind ~= 'none' and kind ~= TYPES[command] then refuse_type(key, kind, TYPES[command]) end
+  redis.call(unpack(of)) -- the same error, as Redis raises it
 end
 
 -- Anybody may send any destination name: when the hash is full, new ones are counted as `other`.
@@ -45,7 +83,9 @@ end
 
 commit = function()
   check_writes()
-  for _, of in ipairs(WRITES) do redis.call(unpack(of)) end
+  for at, of in ipairs(WRITES) do
+    if at == 1 then write_first(of) else redis.call(unpack(of)) end
+  end
   for _, of in ipairs(WORDS) do redis.pcall(unpack(of)) end
   for _, of in ipairs(COUNTS) do write_count(of) end
   forget()

@@ -40,6 +40,8 @@ local WRITES, WORDS, COUNTS = {}, {}, {}
 local LIFE_OF_NEW = {}             -- key -> seconds to live, set where the key is made
 local HAS_ITS_TYPE, READ = {}, {}  -- keys whose type is known; ids of records that were read
 local CHANGED, REPLACED = {}, {}   -- id -> field -> value, and id -> true: what is not written yet
+local KNOWN = {}                   -- id -> field -> value: what was read
+local AUDIT_IS_KEPT = false        -- whether the outbox has its time to live
 
 local commit
 
@@ -54,34 +56,38 @@ end
 
 -- What a record says, or will say when this step has written.
 local function get(id, ...)
-  local found = {}
+  local fields, found, known, changed = { ... }, {}, KNOWN[id] or {}, CHANGED[id] or {}
   if not REPLACED[id] then
-    local key = record_key(id)
-    READ[id] = true
-    found = redis.call('HMGET', key, ...)
-    HAS_ITS_TYPE[key] = true
-  end
-  local changed = CHANGED[id]
-  if changed then
-    for at, field in ipairs({ ... }) do
-      if changed[field] ~= nil then found[at] = changed[field] end
+    local is_known = true
+    for _, field in ipairs(fields) do is_known = is_known and known[field] ~= nil end
+    if not is_known then
+      local key = record_key(id)
+      READ[id] = true
+      for at, value in ipairs(redis.call('HMGET', key, ...)) do known[fields[at]] = value end
+      KNOWN[id], HAS_ITS_TYPE[key] = known, true
     end
+  end
+  for at, field in ipairs(fields) do
+    if changed[field] ~= nil then found[at] = changed[field] else found[at] = known[field] end
   end
   return found
 end
 
-local function set(id, ...)
-  local fields, changed = { ... }, CHANGED[id] or {}
-  for at = 1, #fields, 2 do changed[fields[at]] = tostring(fields[at + 1]) end
-  CHANGED[id] = changed
-  write('HSET', record_key(id), ...)
+-- What changes of a record is one write of all of it, where the first change was made; `check_writes` spells it out.
+local function change(id)
+  if not CHANGED[id] then
+    CHANGED[id] = {}
+    write('CHANGE', record_key(id), CHANGED[id], id)
+  end
+  return CHANGED[id]
 end
 
-local function unset(id, field)
-  CHANGED[id] = CHANGED[id] or {}
-  CHANGED[id][field] = false
-  write('HDEL', record_key(id), field)
+local function set(id, ...)
+  local fields, changed = { ... }, change(id)
+  for at = 1, #fields, 2 do changed[fields[at]] = tostring(fields[at + 1]) end
 end
+
+local function unset(id, field) change(id)[field] = false end
 
 -- Ends the step. `run` (finish.lua) sets a damaged record aside, and takes the step anew.
 local function demand(value, id)
@@ -100,7 +106,8 @@ local function audit(id, event, data, of)
   write('XADD', AUDIT, '*',
     'event', event, 'at_ms', int(NOW), 'transfer_id', id, 'call_id', r[1] or '', 'key', r[2] or '',
     'hop', r[3] or '', 'attempt', r[4] or '0', 'labels', r[5] or '{}', 'data', data)
-  keep(AUDIT)
+  if not AUDIT_IS_KEPT then keep(AUDIT) end
+  AUDIT_IS_KEPT = true
 end
 
 local function is_word(text) return text and string.match(text, '^[%l_]+$') end

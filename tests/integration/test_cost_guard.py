@@ -32,10 +32,10 @@ STEPS = ("accept", "claim", "end_attempt")
 COMMANDS_WITHIN = {"accept": 22, "claim": 16, "end_attempt": 21}
 """What each may do inside Redis, where every transfer of the cluster waits in one line.
 
-Two or three of each are TYPE: before the first write it is known that no key stops the others; the first one says it
-of its own key. All fields of a record that a step changes are one HSET, and a step reads a record once. Four of
-`accept` are the limits on rate: one reads them, three count for the limit of a call; a limit of another kind takes
-four more. Two of `claim`, and of `end_attempt`, are for a histogram's bucket that is new.
+Two or three of each are TYPE: before the first write it is known that no key stops the others; the first
+one says it of its own key. All fields of a record that a step changes are one HSET, and a step reads a record
+once. Four of `accept` are the limits on rate: one reads them, three count for the limit of a call; a limit of
+another kind takes four more. Two of `claim`, and of `end_attempt`, are for a histogram's bucket that is new.
 """
 
 TRANSFERS = 10

@@ -14,9 +14,12 @@ import pytest
 
 from support import wait_until
 from support.cluster import make_intent
+from support.ledger_bench import LedgerBench
+from support.publishing import make_settings, waiting_for
 from support.signing import VOICE_KEY
 from transfer_tasks.ledger.script import load_script
-from transfer_tasks.publisher import AsyncTransferPublisher, TransferPublisher
+from transfer_tasks.publisher import AsyncTransferPublisher, TransferPublisher, asynchronous
+from transfer_tasks.redis.connection import connect
 from transfer_tasks.settings import PublisherSettings
 
 if TYPE_CHECKING:
@@ -28,6 +31,9 @@ if TYPE_CHECKING:
 
 STEPS = ("accept", "claim", "end_attempt")
 """The scripts that one transfer runs; each is one round trip. One lies between the message and the POST."""
+
+SESSIONS_STEPS = ("expire", "cancel")
+"""What a session asks while it waits: `expire` is the look at a record; and how this one's transfer ends."""
 
 COMMANDS_WITHIN = {"accept": 22, "claim": 16, "end_attempt": 21}
 """What each may do inside Redis, where every transfer of the cluster waits in one line.
@@ -78,9 +84,15 @@ def monitor(redis_url: str) -> Iterator[Monitor]:
     monitor.close()
 
 
-def _steps(commands: list[tuple[str, list[str]]]) -> list[tuple[str, int]]:
+@pytest.fixture
+def bench(redis_url: str) -> Iterator[LedgerBench]:
+    with connect(redis_url, timeout_seconds=10) as client:
+        yield LedgerBench(client)
+
+
+def _steps(commands: list[tuple[str, list[str]]], of: tuple[str, ...] = STEPS) -> list[tuple[str, int]]:
     """Return each ledger step that ran, and how many commands it carried out inside Redis."""
-    names = {load_script(name).sha: name for name in STEPS}
+    names = {load_script(name).sha: name for name in of}
     steps: list[tuple[str, int]] = []
     is_within = False
     for source, words in commands:
@@ -102,6 +114,25 @@ def test_a_transfer_costs_three_steps_and_one_of_them_lies_between_the_notificat
     settings = PublisherSettings(redis_url=cluster.redis_url, publish_budget_seconds=10, signing_key=key)
     with TransferPublisher(settings) as publisher:
         _count_steps(cluster, publisher, monitor, redis_client)
+
+
+async def test_a_session_that_waits_costs_a_look_before_and_the_look_that_it_is_woken_for(
+    bench: LedgerBench, monitor: Monitor, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A wake-up only wakes; neither look lies before the POST of a worker."""
+    monkeypatch.setattr(asynchronous, "LOOK_SECONDS", 1000)
+    async with AsyncTransferPublisher(make_settings(redis_url, publish_budget_seconds=30)) as publisher:
+        await publisher.submit(make_intent())  # loads the script
+        handle = await publisher.submit(make_intent())
+        bench.expire(handle.transfer_id)
+        before = len(_steps(monitor.commands(bench.client), SESSIONS_STEPS))
+        async with waiting_for(handle, client=bench.client) as (waiting,):
+            bench.cancel(handle.transfer_id)
+            await waiting
+
+    steps = _steps(monitor.commands(bench.client), SESSIONS_STEPS)[before:]
+    assert [name for name, _ in steps] == ["expire", "cancel", "expire"]
+    assert all(count <= 3 for name, count in steps if name == "expire"), steps
 
 
 def _count_steps(

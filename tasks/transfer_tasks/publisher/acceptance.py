@@ -46,7 +46,7 @@ def build_accept(
         queue: The Celery queue.
         is_queued: Whether a message has brought the intent; ours is then only kept, for recovery.
         repeat_window_seconds: How long after `submitted` the same request is a repeat.
-        reply_to: The channel that hears the outcome.
+        reply_to: The channel on which an ending wakes whoever waits.
         idempotency_key: Instead of the intent's own.
         remaining_ms: Until the deadline; None where only the point in time is known.
         tolerance_ms: What may be wrong in our idea of Redis's clock.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 import uuid
@@ -41,7 +42,10 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 LOOK_SECONDS: Final = 1.0
-"""How often a waiting handle looks at the record, in case a notification was missed."""
+"""How often a waiting handle looks at the record, in case a wake-up was missed."""
+
+REST_SECONDS: Final = 0.05
+"""How long a handle rests that was woken for nothing: many forged wake-ups are not as many looks."""
 
 UNREAD_PATIENCE_SECONDS: Final = 30.0
 """How long a wait without a limit of its own goes on while not even the deadline can be read."""
@@ -187,10 +191,12 @@ class AsyncTransferPublisher:
         budget_seconds = self.settings.publish_budget_seconds
         line = self._lines.get()
         look = line.ledger.commands.expire(transfer_id, source="publisher")
-        async with line.replies.expect(transfer_id) as notification:
+        async with line.replies.expect(transfer_id) as woken:
             await line.replies.ready(within_seconds=min(LOOK_SECONDS, give_up_at - started))
             while True:
                 patience = LOOK_SECONDS
+                is_woken = woken.is_set()
+                woken.clear()  # before the look: who wakes us after it may have seen more
                 time_left = max(give_up_at - time.monotonic(), LEAST_LOOK_SECONDS)
                 try:
                     seen = await line.ledger.run(look, budget_seconds=min(budget_seconds, time_left))
@@ -211,9 +217,11 @@ class AsyncTransferPublisher:
                 now = time.monotonic()
                 if now >= give_up_at:
                     raise OutcomeTimeout(transfer_id=transfer_id, state=state, waited_seconds=now - started)
-                done, _ = await asyncio.wait({notification}, timeout=min(patience, give_up_at - now))
-                if done:
-                    return notification.result()
+                if is_woken:
+                    await asyncio.sleep(REST_SECONDS)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(min(patience, give_up_at - now)):
+                        await woken.wait()
 
     async def close(self) -> None:
         """Close every connection of this event loop. Transfers go on without us."""

@@ -1,4 +1,4 @@
-"""Outcomes as they happen: one subscription for a whole process, whatever the number of handles."""
+"""Wake-ups as they happen: one subscription for a whole process, whatever the number of handles."""
 
 from __future__ import annotations
 
@@ -9,14 +9,10 @@ from typing import TYPE_CHECKING
 
 from redis.exceptions import RedisError
 
-from transfer_tasks.ledger.verdicts import parse_outcome
-
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     import redis.asyncio
-
-    from transfer_tasks.outcome import TransferOutcome
 
 RECONNECT_SECONDS = 0.25
 SUBSCRIBE_SECONDS = 2.0
@@ -24,30 +20,30 @@ CANCEL_SECONDS = 0.5
 
 
 class ReplyListener:
-    """Hears outcomes on this process's own channel and hands each to whoever waits for it.
+    """Hears on this process's own channel which transfers have ended, and wakes whoever waits for one.
 
-    A missed notification is not an error: whoever waits also looks at the record from time to time.
+    A wake-up says nothing else: whoever may PUBLISH can send one. How a transfer ended is on record alone,
+    and whoever waits looks there; now and then without being woken, too: a wake-up can be missed.
     """
 
     def __init__(self, client: redis.asyncio.Redis, *, channel: str) -> None:
         self.channel = channel
         self._client = client
-        self._waiting: defaultdict[str, set[asyncio.Future[TransferOutcome]]] = defaultdict(set)
+        self._waiting: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
         self._task: asyncio.Task[None] | None = None
         self._is_listening = asyncio.Event()
 
     @contextlib.asynccontextmanager
-    async def expect(self, transfer_id: str) -> AsyncIterator[asyncio.Future[TransferOutcome]]:
-        """Yield a future that gets this transfer's next notification, if one comes."""
+    async def expect(self, transfer_id: str) -> AsyncIterator[asyncio.Event]:
+        """Yield an event that each wake-up for this transfer sets."""
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._listen(), name="transfer-replies")
-        future: asyncio.Future[TransferOutcome] = asyncio.get_running_loop().create_future()
-        self._waiting[transfer_id].add(future)
+        woken = asyncio.Event()
+        self._waiting[transfer_id].add(woken)
         try:
-            yield future
+            yield woken
         finally:
-            future.cancel()
-            self._waiting[transfer_id].discard(future)
+            self._waiting[transfer_id].discard(woken)
             if not self._waiting[transfer_id]:
                 del self._waiting[transfer_id]
 
@@ -95,10 +91,5 @@ class ReplyListener:
             if message["type"] == "subscribe":
                 self._is_listening.set()
             elif message["type"] == "message":
-                try:
-                    outcome = parse_outcome(message["data"])
-                except (ValueError, TypeError, LookupError):
-                    continue  # not ours: the record says what is true
-                for future in self._waiting.get(outcome.transfer_id, ()):
-                    if not future.done():
-                        future.set_result(outcome)
+                for woken in self._waiting.get(message["data"], ()):
+                    woken.set()

@@ -14,7 +14,7 @@
 --   queue               where to push it, or '' where a message is on its way already
 --   remaining_ms        until the deadline; or '' for a message that brought its intent: `latest_ms` is its deadline
 --   repeat_window_ms    how long after `submitted` the same request is a repeat
---   reply_to            channel that hears the outcome, or ''
+--   reply_to            channel on which an ending is a wake-up, or ''
 --   asked               JSON for the audit line: who asks, and why
 --   after               for a replay: the call's last transfer, which must still be the last, and proven
 --                       not to have moved the call; else ''

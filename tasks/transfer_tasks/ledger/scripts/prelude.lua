@@ -283,9 +283,9 @@ local function endings()
       unset(id, 'moved_by')
       note_double_post(r[9], id)
     end
-    local outcome = outcome_json(id)
-    for channel in string.gmatch(r[8] or '', '%S+') do WORDS[#WORDS + 1] = { 'PUBLISH', channel, outcome } end
-    return outcome
+    -- A wake-up only wakes: anybody could send one, and what is true is on record.
+    for channel in string.gmatch(r[8] or '', '%S+') do WORDS[#WORDS + 1] = { 'PUBLISH', channel, id } end
+    return outcome_json(id)
   end
 
   -- What a deadline makes of an open transfer: nothing was sent, or the last proven refusal stands.

@@ -30,6 +30,7 @@ def containers(spawn: ProcessSpawner, tmp_path: Path) -> Containers:
         PIOPIY_TOKEN="sandbox-token",
         PIOPIY_NUMBER="12025550199",
         PIOPIY_API_URL="http://sandbox:8900/v3",
+        TRANSFER_ALLOW_HTTP="sandbox",
         TRANSFER_DESTINATIONS_FILE="./destinations.example.toml",
         FLOWER_BASIC_AUTH=LOGIN,
     )

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from transfer_tasks.addresses import parse_number
+from transfer_tasks.addresses import is_host, parse_number
 from transfer_tasks.registry.caller_ids import parse_caller_ids
 from transfer_tasks.settings import PublisherSettings, load_settings, readable_by
 from transfer_tasks.signature import Key, WrongKey, parse_verify_keys
@@ -39,14 +39,38 @@ def _check_token(secret: SecretStr) -> SecretStr:
     return secret
 
 
-def _check_api_url(text: str) -> str:
+def _parse_hosts(text: str) -> frozenset[str]:
+    """Read ``sandbox, piopiy.test``: host names and addresses, without scheme and port.
+
+    Raises:
+        ValueError: An item is no host.
+    """
+    hosts = frozenset(part.strip().lower() for part in text.split(",") if part.strip())
+    if not all(map(is_host, hosts)):
+        raise ValueError("name hosts, without http:// and port, with a comma between")
+    return frozenset(host.strip("[]") for host in hosts)
+
+
+def _check_api_url(text: str, info: ValidationInfo) -> str:
     try:
         url = urlsplit(text)
-        is_usable = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
+        host = url.hostname or ""
+        is_usable = url.scheme in {"http", "https"} and bool(host) and url.port != 0
     except ValueError:
         is_usable = False
-    if not is_usable or any(character in text for character in "?# \t\r\n"):
+    if not is_usable or any(character in text for character in "?# \t\r\n\\"):
         raise PydanticCustomError("api_url", "write it like https://rest.piopiy.com/v3")
+    if "@" in url.netloc:
+        raise PydanticCustomError(
+            "api_url", "it holds a login, which the API does not take: leave out what is before the @"
+        )
+    allowed = _parse_hosts(info.data.get("allow_http", ""))  # absent where it is wrong itself
+    if url.scheme == "http" and not is_this_machine(host) and host not in allowed:
+        raise PydanticCustomError(
+            "api_url",
+            "the token goes out by https:// only, or everybody on the way reads it; a sandbox in the same "
+            "network is named in TRANSFER_ALLOW_HTTP",
+        )
     return text
 
 
@@ -101,6 +125,7 @@ class WorkerSettings(PublisherSettings):
     """Everything a worker reads from the environment.
 
     Attributes:
+        allow_http: The hosts that get the token by http:// besides this machine, such as a sandbox nearby.
         piopiy_token: The REST token. Only the worker has it.
         piopiy_api_url: The API's root; the default is the SDK's own (piopiy 1.2.2).
         piopiy_proxy_url: The proxy through which alone the API is reached, by CONNECT; may hold a password.
@@ -118,6 +143,7 @@ class WorkerSettings(PublisherSettings):
         log_level: The lowest level that is logged.
     """
 
+    allow_http: Annotated[str, readable_by(_parse_hosts)] = ""
     piopiy_token: Token = Field(validation_alias="PIOPIY_TOKEN")
     piopiy_api_url: Annotated[str, AfterValidator(_check_api_url)] = Field(
         "https://rest.piopiy.com/v3", validation_alias="PIOPIY_API_URL"

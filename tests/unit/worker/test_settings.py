@@ -96,6 +96,8 @@ def test_a_token_too_short_to_be_one_is_refused_at_the_start(environment, token)
         "https://host/#x",
         "https://[",
         "https://h:port/v3",
+        "https://rest.piopiy.com\\@evil.example/v3",
+        "ftp://127.0.0.1/v3",
     ],
 )
 def test_an_api_url_that_cannot_be_one_is_refused_at_the_start(environment, url):
@@ -104,10 +106,57 @@ def test_an_api_url_that_cannot_be_one_is_refused_at_the_start(environment, url)
     assert told.startswith("PIOPIY_API_URL ")
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:8900/v3", "https://host", "http://[::1]:8900/v3"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1:8900/v3",
+        "https://host",
+        "http://[::1]:8900/v3",
+        "http://localhost/v3",
+        "http://127.9.9.9",
+    ],
+)
 def test_an_api_url_is_kept_as_it_is(environment, url):
     environment.setenv("PIOPIY_API_URL", url)
     assert WorkerSettings.load().piopiy_api_url == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://rest.piopiy.com/v3",
+        "HTTP://rest.piopiy.com/v3",
+        "http://sandbox:8900/v3",
+        "http://localhost.:8900/v3",
+        "http://localhost.evil.example/v3",
+        "http://10.0.0.5/v3",
+        "http://0.0.0.0/v3",
+        "http://127.0.0.1.evil.example/v3",
+    ],
+)
+def test_the_token_goes_out_by_https_only(environment, url):
+    environment.setenv("PIOPIY_API_URL", url)
+    (told,) = problems()
+    assert told.startswith("PIOPIY_API_URL is wrong: the token goes out by https:// only")
+    assert "TRANSFER_ALLOW_HTTP" in told
+
+
+def test_a_sandbox_in_the_same_network_is_named(environment):
+    environment.setenv("PIOPIY_API_URL", "http://sandbox:8900/v3")
+    environment.setenv("TRANSFER_ALLOW_HTTP", "other, Sandbox")
+    assert WorkerSettings.load().piopiy_api_url == "http://sandbox:8900/v3"
+    environment.setenv("TRANSFER_ALLOW_HTTP", "http://sandbox:8900")
+    assert [told.partition(" ")[0] for told in problems()] == ["TRANSFER_ALLOW_HTTP", "PIOPIY_API_URL"]
+
+
+@pytest.mark.parametrize("scheme", ["https", "http"])
+@pytest.mark.parametrize("login", ["hunter2", "user:hunter2", ":hunter2", "", ":", "127.0.0.1:hunter2"])
+@pytest.mark.parametrize("host", ["rest.piopiy.com", "127.0.0.1:8900"])
+def test_an_api_url_with_a_login_is_refused_and_shown_by_nothing(environment, scheme, login, host):
+    environment.setenv("PIOPIY_API_URL", f"{scheme}://{login}@{host}/v3")
+    (told,) = problems()
+    assert told.startswith("PIOPIY_API_URL is wrong: it holds a login")
+    assert "hunter2" not in told
 
 
 @pytest.mark.parametrize(

@@ -183,7 +183,9 @@ class _Answers:
             "PIOPIY_NUMBER": f"+{self._check(CallerNumber, shown, '--number')}",
             "PIOPIY_API_URL": f"http://{'sandbox' if is_for_compose else '127.0.0.1'}:{SANDBOX_PORT}/v3",
         }
-        return {**values, "COMPOSE_PROFILES": "sandbox"} if is_for_compose else values
+        if is_for_compose:
+            values |= {"COMPOSE_PROFILES": "sandbox", "TRANSFER_ALLOW_HTTP": "sandbox"}
+        return values
 
     def _ask(
         self, question: str, read: Callable[[str], str], kind: Any, *, may_be_empty: bool = False

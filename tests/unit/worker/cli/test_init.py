@@ -200,7 +200,7 @@ def test_compose_gets_the_names_that_hold_inside_of_it():
     answer = init("--sandbox", "--compose")
     assert answer.exit_code == Exit.OK, answer.output
     assert written()["PIOPIY_API_URL"] == "http://sandbox:8900/v3"
-    assert written()["COMPOSE_PROFILES"] == "sandbox"
+    assert written()["COMPOSE_PROFILES"] == written()["TRANSFER_ALLOW_HTTP"] == "sandbox"
     assert written()["TRANSFER_REDIS_URL"] == ""
     assert "docker compose up" in answer.stdout
     assert "doctor finds" not in answer.stdout

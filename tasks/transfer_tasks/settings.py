@@ -120,12 +120,17 @@ def readable_by(parse: Callable[[str], object]) -> AfterValidator:
     return AfterValidator(check)
 
 
-def _check_signing_key(secret: SecretStr) -> SecretStr:
-    try:
-        parse_signing_key(secret.get_secret_value())
-    except WrongKey as error:
-        raise PydanticCustomError("signing_key", "{problem}", {"problem": str(error)}) from None
-    return secret
+def keys_read_by(parse: Callable[[str], object]) -> AfterValidator:
+    """Check a secret that is read where keys are made of it."""
+
+    def check(secret: SecretStr) -> SecretStr:
+        try:
+            parse(secret.get_secret_value())
+        except WrongKey as error:
+            raise PydanticCustomError("keys", "{problem}", {"problem": str(error)}) from None
+        return secret
+
+    return AfterValidator(check)
 
 
 RULE_FIELDS: Final = (
@@ -177,7 +182,7 @@ class PublisherSettings(BaseSettings):
     max_duration_seconds: int = Field(default=3600, ge=10, le=7200)
     max_ring_seconds: int = Field(default=60, ge=5, le=120)
     queue: QueueName = "transfers"
-    signing_key: Annotated[SecretStr, AfterValidator(_check_signing_key)] | None = None
+    signing_key: Annotated[SecretStr, keys_read_by(parse_signing_key)] | None = None
 
     @property
     def record_ttl_seconds(self) -> int:

@@ -52,7 +52,7 @@ NOTHING_WRITTEN: Final = Written("")
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One publisher's key.
+    """A publisher's key, or one of the audit file.
 
     Attributes:
         id: Its name: who asks.
@@ -96,13 +96,32 @@ def parse_verify_keys(text: str) -> dict[str, Key]:
     Raises:
         WrongKey: It describes none, or two that can't be told apart.
     """
+    return _parse_keys(text, form="voice:SECRET,crm:SECRET[support,billing]")
+
+
+def parse_audit_keys(text: str) -> dict[str, Key]:
+    """Return the keys of the audit file, by their ids, that ``audit-2:SECRET, audit-1:SECRET`` describes.
+
+    The first one seals new lines; the others sealed those that are still kept.
+
+    Raises:
+        WrongKey: It describes none, or two that can't be told apart.
+    """
+    form = "audit-2:SECRET,audit-1:SECRET"
+    keys = _parse_keys(text, form=form)
+    if any(key.names for key in keys.values()):
+        raise WrongKey(f"write it like {form}; no names belong to it")
+    return keys
+
+
+def _parse_keys(text: str, *, form: str) -> dict[str, Key]:
     keys: dict[str, Key] = {}
     text, at = text.strip(), 0
     while at < len(text) or not keys:
         match = _KEY.match(text, at)
         rest = _BETWEEN.match(text, match.end()) if match else None
         if not match or not rest:
-            raise WrongKey("write it like voice:SECRET,crm:SECRET[support,billing]")
+            raise WrongKey(f"write it like {form}")
         key = _make_key(match)
         if key.id in keys:
             raise WrongKey(f"the key id {key.id} is there twice; old and new keys have ids of their own")

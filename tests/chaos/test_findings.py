@@ -20,6 +20,7 @@ from transfer_tasks.ledger.ledger import Ledger
 from transfer_tasks.outcome import Reason, State
 from transfer_tasks.redis.clock import RedisClock
 from transfer_tasks.redis.connection import connect
+from transfer_worker.audit.chain import Chain
 from transfer_worker.audit.file import AuditFile
 from transfer_worker.audit.outbox import BLOCK_SECONDS, GROUP
 from transfer_worker.audit.writer import AuditWriter
@@ -81,7 +82,7 @@ def test_a_worker_that_claims_is_known_to_live_though_its_first_heartbeat_was_lo
     recovery = Recovery(
         ledger,
         worker="w",
-        about_json="{}",
+        describe=lambda: "{}",
         queue="q",
         limits={},
         attempt_bound_seconds=1.0,
@@ -118,7 +119,7 @@ def test_a_writer_that_stops_soon_after_a_lost_answer_writes_its_lines_first(
             log=structlog.get_logger(),
             clean=lambda line: line,
             set_aside=lambda *_: None,
-            file=AuditFile(file),
+            file=AuditFile(file, chain=Chain("w")),
         )
         writer.start()
         wait_until(lambda: client.exists(stream) and client.xinfo_consumers(stream, GROUP))

@@ -13,6 +13,7 @@ from transfer_tasks.ledger.keys import Keys
 from transfer_tasks.ledger.ledger import Ledger
 from transfer_tasks.redis.connection import connect
 from transfer_worker.audit import writer as audit_writer
+from transfer_worker.audit.chain import Chain
 from transfer_worker.audit.file import AuditFile
 from transfer_worker.audit.logs import Redaction
 from transfer_worker.audit.outbox import GROUP, follow
@@ -79,7 +80,7 @@ def start_writer(redis_url: str, name: str, *, file: Path | None = None) -> tupl
         log=log.notices,
         clean=Redaction([]).clean,
         set_aside=steps.set_line_aside,
-        file=AuditFile(file) if file else None,
+        file=AuditFile(file, chain=Chain(name)) if file else None,
     )
     STARTED.append(writer)
     writer.start()
@@ -337,12 +338,13 @@ def test_the_file_is_its_owners_alone(tmp_path: Path) -> None:
     new, old = tmp_path / "new.jsonl", tmp_path / "old.jsonl"
     old.touch(0o644)
     for path in (new, old):
-        AuditFile(path).append([{"a": 1}])
+        AuditFile(path, chain=Chain("w")).append([{"a": 1}])
         assert path.stat().st_mode & 0o777 == 0o600
 
 
 def test_a_line_that_a_full_disk_has_cut_does_not_spoil_the_next(tmp_path: Path) -> None:
     path = tmp_path / "audit.jsonl"
     path.write_text('{"a": 1}\n{"b": ')
-    AuditFile(path).append([{"c": 3}])
-    assert path.read_text().splitlines() == ['{"a": 1}', '{"b": ', '{"c": 3}']
+    AuditFile(path, chain=Chain("w")).append([{"c": 3}])
+    *before, line = path.read_text().splitlines()
+    assert (before, json.loads(line)["c"]) == (['{"a": 1}', '{"b": '], 3)

@@ -26,7 +26,7 @@ def _fail(*_: Any, **__: Any) -> Any:
 def _heartbeat_until_told(self: Recovery) -> None:
     if self._ledger.client.exists(FAIL_NOW):
         _fail()
-    self._ledger.run(self._heartbeat)
+    self._send_heartbeat()
 
 
 def _close_and_say_so(_: PiopiyGateway) -> None:

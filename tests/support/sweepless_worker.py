@@ -9,7 +9,7 @@ app = celery_app.app
 
 
 def _heartbeat_only(self: recovery.Recovery) -> None:
-    self._ledger.run(self._heartbeat)
+    self._send_heartbeat()
 
 
 recovery.Recovery.heartbeat_and_sweep = _heartbeat_only  # type: ignore[method-assign]

@@ -12,8 +12,8 @@ from pydantic_core import PydanticCustomError
 
 from transfer_tasks.addresses import is_host, parse_number
 from transfer_tasks.registry.caller_ids import parse_caller_ids
-from transfer_tasks.settings import PublisherSettings, load_settings, readable_by
-from transfer_tasks.signature import Key, WrongKey, parse_verify_keys
+from transfer_tasks.settings import PublisherSettings, keys_read_by, load_settings, readable_by
+from transfer_tasks.signature import Key, parse_audit_keys, parse_verify_keys
 
 VISIBILITY_TIMEOUT_SECONDS: Final = 12
 """When kombu gives an unacknowledged message to another worker: a fallback, in case recovery fails."""
@@ -109,19 +109,25 @@ def is_this_machine(host: str) -> bool:
         return host == "localhost"
 
 
-def _check_verify_keys(secret: SecretStr) -> SecretStr:
-    try:
-        parse_verify_keys(secret.get_secret_value())
-    except WrongKey as error:
-        raise PydanticCustomError("verify_keys", "{problem}", {"problem": str(error)}) from None
-    return secret
-
-
 Token = Annotated[SecretStr, AfterValidator(_check_token)]
 CallerNumber = Annotated[str, AfterValidator(parse_number)]
 
 
-class WorkerSettings(PublisherSettings):
+class AuditSettings(PublisherSettings):
+    """What it takes to verify the audit files.
+
+    Attributes:
+        audit_key: ``<key id>:<secret>,…``: the first seals the audit file's lines, the others did before.
+    """
+
+    audit_key: Annotated[SecretStr, keys_read_by(parse_audit_keys)] | None = None
+
+    def load_audit_keys(self) -> dict[str, Key]:
+        """Return the keys by their ids, the one that seals new lines first; none where chains are plain."""
+        return parse_audit_keys(self.audit_key.get_secret_value()) if self.audit_key else {}
+
+
+class WorkerSettings(AuditSettings):
     """Everything a worker reads from the environment.
 
     Attributes:
@@ -153,7 +159,7 @@ class WorkerSettings(PublisherSettings):
     )
     piopiy_number: CallerNumber | None = Field(None, validation_alias="PIOPIY_NUMBER")
     caller_ids: Annotated[str, readable_by(parse_caller_ids)] = ""
-    verify_keys: Annotated[SecretStr, AfterValidator(_check_verify_keys)] | None = None
+    verify_keys: Annotated[SecretStr, keys_read_by(parse_verify_keys)] | None = None
     concurrency: int = Field(8, ge=1, le=256)
     processes: int | None = Field(None, ge=1, le=64)
     attempt_timeout_seconds: float = Field(5.0, gt=0, le=MAX_ATTEMPT_TIMEOUT_SECONDS)
@@ -196,7 +202,7 @@ class WorkerSettings(PublisherSettings):
     def secrets(self) -> tuple[str, ...]:
         """Texts that no line may show."""
         named = (self.piopiy_token, self.redis_url, self.piopiy_proxy_url)
-        keys = [*self.load_verify_keys().values(), self.load_signing_key()]
+        keys = [*self.load_verify_keys().values(), *self.load_audit_keys().values(), self.load_signing_key()]
         return (
             *(secret.get_secret_value() for secret in named if secret is not None),
             *(key.secret for key in keys if key is not None),

@@ -87,6 +87,11 @@ class Keys:
         return f"{self.namespace}:audit"
 
     @property
+    def audit_heads(self) -> str:
+        """Hash: where each chain of the audit files is; written by the audit writers."""
+        return f"{self.namespace}:audit_heads"
+
+    @property
     def quarantine(self) -> str:
         """List: queue messages that could not be served, newest first."""
         return f"{self.namespace}:quarantine"

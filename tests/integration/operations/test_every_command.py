@@ -12,7 +12,14 @@ NOBODY = "5c1f6a3e-8d20-4b7e-9a51-0e64b7d2c9f8"
 """Not on record. Fixed, so that each process of a test run has the same tests."""
 
 
-LOOKING = [["status"], ["list"], ["tail"], ["why", NOBODY], ["quarantine", "list"]]
+LOOKING = [
+    ["status"],
+    ["list"],
+    ["tail"],
+    ["why", NOBODY],
+    ["quarantine", "list"],
+    ["audit", "verify", __file__],
+]
 
 
 ACTING = [

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 import redis
 
 from transfer_tasks.errors import LedgerUnavailable
+from transfer_worker.audit.heads import drop_old_heads, keep_head
 from transfer_worker.audit.outbox import BATCH_LINES, BLOCK_SECONDS, GROUP, MalformedEntry, read_line
 
 if TYPE_CHECKING:
@@ -90,12 +91,13 @@ class AuditWriter:
         set_aside: Callable[[str, Mapping[str, str], str], None],
         file: AuditFile | None = None,
     ) -> None:
-        self._client, self._stream, self._worker = client, keys.audit, worker
+        self._client, self._keys, self._stream, self._worker = client, keys, keys.audit, worker
         self._lines, self._log, self._file = lines, log, file
         self._clean, self._set_aside = clean, set_aside
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="audit-writer", daemon=True)
         self._adopt_at = 0.0
+        self._has_tidied = self._has_no_heads = False
         self._may_hold_unread = False  # Redis may have given us lines in an answer that was lost
         self._page = ""  # where we are in what is ours and not acknowledged; empty while nobody looks there
         # What stdout has and the file has not; and the first batch of it, which the file is tried with again.
@@ -205,6 +207,7 @@ class AuditWriter:
             self._stream, GROUP, self._worker, int(ADOPT_AFTER_SECONDS * 1000), count=BATCH_LINES
         )
         self._forget_dead_consumers()
+        self._tidy()
         # A trimmed one has no id any more (Redis 6.2).
         return [entry for entry in cast("list[Entry]", reply[1]) if entry[0] is not None]
 
@@ -222,7 +225,7 @@ class AuditWriter:
         if self._sample or not self._append(lines):
             self._held.update(lines)
             return
-        self._client.xack(self._stream, GROUP, *(event_id for event_id, _ in entries))
+        self._acknowledge([event_id for event_id, _ in entries])
         self._held.difference_update(lines)
 
     def _read_lines(self, entries: list[Entry]) -> Lines:
@@ -251,7 +254,7 @@ class AuditWriter:
         if self._file is None:
             return True
         try:
-            self._file.append(lines.values())
+            self._file.append(list(lines.values()))
         except OSError as error:
             self._retry_at = time.monotonic() + RETRY_SECONDS
             if not self._sample:
@@ -270,6 +273,35 @@ class AuditWriter:
         self._log.info("audit.file_works_again", lines_held=len(self._held))
         written, self._sample = self._sample, {}
         self._page = "0"
-        self._client.xack(self._stream, GROUP, *written)
+        self._acknowledge(list(written))
         self._held.difference_update(written)
         return True
+
+    def _acknowledge(self, event_ids: list[str]) -> None:
+        """Say where the file's chain is, so that its end can't be cut off, then that these lines are written.
+
+        Not in one transaction: a Redis that is full would refuse both, and the lines would be written again.
+        """
+        with self._client.pipeline(transaction=False) as pipe:
+            if self._file:
+                keep_head(pipe, self._keys, self._file)
+            pipe.xack(self._stream, GROUP, *event_ids)
+            *replies, acknowledged = pipe.execute(raise_on_error=False)
+        self._note_heads(next((reply for reply in replies if isinstance(reply, redis.RedisError)), None))
+        if isinstance(acknowledged, redis.RedisError):
+            raise acknowledged
+
+    def _note_heads(self, error: redis.RedisError | None) -> None:
+        """Say once that heads can't be kept: Redis is full, or the key holds something else. Lines go on."""
+        if error and not self._has_no_heads:
+            self._log.error("audit.heads_not_kept", key=self._keys.audit_heads, cause=str(error))
+        self._has_no_heads = error is not None
+
+    def _tidy(self) -> None:
+        """Drop old heads, once."""
+        if self._file and not self._has_tidied:
+            self._has_tidied = True
+            try:
+                drop_old_heads(self._client, self._keys)
+            except redis.ResponseError as error:
+                self._note_heads(error)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from transfer_worker.cli import acknowledge, act, ask, init, look, quarantine, run
+from transfer_worker.cli import acknowledge, act, ask, audit, init, look, quarantine, run
 
 app = typer.Typer(
     name="call-transfer",
@@ -66,3 +66,4 @@ for command in (
     app.command()(command)
 app.command("list")(look.list_)
 app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(audit.app, name="audit")

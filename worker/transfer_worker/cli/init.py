@@ -25,6 +25,7 @@ from transfer_worker.local.setup_files import (
     ENV_FILE,
     SANDBOX_NUMBER,
     SANDBOX_PORT,
+    make_audit_key,
     make_flower_login,
     make_keys,
     write_destinations,
@@ -145,6 +146,8 @@ class _Answers:
         keys = make_keys()
         if not any(os.environ.get(name) for name in keys):
             values |= keys
+        if not os.environ.get("TRANSFER_AUDIT_KEY"):
+            values["TRANSFER_AUDIT_KEY"] = make_audit_key()
         if redis_url and not is_for_compose:
             self._check(RedisUrl, redis_url, "--redis-url")
             values["TRANSFER_REDIS_URL"] = redis_url

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from transfer_tasks.ledger.ledger import Ledger
     from transfer_tasks.ledger.script import Command
-    from transfer_tasks.ledger.verdicts import Recovered
+    from transfer_tasks.ledger.verdicts import Heartbeat, Recovered
     from transfer_tasks.redis.clock import RedisClock
 
 HEARTBEAT_SECONDS = 0.5
@@ -60,7 +60,7 @@ class Recovery:
     Args:
         ledger: The ledger, with a client whose timeout is shorter than the lease.
         worker: The worker's id.
-        about_json: What the heartbeat says about this process.
+        describe: Returns what a heartbeat says about this process, as JSON.
         queue: The Celery queue.
         limits: The registry's limits on rate. They are put in force at the start, and when there are none.
         attempt_bound_seconds: The longest an attempt may take, its settling included.
@@ -74,7 +74,7 @@ class Recovery:
         ledger: Ledger,
         *,
         worker: str,
-        about_json: str,
+        describe: Callable[[], str],
         queue: str,
         limits: Mapping[str, str],
         attempt_bound_seconds: float,
@@ -85,8 +85,8 @@ class Recovery:
         commands = ledger.commands
         self._ledger, self._log, self._clock, self._on_empty = ledger, log, clock, on_empty
         self._retire = commands.retire(worker=worker)
-        self._heartbeat = commands.heartbeat(
-            worker=worker, lease_ms=round(LEASE_SECONDS * 1000), about_json=about_json, queue=queue
+        self._make_heartbeat: Callable[[], Command[Heartbeat]] = lambda: commands.heartbeat(
+            worker=worker, lease_ms=round(LEASE_SECONDS * 1000), about_json=describe(), queue=queue
         )
         self._sweep: Command[Recovered] = commands.recover(
             interval_ms=round(HEARTBEAT_SECONDS * 1000) - 50,
@@ -160,7 +160,7 @@ class Recovery:
 
     def _send_heartbeat(self) -> None:
         asked_at = time.monotonic()
-        heard = self._ledger.run(self._heartbeat)
+        heard = self._ledger.run(self._make_heartbeat())
         self._heartbeat_at = asked_at
         self._clock.note(heard.now_ms, asked_at=asked_at, answered_at=time.monotonic())
         self._on_empty(heard.empty_ms)

@@ -42,6 +42,11 @@ def make_keys() -> dict[str, str]:
     return {"TRANSFER_SIGNING_KEY": key, "TRANSFER_VERIFY_KEYS": key}
 
 
+def make_audit_key() -> str:
+    """Return a new key that seals the audit file."""
+    return f"audit-1:{secrets.token_urlsafe(32)}"
+
+
 def fill_env(values: Mapping[str, str]) -> str:
     """Return the text of a `.env` in which these variables have these values.
 

@@ -91,6 +91,9 @@ QUESTIONS: Final[dict[str, _Question]] = {
         lambda pipe, of: pipe.lrange(of.keys.double_posts, 0, -1), lambda keys: keys.double_posts, []
     ),
     "limits": _Question(lambda pipe, of: pipe.hgetall(of.keys.limits), lambda keys: keys.limits, {}),
+    "audit_heads": _Question(
+        lambda pipe, of: pipe.hlen(of.keys.audit_heads), lambda keys: keys.audit_heads, 0
+    ),
     "statistics": _Question(
         lambda pipe, of: pipe.hgetall(of.keys.statistics), lambda keys: keys.statistics, {}
     ),

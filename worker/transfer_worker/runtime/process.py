@@ -10,7 +10,7 @@ import time
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 import structlog
@@ -19,7 +19,9 @@ from transfer_tasks.ledger.ledger import Ledger
 from transfer_tasks.redis.connection import connect
 from transfer_tasks.registry.caller_ids import parse_caller_ids
 from transfer_worker.audit import logs
+from transfer_worker.audit.chain import Chain
 from transfer_worker.audit.file import AuditFile
+from transfer_worker.audit.heads import describe_head
 from transfer_worker.audit.outbox import BLOCK_SECONDS
 from transfer_worker.audit.writer import AuditWriter
 from transfer_worker.delivery.policy import TransferPolicy
@@ -52,6 +54,8 @@ class WorkerProcess:
         self.settings = settings
         # A restarted worker is another one: its predecessor's claims are not its own.
         self.worker = f"{hostname}/{os.getpid()}-{secrets.token_hex(3)}"
+        self._about = _describe_process(settings)
+        self._file = self._open_audit_file()
         url = settings.redis_url.get_secret_value()
         client = connect(url, timeout_seconds=REDIS_TIMEOUT_SECONDS)
         self.ledger = Ledger(client, retention_seconds=settings.record_ttl_seconds)
@@ -70,7 +74,7 @@ class WorkerProcess:
         self.recovery = Recovery(
             self.ledger,
             worker=self.worker,
-            about_json=_describe_process(settings),
+            describe=self._describe,
             queue=settings.queue,
             limits=rules.registry.list_limits(),
             attempt_bound_seconds=self.gateway.attempt_bound_seconds + REDIS_TIMEOUT_SECONDS + LEASE_SECONDS,
@@ -95,7 +99,7 @@ class WorkerProcess:
             log=log,
             clean=logs.Redaction(settings.secrets).clean,
             set_aside=steps.set_line_aside,
-            file=AuditFile(settings.audit_file) if settings.audit_file else None,
+            file=self._file,
         )
         MaskedRequest.list_endpoints(rules.registry)
         self.service = TransferService(
@@ -113,6 +117,16 @@ class WorkerProcess:
             write_within_seconds=LEASE_SECONDS / 2,
         )
 
+    def _open_audit_file(self) -> AuditFile | None:
+        path = self.settings.audit_file
+        key = next(iter(self.settings.load_audit_keys().values()), None)
+        return AuditFile(path, chain=Chain(self.worker, key=key)) if path else None
+
+    def _describe(self) -> str:
+        """Return what a heartbeat says of this process."""
+        head = describe_head(self._file) if self._file else None
+        return json.dumps(self._about | {"audit_head": head} if head else self._about)
+
     def start(self) -> None:
         """Write the audit log, then begin heartbeats and sweeps: they say that everything is in place."""
         self.audit.start()
@@ -126,14 +140,12 @@ class WorkerProcess:
             parts.callback(self.recovery.stop)
 
 
-def _describe_process(settings: WorkerSettings) -> str:
-    return json.dumps(
-        {
-            "version": version("call-transfer"),
-            "host": platform.node(),
-            "process_id": os.getpid(),
-            "concurrency": settings.concurrency,
-            "platform": urlsplit(settings.piopiy_api_url).netloc.rpartition("@")[2],
-            "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        }
-    )
+def _describe_process(settings: WorkerSettings) -> dict[str, Any]:
+    return {
+        "version": version("call-transfer"),
+        "host": platform.node(),
+        "process_id": os.getpid(),
+        "concurrency": settings.concurrency,
+        "platform": urlsplit(settings.piopiy_api_url).netloc.rpartition("@")[2],
+        "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }

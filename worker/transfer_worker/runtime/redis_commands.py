@@ -82,6 +82,7 @@ def _of_ledger(keys: Keys) -> Iterator[Command]:
         keys.statistics_slice(0): (*_COUNTS, *_EXPIRING),
         keys.ended(_PROBE, 0): (*_LIST, *_EXPIRING),
         keys.audit: (*_STREAM, *_EXPIRING),
+        keys.audit_heads: (*_HASH, *_EXPIRING),
         keys.paused: (*_HASH, "EXISTS {}", *_EXPIRING),
         keys.limits: (*_HASH, "DEL {}", *_EXPIRING),
         keys.limit(_PROBE, _PROBE): ("ZCOUNT {} 0 1", "ZADD {} 1 m", "ZREMRANGEBYSCORE {} 0 1", *_EXPIRING),

@@ -78,7 +78,7 @@ def test_a_line_that_was_not_filled_in_is_as_in_the_template():
     }
     assert changed == {
         "PIOPIY_TOKEN", "PIOPIY_API_URL", "PIOPIY_NUMBER", "FLOWER_BASIC_AUTH", "TRANSFER_REDIS_URL",
-        "TRANSFER_SIGNING_KEY", "TRANSFER_VERIFY_KEYS",
+        "TRANSFER_SIGNING_KEY", "TRANSFER_VERIFY_KEYS", "TRANSFER_AUDIT_KEY",
     }  # fmt: skip
     assert Path("destinations.toml").read_text() == read_template("destinations.toml")
 

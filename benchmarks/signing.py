@@ -7,8 +7,8 @@ from statistics import median
 from benchmarks.peers.post import PIPELINE
 from transfer_tasks.intent import TransferIntent
 from transfer_tasks.registry.destinations import DestinationRegistry
-from transfer_tasks.registry.rules import DestinationRules
-from transfer_tasks.registry.unlisted import UnlistedRules
+from transfer_tasks.rules.destination_rules import DestinationRules
+from transfer_tasks.rules.unlisted import UnlistedRules
 from transfer_tasks.signature import Key
 from transfer_worker.delivery.policy import TransferPolicy
 

@@ -12,12 +12,12 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from transfer_tasks.errors import SettingsError
 from transfer_tasks.redis.sentinel_url import EXAMPLE, SentinelUrl, WrongUrl, check_ca_file, is_sentinel_url
-from transfer_tasks.registry.actions import ActionRules, parse_actions
-from transfer_tasks.registry.bounds import Bounds
 from transfer_tasks.registry.destinations import DestinationRegistry
-from transfer_tasks.registry.media import MediaRules
-from transfer_tasks.registry.rules import DestinationRules
-from transfer_tasks.registry.unlisted import UnlistedRules, parse_headers
+from transfer_tasks.rules.actions import ActionRules, parse_actions
+from transfer_tasks.rules.bounds import Bounds
+from transfer_tasks.rules.destination_rules import DestinationRules
+from transfer_tasks.rules.media import MediaRules
+from transfer_tasks.rules.unlisted import UnlistedRules, parse_headers
 from transfer_tasks.signature import Key, WrongKey, parse_signing_key
 
 SETTINGS_CONFIG: Final = SettingsConfigDict(

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_val
 from pydantic_core import PydanticCustomError
 
 from transfer_tasks.addresses import is_host, parse_number
-from transfer_tasks.registry.caller_ids import parse_caller_ids
+from transfer_tasks.rules.caller_ids import parse_caller_ids
 from transfer_tasks.settings import PublisherSettings, keys_read_by, load_settings, readable_by
 from transfer_tasks.signature import Key, parse_audit_keys, parse_verify_keys
 

@@ -1,1 +1,1 @@
-"""Where a call may go: the named destinations, and the rules for all others."""
+"""The named destinations: where each leads, how long it rings, how often it may be asked for."""

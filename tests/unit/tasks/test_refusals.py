@@ -12,8 +12,8 @@ from transfer_tasks.errors import InvalidIntent, SettingsError
 from transfer_tasks.intent import TransferIntent
 from transfer_tasks.refusals import REFUSALS
 from transfer_tasks.registry.destinations import DestinationRegistry
-from transfer_tasks.registry.rules import DestinationRules
-from transfer_tasks.registry.unlisted import UnlistedRules
+from transfer_tasks.rules.destination_rules import DestinationRules
+from transfer_tasks.rules.unlisted import UnlistedRules
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "refusals.md"
 VALID = {"call_id": "6f1c1f0e-5b0a-4d4e-9a51-0c9d6a3c2b11", "destination": "support"}

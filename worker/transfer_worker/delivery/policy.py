@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from transfer_tasks.intent.destination import NamedDestination
 from transfer_tasks.outcome import Reason
-from transfer_tasks.registry.caller_ids import find_strange_caller_id
+from transfer_tasks.rules.caller_ids import find_strange_caller_id
 from transfer_tasks.signature import SignatureInvalid, verify
 from transfer_worker.delivery.pipeline import build_pipeline
 from transfer_worker.errors import NotPermitted
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from transfer_tasks.intent import TransferIntent
-    from transfer_tasks.registry.rules import DestinationRules
+    from transfer_tasks.rules.destination_rules import DestinationRules
     from transfer_tasks.signature import Key, Written
 
 

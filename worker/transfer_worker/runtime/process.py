@@ -17,7 +17,7 @@ import structlog
 
 from transfer_tasks.ledger.ledger import Ledger
 from transfer_tasks.redis.connection import connect
-from transfer_tasks.registry.caller_ids import parse_caller_ids
+from transfer_tasks.rules.caller_ids import parse_caller_ids
 from transfer_worker.audit import logs
 from transfer_worker.audit.chain import Chain
 from transfer_worker.audit.file import AuditFile

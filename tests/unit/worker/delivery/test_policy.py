@@ -9,8 +9,8 @@ import pytest
 from transfer_tasks.intent import TransferIntent
 from transfer_tasks.outcome import Reason
 from transfer_tasks.registry.destinations import Destination, DestinationRegistry
-from transfer_tasks.registry.rules import DestinationRules
-from transfer_tasks.registry.unlisted import UnlistedRules
+from transfer_tasks.rules.destination_rules import DestinationRules
+from transfer_tasks.rules.unlisted import UnlistedRules
 from transfer_worker.delivery.policy import TransferPolicy
 from transfer_worker.errors import NotPermitted
 

@@ -17,8 +17,8 @@ from transfer_tasks.ledger.commands import LedgerCommands
 from transfer_tasks.outcome import Reason, State
 from transfer_tasks.publisher.acceptance import build_accept
 from transfer_tasks.registry.destinations import Destination, DestinationRegistry
-from transfer_tasks.registry.rules import DestinationRules
-from transfer_tasks.registry.unlisted import UnlistedRules
+from transfer_tasks.rules.destination_rules import DestinationRules
+from transfer_tasks.rules.unlisted import UnlistedRules
 from transfer_tasks.signature import Key, Written
 from transfer_worker.delivery.message import Notification, Request
 from transfer_worker.delivery.policy import TransferPolicy

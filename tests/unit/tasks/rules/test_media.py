@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from transfer_tasks.registry.media import MediaRules
+from transfer_tasks.rules.media import MediaRules
 
 RULES = MediaRules.parse("hold.wav, prompts/Night desk.mp3, welcome, Media.Example.com, 8.8.8.8")
 

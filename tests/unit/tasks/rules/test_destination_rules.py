@@ -10,8 +10,8 @@ from transfer_tasks.intent import TransferIntent
 from transfer_tasks.outcome import Reason
 from transfer_tasks.publisher import AsyncTransferPublisher
 from transfer_tasks.registry.destinations import Destination, DestinationRegistry
-from transfer_tasks.registry.rules import DestinationRules
-from transfer_tasks.registry.unlisted import UnlistedRules
+from transfer_tasks.rules.destination_rules import DestinationRules
+from transfer_tasks.rules.unlisted import UnlistedRules
 from transfer_tasks.settings import PublisherSettings
 
 AGENT = "3d0b6a52-7c1e-4b8a-9f60-2a1f5e9c8d47"

@@ -8,7 +8,7 @@ from transfer_tasks.addresses import mask_number, parse_number
 from transfer_tasks.intent.actions import Connect
 from transfer_tasks.intent.destination import PipelineDestination
 from transfer_tasks.outcome import Reason
-from transfer_tasks.registry.objection import Objection
+from transfer_tasks.rules.objection import Objection
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator

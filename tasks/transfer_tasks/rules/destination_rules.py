@@ -13,18 +13,18 @@ from transfer_tasks.intent.destination import EndpointsDestination, NamedDestina
 from transfer_tasks.intent.endpoints import AgentEndpoint, PhoneEndpoint, SipEndpoint
 from transfer_tasks.intent.validation import mask_value
 from transfer_tasks.outcome import Reason
-from transfer_tasks.registry.actions import ActionRules
-from transfer_tasks.registry.bounds import Bounds
-from transfer_tasks.registry.objection import Objection
-from transfer_tasks.registry.review import review_registry
-from transfer_tasks.registry.unlisted import find_strange_header
+from transfer_tasks.rules.actions import ActionRules
+from transfer_tasks.rules.bounds import Bounds
+from transfer_tasks.rules.objection import Objection
+from transfer_tasks.rules.review import review_registry
+from transfer_tasks.rules.unlisted import find_strange_header
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from transfer_tasks.intent import TransferIntent
     from transfer_tasks.registry.destinations import DestinationRegistry
-    from transfer_tasks.registry.unlisted import AnyEndpoint, UnlistedRules
+    from transfer_tasks.rules.unlisted import AnyEndpoint, UnlistedRules
 
 
 class DestinationRules:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from transfer_tasks.intent.endpoints import read_short_form
-from transfer_tasks.registry.unlisted import UnlistedRules, parse_headers
+from transfer_tasks.rules.unlisted import UnlistedRules, parse_headers
 
 RULES = UnlistedRules.parse("US, sip.example.com")
 

@@ -7,7 +7,7 @@ import pytest
 
 from transfer_tasks.intent import TransferIntent
 from transfer_tasks.outcome import Reason
-from transfer_tasks.registry.caller_ids import find_strange_caller_id, parse_caller_ids
+from transfer_tasks.rules.caller_ids import find_strange_caller_id, parse_caller_ids
 
 KNOWN = parse_caller_ids("+1 202-555-0199,, +44 20 7946 0018")
 

@@ -7,7 +7,7 @@ import pytest
 
 from transfer_tasks.intent import TransferIntent
 from transfer_tasks.outcome import Reason
-from transfer_tasks.registry.bounds import Bounds
+from transfer_tasks.rules.bounds import Bounds
 
 PHONE = "+1 202-555-0143"
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from transfer_tasks.addresses import is_host
-from transfer_tasks.registry.internal_hosts import is_internal_host
+from transfer_tasks.rules.internal_hosts import is_internal_host
 
 _FILE: Final = re.compile(r"[A-Za-z0-9_\-][A-Za-z0-9_\-. ]*(/[A-Za-z0-9_\-][A-Za-z0-9_\-. ]*)*", re.ASCII)
 _SOUND_ENDINGS: Final = (".mp3", ".wav")  # piopiy 1.2.2 knows no other format

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 from transfer_tasks.addresses import sip_host, sip_user
 from transfer_tasks.intent.endpoints import PhoneEndpoint, SipEndpoint
-from transfer_tasks.registry.internal_hosts import is_internal_host
-from transfer_tasks.registry.numbers import find_dialled, is_chargeable
+from transfer_tasks.rules.internal_hosts import is_internal_host
+from transfer_tasks.rules.numbers import find_dialled, is_chargeable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from transfer_tasks.registry.bounds import Bounds
     from transfer_tasks.registry.destinations import Destination
-    from transfer_tasks.registry.unlisted import AnyEndpoint, UnlistedRules
+    from transfer_tasks.rules.bounds import Bounds
+    from transfer_tasks.rules.unlisted import AnyEndpoint, UnlistedRules
 
 
 def review_registry(

@@ -10,7 +10,7 @@ from phonenumbers import SUPPORTED_REGIONS
 
 from transfer_tasks.addresses import is_host, region_of, sip_host, sip_user
 from transfer_tasks.intent.endpoints import AgentEndpoint, PhoneEndpoint, SipEndpoint
-from transfer_tasks.registry.numbers import find_dialled, is_chargeable
+from transfer_tasks.rules.numbers import find_dialled, is_chargeable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

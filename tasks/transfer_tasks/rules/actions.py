@@ -19,8 +19,8 @@ from transfer_tasks.intent.actions import (
 from transfer_tasks.intent.destination import PipelineDestination
 from transfer_tasks.intent.validation import mask_value
 from transfer_tasks.outcome import Reason
-from transfer_tasks.registry.media import MediaRules
-from transfer_tasks.registry.objection import Objection
+from transfer_tasks.rules.media import MediaRules
+from transfer_tasks.rules.objection import Objection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

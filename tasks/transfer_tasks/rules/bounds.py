@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from transfer_tasks.intent.actions import Connect
 from transfer_tasks.intent.destination import EndpointsDestination, PipelineDestination
 from transfer_tasks.outcome import Reason
-from transfer_tasks.registry.objection import Objection
+from transfer_tasks.rules.objection import Objection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

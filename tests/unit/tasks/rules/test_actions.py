@@ -7,7 +7,7 @@ import pytest
 
 from transfer_tasks.intent import TransferIntent
 from transfer_tasks.outcome import Reason
-from transfer_tasks.registry.actions import ACTIONS, ActionRules, parse_actions
+from transfer_tasks.rules.actions import ACTIONS, ActionRules, parse_actions
 
 CONNECT = {"action": "connect", "endpoints": ["+1 202-555-0143"]}
 PLAY = {"action": "play", "file_name": "hold.wav"}

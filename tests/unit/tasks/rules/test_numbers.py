@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from transfer_tasks.addresses import parse_number
-from transfer_tasks.registry.numbers import find_dialled, is_chargeable
+from transfer_tasks.rules.numbers import find_dialled, is_chargeable
 
 
 @pytest.mark.parametrize(

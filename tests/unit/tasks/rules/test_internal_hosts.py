@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from transfer_tasks.registry.internal_hosts import is_internal_host
+from transfer_tasks.rules.internal_hosts import is_internal_host
 
 INTERNAL = [
     "",

@@ -172,6 +172,7 @@ def _write_env_file(path: Path, settings: WorkerSettings, *, is_token_on_disk: b
         else "",
         **{f"TRANSFER_{name.upper()}": str(getattr(settings, name)) for name in RULE_FIELDS},
         "PIOPIY_API_URL": settings.piopiy_api_url,
+        "TRANSFER_ALLOW_HTTP": settings.allow_http,
         "PIOPIY_PROXY_URL": settings.piopiy_proxy_url.get_secret_value() if settings.piopiy_proxy_url else "",
         "PIOPIY_NUMBER": f"+{settings.piopiy_number}" if settings.piopiy_number else "",
     }

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import re
 import uuid
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from transfer_tasks.intent import TransferIntent
 from transfer_tasks.outcome import Reason
@@ -155,3 +158,11 @@ def test_a_setting_names_actions_that_there_are() -> None:
     assert parse_actions(" record,, input ") == {"record", "input"}
     with pytest.raises(ValueError, match="'speak' is no action: use input, play_get_input, record"):
         parse_actions("record, speak")
+
+
+@given(st.lists(st.sampled_from([CONNECT, PLAY, PARAM, HANGUP, RECORD, ask(SAY, TO_A_FLOW)]), max_size=6))
+def test_without_settings_nothing_but_connecting_is_left_whatever_the_order(actions: list[Any]) -> None:
+    pipeline = [*actions[:3], CONNECT, *actions[3:]]
+    names = " ".join(action["action"] for action in pipeline)
+    is_plain = re.fullmatch(r"((param|connect) )*connect( hangup)?", names) is not None
+    assert (object_to(pipeline) is None) is is_plain

@@ -10,8 +10,6 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 
 import typer
-from rich.live import Live
-from rich.text import Text
 
 from transfer_tasks.outcome import Reason, State  # noqa: TC001 - typer reads the annotations
 from transfer_worker.cli.terminal import AsJson, WantedId, expected_errors, make_console, print_json
@@ -73,6 +71,9 @@ def status(
 
 def _watch(at: OperatorTools, *, every_seconds: float, as_json: bool) -> NoReturn:
     """Look for ever. An outage of Redis is what somebody watches for, so it ends nothing."""
+    from rich.live import Live
+    from rich.text import Text
+
     from transfer_tasks.errors import LedgerUnavailable
     from transfer_worker.cli import status_screen
     from transfer_worker.operations import status

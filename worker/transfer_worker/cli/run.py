@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.text import Text
 
 from transfer_worker.cli.terminal import (
     AsJson,
@@ -167,6 +166,8 @@ def demo(as_json: AsJson = False) -> None:
       130  Ctrl-C
     """
     with expected_errors(as_json=as_json), stop_signals_raise():
+        from rich.text import Text
+
         from transfer_worker.audit.console import print_line
         from transfer_worker.cli.tables import print_report
         from transfer_worker.local.demo import REDIS_LEFT_ALONE, is_redis_named, run_demo

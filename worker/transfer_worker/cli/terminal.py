@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 
 import typer
-from rich.console import Console
 
 from transfer_tasks.errors import (
     IdempotencyConflict,
@@ -30,6 +29,8 @@ from transfer_worker.local.redis_executable import EmbeddedRedisError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from rich.console import Console
 
 WantedId = Annotated[
     str,
@@ -95,6 +96,8 @@ class StopRequested(KeyboardInterrupt):
 
 def make_console() -> Console:
     """Return a console on stdout: coloured and as wide as the terminal if it is one, plain if not."""
+    from rich.console import Console
+
     return Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_COLUMNS)
 
 

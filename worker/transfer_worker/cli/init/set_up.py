@@ -1,4 +1,4 @@
-"""The command `init`: from nothing to a set-up that is filled in."""
+"""What `call-transfer init` does: it asks for what is missing, writes both files, and looks at them."""
 
 from __future__ import annotations
 
@@ -6,20 +6,12 @@ import os
 import sys
 from dataclasses import dataclass
 from getpass import getpass
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import typer
 from pydantic import TypeAdapter, ValidationError
 
 from transfer_tasks.settings import DESTINATIONS_FILE, RedisUrl
-from transfer_worker.cli.terminal import (
-    AsJson,
-    expected_errors,
-    fail,
-    make_console,
-    print_json,
-    stop_signals_raise,
-)
+from transfer_worker.cli.terminal import fail, make_console, print_json
 from transfer_worker.exit_codes import Exit
 from transfer_worker.local.setup_files import (
     ENV_FILE,
@@ -43,70 +35,33 @@ _ASK_NUMBER: Final = "The number that transferred calls show, like +1 202-555-01
 FROM_STDIN: Final = "-"
 
 
-def init(
-    sandbox: Annotated[
-        bool, typer.Option("--sandbox", help="Set up for the sandbox: no account, no call is moved.")
-    ] = False,
-    token: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TOKEN",
-            show_default="PIOPIY_TOKEN",
-            help="The REST token of your Piopiy account; - reads it from stdin, where no other user sees it.",
-        ),
-    ] = None,
-    number: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NUMBER", show_default="PIOPIY_NUMBER", help="The number that transferred calls show."
-        ),
-    ] = None,
-    redis_url: Annotated[
-        str | None,
-        typer.Option(
-            metavar="URL",
-            show_default="TRANSFER_REDIS_URL; else the local one, and `up` starts its own",
-            help="The Redis that carries queue and records.",
-        ),
-    ] = None,
-    compose: Annotated[
-        bool, typer.Option("--compose", help="Set up for docker compose, which brings its own Redis.")
-    ] = False,
-    as_json: AsJson = False,
+def set_up(
+    *,
+    is_sandbox: bool,
+    token: str | None,
+    number: str | None,
+    redis_url: str | None,
+    is_for_compose: bool,
+    as_json: bool,
 ) -> None:
-    """Write .env and destinations.toml into this folder, filled in; then check them as doctor does.
-
-    What is not given and not in the environment is asked for, if there is a terminal. A file that exists is
-    never changed. Only you can read .env.
-
-    Examples:
-      call-transfer init --sandbox
-      call-transfer init --token - --number "+1 202-555-0100" < token.txt
-
-    Exit codes:
-      0    the files are there; what doctor finds is shown, and what to do next
-      1    .env exists and is as it was, or a file can't be written
-      2    a value is wrong, or missing without a terminal to ask on; nothing is written
-      130  Ctrl-C; nothing is written
-    """
-    with expected_errors(as_json=as_json), stop_signals_raise():
-        if ENV_FILE.exists() or ENV_FILE.is_symlink():
+    """Write both files, and say what comes next; ends with an exit code where nothing can be written."""
+    if ENV_FILE.exists() or ENV_FILE.is_symlink():
+        _keep_env(as_json=as_json)
+    answers = _Answers(is_sandbox=is_sandbox, as_json=as_json)
+    values = answers.collect(token=token, number=number, redis_url=redis_url, is_for_compose=is_for_compose)
+    try:
+        if not write_env(values):
             _keep_env(as_json=as_json)
-        answers = _Answers(is_sandbox=sandbox, as_json=as_json)
-        values = answers.collect(token=token, number=number, redis_url=redis_url, is_for_compose=compose)
-        try:
-            if not write_env(values):
-                _keep_env(as_json=as_json)
-            written = [str(ENV_FILE), *([str(DESTINATIONS_FILE)] if write_destinations() else [])]
-        except OSError as error:
-            fail(Exit.FAILED, f"{error.filename}: {error.strerror}.", kind="OSError", as_json=as_json)
-        _close(
-            written=written,
-            values=values,
-            is_sandbox=answers.is_sandbox,
-            is_for_compose=compose,
-            as_json=as_json,
-        )
+        written = [str(ENV_FILE), *([str(DESTINATIONS_FILE)] if write_destinations() else [])]
+    except OSError as error:
+        fail(Exit.FAILED, f"{error.filename}: {error.strerror}.", kind="OSError", as_json=as_json)
+    _close(
+        written=written,
+        values=values,
+        is_sandbox=answers.is_sandbox,
+        is_for_compose=is_for_compose,
+        as_json=as_json,
+    )
 
 
 def _keep_env(*, as_json: bool) -> None:

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Final, Self, TypeVar
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Annotated, Any, Final, Self, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
 import pydantic_settings
@@ -12,13 +13,10 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from transfer_tasks.errors import SettingsError
 from transfer_tasks.redis.sentinel_url import EXAMPLE, SentinelUrl, WrongUrl, check_ca_file, is_sentinel_url
-from transfer_tasks.registry.destinations import DestinationRegistry
-from transfer_tasks.rules.actions import ActionRules, parse_actions
-from transfer_tasks.rules.bounds import Bounds
-from transfer_tasks.rules.destination_rules import DestinationRules
-from transfer_tasks.rules.media import MediaRules
-from transfer_tasks.rules.unlisted import UnlistedRules, parse_headers
 from transfer_tasks.signature import Key, WrongKey, parse_signing_key
+
+if TYPE_CHECKING:
+    from transfer_tasks.rules.destination_rules import DestinationRules
 
 SETTINGS_CONFIG: Final = SettingsConfigDict(
     env_prefix="TRANSFER_",
@@ -120,6 +118,14 @@ def readable_by(parse: Callable[[str], object]) -> AfterValidator:
     return AfterValidator(check)
 
 
+def rule_parser(name: str) -> Callable[[str], object]:
+    """Return a parser of `transfer_tasks.rules` that is imported when there is a text to read.
+
+    Whoever makes no rules, as most commands, does without all that rules need.
+    """
+    return lambda text: resolve_name(f"transfer_tasks.rules.{name}")(text) if text else None
+
+
 def keys_read_by(parse: Callable[[str], object]) -> AfterValidator:
     """Check a secret that is read where keys are made of it."""
 
@@ -174,10 +180,10 @@ class PublisherSettings(BaseSettings):
     repeat_window_seconds: float = Field(default=30, ge=0, le=3600, allow_inf_nan=False)
     record_ttl_days: int = Field(default=7, ge=1, le=365)
     destinations_file: FilePath | None = Field(default_factory=_find_destinations_file)
-    allow_unlisted: Annotated[str, readable_by(UnlistedRules.parse)] = ""
-    allow_actions: Annotated[str, readable_by(parse_actions)] = ""
-    allow_media: Annotated[str, readable_by(MediaRules.parse)] = ""
-    allow_sip_headers: Annotated[str, readable_by(parse_headers)] = ""
+    allow_unlisted: Annotated[str, readable_by(rule_parser("unlisted:UnlistedRules.parse"))] = ""
+    allow_actions: Annotated[str, readable_by(rule_parser("actions:parse_actions"))] = ""
+    allow_media: Annotated[str, readable_by(rule_parser("media:MediaRules.parse"))] = ""
+    allow_sip_headers: Annotated[str, readable_by(rule_parser("unlisted:parse_headers"))] = ""
     max_legs: int = Field(default=5, ge=1, le=100)
     max_duration_seconds: int = Field(default=3600, ge=10, le=7200)
     max_ring_seconds: int = Field(default=60, ge=5, le=120)
@@ -193,12 +199,18 @@ class PublisherSettings(BaseSettings):
         """Return the key that signs; None where nothing is signed."""
         return parse_signing_key(self.signing_key.get_secret_value()) if self.signing_key else None
 
-    def load_rules(self) -> DestinationRules:
+    def load_rules(self) -> "DestinationRules":
         """Read the registry; without a file it is empty.
 
         Raises:
             SettingsError: The file can't be read or holds mistakes; every one of them is listed.
         """
+        from transfer_tasks.registry.destinations import DestinationRegistry
+        from transfer_tasks.rules.actions import ActionRules
+        from transfer_tasks.rules.bounds import Bounds
+        from transfer_tasks.rules.destination_rules import DestinationRules
+        from transfer_tasks.rules.unlisted import UnlistedRules
+
         registry = (
             DestinationRegistry.load(self.destinations_file)
             if self.destinations_file

@@ -11,8 +11,7 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_val
 from pydantic_core import PydanticCustomError
 
 from transfer_tasks.addresses import is_host, parse_number
-from transfer_tasks.rules.caller_ids import parse_caller_ids
-from transfer_tasks.settings import PublisherSettings, keys_read_by, load_settings, readable_by
+from transfer_tasks.settings import PublisherSettings, keys_read_by, load_settings, readable_by, rule_parser
 from transfer_tasks.signature import Key, parse_audit_keys, parse_verify_keys
 
 VISIBILITY_TIMEOUT_SECONDS: Final = 12
@@ -158,7 +157,7 @@ class WorkerSettings(AuditSettings):
         None, validation_alias="PIOPIY_PROXY_URL"
     )
     piopiy_number: CallerNumber | None = Field(None, validation_alias="PIOPIY_NUMBER")
-    caller_ids: Annotated[str, readable_by(parse_caller_ids)] = ""
+    caller_ids: Annotated[str, readable_by(rule_parser("caller_ids:parse_caller_ids"))] = ""
     verify_keys: Annotated[SecretStr, keys_read_by(parse_verify_keys)] | None = None
     concurrency: int = Field(8, ge=1, le=256)
     processes: int | None = Field(None, ge=1, le=64)

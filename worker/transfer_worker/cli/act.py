@@ -233,7 +233,7 @@ def pause(
     """
     with expected_errors(as_json=as_json):
         from transfer_tasks.masking import mask_text
-        from transfer_worker.operations import lookup, pausing
+        from transfer_worker.operations import lookup, pauses, pausing
 
         name = pausing.choose_destination(destination, is_all=everything)
         with lookup.open_tools() as at:
@@ -244,12 +244,12 @@ def pause(
                     name, operator=operator, reason=mask_text(reason), limit=pausing.ENDED_AT_ONCE
                 )
             )
-            paused = [pause.destination for pause in pausing.read_pauses(at.ledger)]
+            paused = [pause.destination for pause in pauses.read_pauses(at.ledger)]
         if as_json:
             print_json({"destination": name, "ended_transfers": ended, "paused": paused})
         else:
             typer.echo(
-                f"Paused: {', '.join(map(pausing.name_for_people, paused))}. Transfers ended by it: {ended}."
+                f"Paused: {', '.join(map(pauses.name_for_people, paused))}. Transfers ended by it: {ended}."
             )
 
 
@@ -273,14 +273,14 @@ def resume(
     with expected_errors(as_json=as_json):
         from transfer_tasks.masking import mask_text
         from transfer_worker.errors import OperationRefused
-        from transfer_worker.operations import lookup, pausing
+        from transfer_worker.operations import lookup, pauses, pausing
 
         name = pausing.choose_destination(destination, is_all=everything)
         with lookup.open_tools() as at:
             was_paused = at.ledger.run(at.commands.resume(name, operator=operator, reason=mask_text(reason)))
-            paused = [pause.destination for pause in pausing.read_pauses(at.ledger)]
-        shown = pausing.name_for_people(name)
-        names = ", ".join(map(pausing.name_for_people, paused))
+            paused = [pause.destination for pause in pauses.read_pauses(at.ledger)]
+        shown = pauses.name_for_people(name)
+        names = ", ".join(map(pauses.name_for_people, paused))
         still = f"Still paused: {names}" if paused else "Nothing is paused"
         if not was_paused:
             raise OperationRefused(field="DESTINATION", problem=f"{shown} was not paused", fix=f"{still}.")

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from transfer_worker.cli.tables import style_of
-from transfer_worker.operations.pausing import name_for_people
+from transfer_worker.operations.pauses import name_for_people
 from transfer_worker.operations.status.concerns import PLATFORM_WORDS
 
 if TYPE_CHECKING:

@@ -10,7 +10,6 @@ import redis
 
 from transfer_tasks.errors import LedgerUnavailable
 from transfer_tasks.redis.diagnosis import diagnose
-from transfer_tasks.registry.limits import is_limit
 from transfer_worker.ledger.recovery import LEASE_SECONDS
 from transfer_worker.monitoring.audit_backlog import AuditBacklog, ask_audit_backlog, build_audit_backlog
 from transfer_worker.monitoring.counts import Counts
@@ -138,8 +137,11 @@ def build_present(ledger: Ledger, answers: Sequence[Any], damage: Damage) -> Pre
     doubles = list(map(DoublePost.of, replies["double_posts"]))
     if None in doubles:
         damage.note(keys.double_posts)
-    if not all(map(is_limit, replies["limits"].values())):
-        damage.note(keys.limits)
+    if limits := replies["limits"].values():
+        from transfer_tasks.registry.limits import is_limit  # and with it all that an intent may be
+
+        if not all(map(is_limit, limits)):
+            damage.note(keys.limits)
     workers = _read_workers(ledger, replies["heartbeats"], now_ms, damage)
     last_heartbeat_ms = totals.pop("last_heartbeat_ms", None)
     return Present(

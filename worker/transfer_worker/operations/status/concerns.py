@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from transfer_tasks.outcome import Reason
 from transfer_worker.monitoring.history import find_beginning
 from transfer_worker.monitoring.statistics import PLATFORM_ANSWERS, count_endings
-from transfer_worker.operations.pausing import EVERYTHING, name_for_people
+from transfer_worker.operations.pauses import EVERYTHING, name_for_people
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from transfer_worker.monitoring.counts import Counts
     from transfer_worker.monitoring.double_posts import DoublePost
     from transfer_worker.monitoring.statistics import Status, Window
-    from transfer_worker.operations.pausing import Pause
+    from transfer_worker.operations.pauses import Pause
 
 OLD_WAITING_SECONDS: Final = 3.0
 """Every request is claimed within milliseconds while workers run: a caller hears the difference."""

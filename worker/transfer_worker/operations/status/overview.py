@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from transfer_worker.monitoring.statistics import read_status
 from transfer_worker.operations.describe import as_time
-from transfer_worker.operations.pausing import read_pauses
+from transfer_worker.operations.pauses import read_pauses
 from transfer_worker.operations.status.concerns import find_concerns
 
 if TYPE_CHECKING:
     from transfer_tasks.ledger.ledger import Ledger
     from transfer_worker.monitoring.statistics import Status
-    from transfer_worker.operations.pausing import Pause
+    from transfer_worker.operations.pauses import Pause
 
 
 def read_overview(ledger: Ledger) -> dict[str, Any]:

@@ -66,6 +66,8 @@ class Auditor:
         self._expect(
             "lines", not missing, "audit", f"{len(missing)} lines are missing: {sorted(missing)[:5]}"
         )
+        for text in self.history.audit_faults or [""]:
+            self._expect("lines", not text, "audit file", text)
         unprinted = self.history.stream_ids - self.history.printed_ids
         self._expect(
             "lines", not unprinted, "stdout", f"{len(unprinted)} lines are missing: {sorted(unprinted)[:5]}"

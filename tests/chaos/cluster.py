@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from chaos.schedule import PUBLISHERS, WORKERS
 from support import FaultProxy, ProcessSpawner, SpawnedProcess, urlopen_directly
+from support.audit_trails import AUDIT_KEY
 from transfer_worker.local.embedded_redis import EmbeddedRedis
 from transfer_worker.sandbox import DEFAULT_TOKEN
 
@@ -219,7 +220,7 @@ class Cluster:
         return sandbox.wait_for_output(r"http://\S+").group()
 
     def set_audit_full(self, name: str, *, is_full: bool) -> None:
-        """Fill a worker's audit disk, or make room; a worker meets a full one when it opens the file."""
+        """Fill a worker's audit disk, or make room; a worker meets it with its next line."""
         link = self._audit_link(name)
         fresh = link.with_suffix(".fresh")
         fresh.symlink_to("/dev/full" if is_full else self.audit_path)
@@ -240,6 +241,7 @@ class Cluster:
             "TRANSFER_CONCURRENCY": str(CONCURRENCY),
             "TRANSFER_ATTEMPT_TIMEOUT_SECONDS": str(ATTEMPT_TIMEOUT_SECONDS),
             "TRANSFER_AUDIT_FILE": str(self._audit_link(name)),
+            "TRANSFER_AUDIT_KEY": f"{AUDIT_KEY.id}:{AUDIT_KEY.secret}",
             **self._env,
         }
         return WorkerSlot(name, [part % {"name": name} for part in self._command], env, self.spawn)

@@ -169,6 +169,7 @@ class History:
         printed_ids: Event ids of the audit lines on the workers' stdout.
         neighbour_tasks: What another application on the same Redis ran.
         broken_lines: Lines of the audit files that are not JSON.
+        audit_faults: What `audit verify` says of the audit file, which nobody has edited.
         repeated_lines: How many lines were written more than once.
     """
 
@@ -186,6 +187,7 @@ class History:
     printed_ids: set[str] = field(default_factory=set)
     neighbour_tasks: list[NeighbourTask] = field(default_factory=list)
     broken_lines: int = 0
+    audit_faults: list[str] = field(default_factory=list)
     repeated_lines: int = 0
 
     def read_audit_file(self, path: Path) -> None:

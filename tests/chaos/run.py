@@ -23,9 +23,11 @@ from chaos.surroundings import Surroundings
 from chaos.verdict import Finding
 from chaos.voice_load import VoiceLoad
 from chaos.voice_truth import is_moved_twice
+from support.audit_trails import find_audit_faults
 from transfer_tasks.ledger.ledger import Ledger
 from transfer_tasks.publisher.asynchronous import ENDING_MARGIN_SECONDS
 from transfer_tasks.redis.connection import connect
+from transfer_worker.audit.heads import read_heads
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -174,6 +176,7 @@ def _collect(cluster: Cluster, injector: FaultInjector, asks: list[Ask]) -> Hist
         ids = [key.rpartition(":")[2] for key in client.scan_iter(f"{ledger.keys.record('*')}", count=1000)]
         records = {transfer_id: ledger.read(transfer_id) for transfer_id in ids}
         stream = cast("list[tuple[str, Any]]", client.xrange(ledger.keys.audit))
+        heads, _ = read_heads(client, ledger.keys)
     history = History(
         asks=asks,
         faults=sorted(injector.log, key=lambda fault: fault.begun_ms),
@@ -188,6 +191,7 @@ def _collect(cluster: Cluster, injector: FaultInjector, asks: list[Ask]) -> Hist
         if {line.event_id for line in history.lines} >= history.stream_ids or time.monotonic() > deadline:
             break
         time.sleep(0.5)
+    history.audit_faults = find_audit_faults(cluster.audit_path, [known.head for known in heads])
     history.read_sandbox_file(cluster.record_path)
     read_middleman_file(history, cluster.middleman_path)
     for path in cluster.directory.glob("*.log"):

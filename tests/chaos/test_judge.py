@@ -134,6 +134,10 @@ def line_not_written(history: History) -> None:
     history.stream_ids.add("9-0")
 
 
+def audit_file_accused(history: History) -> None:
+    history.audit_faults.append("line 3 of the audit file: changed")
+
+
 def line_not_printed(history: History) -> None:
     history.printed_ids.remove("2-0")
 
@@ -218,6 +222,7 @@ def slow_submission(history: History) -> None:
         ("order", claimed_after_the_end),
         ("order", submitted_without_an_attempt),
         ("lines", line_not_written),
+        ("lines", audit_file_accused),
         ("lines", line_not_printed),
         ("deadline", deadline_by_a_wrong_clock),
         ("plain", refused_though_it_said_until_when),

@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from support import wait_until
-from support.audit_trails import AUDIT_KEY
+from support.audit_trails import AUDIT_KEY, make_lines
 from support.cluster import make_intent
+from support.operating import COMMAND
+from support.terminals import Terminal
+from transfer_worker.audit.chain import Chain
 from transfer_worker.audit.heads import read_heads
 
 if TYPE_CHECKING:
@@ -179,3 +182,15 @@ def test_what_is_asked_wrongly_is_told(ask: Callable[..., Result], file: Path) -
         assert ask("audit", "verify", "--complete", other, str(file)).exit_code == 2
     assert ask("audit", "verify", "--offline", str(file), env={"TRANSFER_AUDIT_KEY": "short"}).exit_code == 2
     assert ask("audit", "verify", "--offline", str(file), str(file)).stdout.startswith("0 lines of 0 chains")
+
+
+def test_at_a_terminal_there_is_a_progress_bar_and_a_verdict(
+    cluster: Cluster, file: Path, tmp_path: Path
+) -> None:
+    chain = Chain("w", key=AUDIT_KEY)
+    file.write_bytes(chain.seal(make_lines(20_000))[0])
+    env = {**os.environ, **cluster.environment, "TRANSFER_REDIS_URL": cluster.redis_url, "TERM": "xterm"}
+    command = [*COMMAND, "audit", "verify", "--offline", file]
+    with Terminal(command, env=env, cwd=tmp_path) as terminal:
+        shown = terminal.wait_for("20,000 lines of 1 chain: as they were written.")
+    assert "━" in shown

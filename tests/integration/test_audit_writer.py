@@ -195,6 +195,31 @@ def test_stdout_gets_each_line_once_while_the_disk_is_full_and_the_file_gets_the
     assert redis_client.xinfo_consumers(KEYS.audit, GROUP) == []
 
 
+def test_a_full_redis_that_keeps_no_head_has_no_line_written_twice(
+    redis_url: str, redis_client: redis.Redis, tmp_path: Path
+) -> None:
+    file = tmp_path / "audit.jsonl"
+    writer, log = start_writer(redis_url, "w", file=file)
+    wait_until(lambda: redis_client.xinfo_groups(KEYS.audit), message="the writers' group is made")
+    try:
+        with redis_client.pipeline(transaction=True) as pipe:
+            add_lines(pipe, 10)
+            pipe.config_set("maxmemory", "1")
+            pipe.execute()
+        wait_until(lambda: len(written(file)) >= 10, message="the lines are in the file")
+        wait_until(
+            lambda: not redis_client.xpending(KEYS.audit, GROUP)["pending"], message="... and acknowledged"
+        )
+        assert not redis_client.exists(KEYS.audit_heads)
+    finally:
+        redis_client.config_set("maxmemory", "0")
+    add_lines(redis_client, 1)
+    wait_until(lambda: redis_client.exists(KEYS.audit_heads), message="there is room for the head again")
+    writer.stop(within_seconds=5)
+    assert written(file) == ids(redis_client)
+    assert log.notices.said == ["audit.heads_not_kept"]
+
+
 def test_a_worker_that_stops_on_a_full_disk_leaves_its_lines_to_one_whose_file_works(
     redis_url: str, redis_client: redis.Redis, disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

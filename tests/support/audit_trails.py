@@ -11,6 +11,7 @@ from transfer_worker.audit.verification import Verifier
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from pathlib import Path
 
     from transfer_worker.audit.findings import Verification
 
@@ -55,3 +56,9 @@ def verify(
 def list_faults(found: Verification) -> list[tuple[str, str, int]]:
     """Return the kind and place of each fault."""
     return [(fault.kind.value, *fault.place) for fault in found.faults]
+
+
+def find_audit_faults(path: Path, heads: Iterable[Head]) -> list[str]:
+    """Return what is wrong with the file of workers that have the key, in words."""
+    faults = verify({str(path): path.read_bytes()}, heads=heads).faults
+    return [f"line {fault.place.line} of the audit file: {fault.text} ({fault.chain})" for fault in faults]

@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import IO, TYPE_CHECKING, Any, Final
 
 import redis
@@ -41,6 +42,9 @@ COUNTED: Final = {
     "record.set_aside": "records_set_aside",
 }
 """Events that the ledger counts in the step that writes their line, by the name of the counter."""
+
+OVERLAP: Final = timedelta(hours=1)
+"""Lines come into a file later than they happened: up to so long, as a rule, where its disk was full."""
 
 _BEGINS: Final = re.compile(rb'\{"timestamp": "([^"]+)", "event": "([^"]+)", "event_id": "([^"]+)"')
 
@@ -121,13 +125,21 @@ def verify_files(
         _read_files(verifier, files, on_bytes)
     found = verifier.judge()
     own = {(platform.node(), str(path.absolute())) for path in paths}
-    since = census.oldest if census and older_files_gone else ""
+    since = _add_overlap(census.oldest) if census and older_files_gone else ""
     faults = [*_judge_heads(view, found, own=own, is_complete=is_complete, since=since)]
     if census and is_complete:
         faults += _compare_counts(view, census.count())
     for fault in faults:
         found.accuse(fault)
     return found
+
+
+def _add_overlap(oldest: str) -> str:
+    """Return until when a chain may have ended in a file that is gone, by the oldest line that is there."""
+    try:
+        return (datetime.fromisoformat(oldest) + OVERLAP).isoformat()
+    except (ValueError, OverflowError):
+        return ""
 
 
 def _check_options(*, is_offline: bool, is_complete: bool, older_files_gone: bool) -> None:

@@ -26,7 +26,9 @@ def check_audit_file(settings: WorkerSettings) -> Iterator[Finding]:
     except OSError as error:
         yield Finding.problem("audit file", seen=f"{path.absolute()}: {error.strerror}", fix=_FIX)
     else:
-        yield Finding.ok("audit file", seen=f"{path.absolute()}: this user can write it")
+        key = next(iter(settings.load_audit_keys()), None)
+        sealed = f"sealed with the key {key}" if key else "sealed without a key (TRANSFER_AUDIT_KEY)"
+        yield Finding.ok("audit file", seen=f"{path.absolute()}: this user can write it; {sealed}")
 
 
 def _try_to_open(path: Path) -> None:

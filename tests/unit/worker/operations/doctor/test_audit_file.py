@@ -11,8 +11,8 @@ from transfer_worker.operations.doctor.audit_file import check_audit_file
 from transfer_worker.runtime.findings import Verdict
 
 
-def check(path):
-    return list(check_audit_file(SimpleNamespace(audit_file=path)))
+def check(path, **keys):
+    return list(check_audit_file(SimpleNamespace(audit_file=path, load_audit_keys=lambda: keys)))
 
 
 def test_without_an_audit_file_there_is_nothing_to_say():
@@ -25,6 +25,11 @@ def test_one_that_can_be_written_is_left_as_it_is(tmp_path):
     (found,) = check(path)
     assert (found.verdict, found.fix) == (Verdict.OK, "")
     assert path.read_text() == "{}\n"
+
+
+def test_it_is_said_with_which_key_lines_are_sealed(tmp_path):
+    assert "without a key (TRANSFER_AUDIT_KEY)" in check(tmp_path / "audit.jsonl")[0].seen
+    assert "with the key new" in check(tmp_path / "audit.jsonl", new="...", old="...")[0].seen
 
 
 def test_one_that_a_worker_would_make_is_not_made(tmp_path):

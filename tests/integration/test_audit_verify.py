@@ -132,7 +132,7 @@ def test_each_edit_of_a_live_workers_file_is_said_with_its_place(
     file.write_bytes(b"")
     assert kinds(verify(ask, file)) == ["removed"]
     file.write_bytes(b"".join(untouched))
-    said = ask("audit", "verify", str(file))
+    said = ask("audit", "verify", str(file), str(file))  # named twice, read once
     assert said.stdout == f"{len(untouched)} lines of 1 chain: as they were written.\n"
 
 
@@ -181,7 +181,6 @@ def test_what_is_asked_wrongly_is_told(ask: Callable[..., Result], file: Path) -
     for other in ("--offline", "--older-files-gone"):
         assert ask("audit", "verify", "--complete", other, str(file)).exit_code == 2
     assert ask("audit", "verify", "--offline", str(file), env={"TRANSFER_AUDIT_KEY": "short"}).exit_code == 2
-    assert ask("audit", "verify", "--offline", str(file), str(file)).stdout.startswith("0 lines of 0 chains")
 
 
 def test_at_a_terminal_there_is_a_progress_bar_and_a_verdict(

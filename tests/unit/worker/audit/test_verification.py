@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
+import hmac
 import json
 
 import pytest
@@ -128,6 +130,23 @@ def test_without_a_key_who_makes_a_chain_anew_is_found_by_its_head():
     assert [kind for kind, _, _ in find([lines[0], change(lines[1]), *lines[2:]], keys=(), heads=[head])] == [
         "changed"
     ]
+
+
+def test_without_a_key_a_line_that_is_sealed_anew_alone_does_not_fit_the_next():
+    lines, head = seal_lines(5, key=None)
+    covered = read_seal(change(lines[2])).covered
+    anew = hashlib.sha256(read_seal(lines[1]).mac + covered).hexdigest()[:32].encode()
+    forged = b'%b, "mac": "%b"}\n' % (covered, anew)
+    assert find([*lines[:2], forged, *lines[3:]], keys=(), heads=[head]) == [("changed", "a", 4)]
+
+
+def test_a_seal_is_what_any_language_computes():
+    before = bytes(16)
+    for line in LINES:
+        covered, mac = line[:-45], line[-35:-3]
+        digest = hmac.new(b"k" * 32, before + covered, hashlib.sha256).hexdigest()
+        assert digest[:32].encode() == mac
+        before = bytes.fromhex(mac.decode())
 
 
 # --- what was cut by a full disk or kill -9

@@ -64,6 +64,12 @@ def is_chargeable(number: str) -> bool:
     )
 
 
+def is_emergency(user: str, regions: Iterable[str]) -> bool:
+    """Whether a gateway in one of the regions may dial a SIP user as an emergency number."""
+    digits = user.translate(_SEPARATORS)
+    return digits.isdecimal() and any(phonenumbers.is_emergency_number(digits, region) for region in regions)
+
+
 def find_dialled(user: str, regions: Iterable[str]) -> list[str] | None:
     """Return every number that a gateway may dial for a SIP user; None where the user is no number.
 

@@ -10,7 +10,7 @@ from phonenumbers import SUPPORTED_REGIONS
 
 from transfer_tasks.addresses import is_host, region_of, sip_host, sip_user
 from transfer_tasks.intent.endpoints import AgentEndpoint, PhoneEndpoint, SipEndpoint
-from transfer_tasks.rules.numbers import find_dialled, is_chargeable
+from transfer_tasks.rules.numbers import find_dialled, is_chargeable, is_emergency
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -75,16 +75,19 @@ class UnlistedRules:
             case SipEndpoint(uri=uri):
                 if (host := sip_host(uri)) not in self.hosts:
                     return _not_listed(f"host {host}", host)
-                return self._find_fault_of_user(find_dialled(sip_user(uri), self.regions))
+                return self._find_fault_of_user(sip_user(uri))
             case AgentEndpoint():
                 if not self.agents:
                     return _not_listed("AI agents", ALL_AGENTS)
         return None
 
-    def _find_fault_of_user(self, dialled: list[str] | None) -> tuple[str, str] | None:
+    def _find_fault_of_user(self, user: str) -> tuple[str, str] | None:
+        may_be_dialled = "has a user that may be dialled as"
+        if is_emergency(user, self.regions):
+            return f"{may_be_dialled} an emergency number", f"{_LIST_IT}."
+        dialled = find_dialled(user, self.regions)
         if dialled is None:
             return None
-        may_be_dialled = "has a user that may be dialled as"
         if not dialled:
             return f"{may_be_dialled} a number, and is none that anybody can have", f"{_LIST_IT}."
         if any(map(is_chargeable, dialled)):

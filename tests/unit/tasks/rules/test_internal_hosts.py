@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+from ipaddress import IPv4Address, IPv4Network
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from transfer_tasks.rules.internal_hosts import is_internal_host
 
@@ -92,3 +96,37 @@ def test_what_not_everybody_can_reach_is_internal_in_every_spelling(host: str) -
 )
 def test_what_everybody_can_reach_is_not(host: str) -> None:
     assert not is_internal_host(host)
+
+
+NETWORKS = [IPv4Network(text) for text in ("10.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "192.168.0.0/16")]
+
+
+def spell(address: IPv4Address) -> list[str]:
+    """Return what clients read as one address."""
+    a, b, c, d = address.packed
+    number, rest = int(address), f"{(c << 8) | d}"
+    return [
+        str(address),
+        str(number),
+        hex(number),
+        f"0{number:o}",
+        f"{a:#x}.{b:#x}.{c:#x}.{d:#x}",
+        f"0{a:o}.0{b:o}.0{c:o}.0{d:o}",
+        f"{a}.{b}.{rest}",
+        f"{a}.{number & 0xFFFFFF}",
+        f"{address}.",
+        f"[::ffff:{address}]",
+        f"[::ffff:{number >> 16:x}:{number & 0xFFFF:x}]",
+        f"[64:ff9b::{address}]",
+        f"[2002:{number >> 16:x}:{number & 0xFFFF:x}::1]",
+    ]
+
+
+@given(st.sampled_from(NETWORKS).flatmap(lambda network: st.ip_addresses(network=network)))
+def test_every_internal_address_is_internal_however_it_is_written(address: IPv4Address) -> None:
+    assert [host for host in spell(address) if not is_internal_host(host)] == []
+
+
+@given(st.ip_addresses(network="8.0.0.0/8"))
+def test_no_public_address_is_internal_however_it_is_written(address: IPv4Address) -> None:
+    assert [host for host in spell(address) if is_internal_host(host)] == []

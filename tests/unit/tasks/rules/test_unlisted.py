@@ -34,6 +34,9 @@ def test_a_sip_user_that_is_a_name_an_extension_or_an_allowed_number(user: str) 
         ("*6719005550143", "none that anybody can have"),
         ("1234567", "none that anybody can have"),
         ("9761234", "none that anybody can have"),
+        ("911", "an emergency number"),
+        ("9-1-1", "an emergency number"),
+        ("+911", "an emergency number"),
     ],
 )
 def test_the_digits_of_a_sip_user_are_judged_as_a_number_is(user: str, problem: str) -> None:
@@ -41,6 +44,16 @@ def test_the_digits_of_a_sip_user_are_judged_as_a_number_is(user: str, problem: 
     assert fault is not None
     assert problem in fault[0]
     assert user not in "".join(fault)
+
+
+def test_an_extension_is_an_emergency_number_only_where_gateways_are() -> None:
+    assert (
+        UnlistedRules.parse("GB, sip.example.com").find_fault(read_short_form("sip:911@sip.example.com"))
+        is None
+    )
+    assert (
+        UnlistedRules.parse("sip.example.com").find_fault(read_short_form("sip:911@sip.example.com")) is None
+    )
 
 
 def test_only_custom_headers_can_be_allowed() -> None:

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import urllib.error
 import urllib.request
+import uuid
 from urllib.parse import urlsplit
 
 import pytest
@@ -100,6 +101,24 @@ def test_up_runs_everything_and_ctrl_c_ends_everything(start_up, tmp_path, call_
     assert up.output().endswith("Ended.\n")
     assert (tmp_path / "data" / "worker.log").read_text().count("worker.stopping") == 1
     wait_until(lambda: not still_running(family))
+    assert "Traceback" not in up.output()
+
+
+def test_up_keeps_redis_running_on_its_data(start_up, tmp_path, call_id):
+    up = start_up()
+    env_file = tmp_path / "data" / "env"
+    ask_with(env_file, "send", "--call-id", call_id, "--to", "support")
+    (server,) = [
+        pid for pid, command in descendants(up.pid).items() if re.search("(redis|valkey)-server", command)
+    ]
+
+    os.kill(server, signal.SIGKILL)
+
+    up.wait_for_output(r"Redis has ended \(-9\)\. It is started again on its data: ")
+    up.wait_for_output("Redis answers again.")
+    assert "accepted_by_platform" in ask_with(env_file, "show", call_id)
+    again = ask_with(env_file, "send", "--call-id", str(uuid.uuid4()), "--to", "support")
+    assert "submitted (accepted_by_platform" in again
     assert "Traceback" not in up.output()
 
 

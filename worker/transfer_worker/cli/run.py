@@ -209,7 +209,7 @@ def up(
       0  ended by Ctrl-C or SIGTERM
       1  a part failed; the end of its output is shown
       2  the settings are wrong; all problems are listed
-      3  no Redis or Valkey server is to be had, or another `up` uses the data directory
+      3  no Redis or Valkey server is to be had, it keeps ending, or another `up` uses the data directory
     """
     with expected_errors(), stop_signals_raise():
         from transfer_worker.local.redis_executable import RedisServerNotFound

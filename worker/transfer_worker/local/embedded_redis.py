@@ -166,6 +166,14 @@ class EmbeddedRedis:
         self._end_server(signal.SIGTERM)
         self._launch(self._port)
 
+    def poll(self) -> int | None:
+        """Return the exit code of a server that has ended by itself; None while it runs."""
+        return self._running().poll()
+
+    def read_log_tail(self) -> str:
+        """Return the end of the server's own log."""
+        return _read_tail(self.log_path, 0)
+
     def pause(self) -> None:
         """Freeze the server (SIGSTOP): connections are accepted by the kernel, nothing is answered."""
         self._running().send_signal(signal.SIGSTOP)

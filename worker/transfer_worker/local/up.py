@@ -16,6 +16,7 @@ from transfer_tasks.errors import SettingsError
 from transfer_tasks.settings import RULE_FIELDS, SETTINGS_CONFIG, PublisherSettings, load_settings
 from transfer_worker.audit.console import AuditWatch, print_line
 from transfer_worker.local.demo_steps import DESTINATIONS
+from transfer_worker.local.redis_keeper import RedisKeeper
 from transfer_worker.local.setup_files import SANDBOX_NUMBER, make_flower_login
 from transfer_worker.local.stack import Child, ChildFailed, Stack, is_listening, pick_port
 from transfer_worker.runtime.process_split import spread_slots
@@ -76,14 +77,22 @@ def run_up(console: Console, *, data_dir: Path) -> None:
 
     Raises:
         SettingsError: The settings are wrong.
-        EmbeddedRedisError: There is no Redis to be had.
+        EmbeddedRedisError: There is no Redis to be had, or ours ends again and again.
         ChildFailed: The worker or Flower does not come up, or the worker has ended for good.
     """
     data_dir = data_dir.resolve()
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     given = load_settings(_Given)
     with Stack(data_dir) as stack:
+        server = stack.add_redis(data_dir / "redis") if given.redis_url is None else None
+        keeper = None
+        if server:
+            keeper = RedisKeeper(
+                server, say=lambda text: console.print(text, style="bold red", soft_wrap=True)
+            )
         chosen = _choose(given, stack, data_dir)
+        if server:
+            chosen["TRANSFER_REDIS_URL"] = server.url
         # A secret that was kept off the disk stays off it.
         is_token_on_disk = given.is_sandbox or not os.environ.get("PIOPIY_TOKEN")
         os.environ.update(chosen)
@@ -109,7 +118,7 @@ def run_up(console: Console, *, data_dir: Path) -> None:
             console.print(
                 f"THE REAL PLATFORM: calls are moved at {settings.piopiy_api_url}", style="bold white on red"
             )
-        own = "our own" if given.redis_url is None else "from TRANSFER_REDIS_URL"
+        own = "our own, started again if it ends" if given.redis_url is None else "from TRANSFER_REDIS_URL"
         console.print(f"Redis     {own}; data, audit log and output in {data_dir}")
         console.print(f"Registry  {settings.destinations_file or 'none: only unlisted destinations'}")
         console.print(f"Flower    http://127.0.0.1:{port}  " + _tell_login(login))
@@ -123,14 +132,12 @@ def run_up(console: Console, *, data_dir: Path) -> None:
             soft_wrap=True,
         )
         with AuditWatch(redis_url, show=lambda line: print_line(console, line), since="$"):
-            _watch(console, worker, flower)
+            _watch(console, worker, flower, keeper)
 
 
 def _choose(given: _Given, stack: Stack, data_dir: Path) -> dict[str, str]:
     """Start what the user has not brought along; return the settings that lead there."""
     chosen = {}
-    if given.redis_url is None:
-        chosen["TRANSFER_REDIS_URL"] = stack.add_redis(data_dir / "redis").url
     if given.audit_file is None:
         chosen["TRANSFER_AUDIT_FILE"] = str(data_dir / "audit.jsonl")
     if not given.is_sandbox:
@@ -196,11 +203,13 @@ def _tell_login(login: _Login) -> str:
     return f"user {user}, password {password} (new at every start; FLOWER_BASIC_AUTH sets one)"
 
 
-def _watch(console: Console, worker: Child, flower: Child) -> None:
-    """Return never: an interrupt ends it, or the worker's end."""
+def _watch(console: Console, worker: Child, flower: Child, redis_keeper: RedisKeeper | None) -> None:
+    """Return never: an interrupt ends it, the worker's end, or a Redis that can't be kept running."""
     is_told = False
     while True:
         worker.check()
+        if redis_keeper:
+            redis_keeper.check()
         try:
             flower.check()
         except ChildFailed as error:

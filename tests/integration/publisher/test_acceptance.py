@@ -23,6 +23,12 @@ from transfer_tasks.outcome import State
 from transfer_tasks.publisher import AsyncTransferPublisher
 
 
+@pytest.fixture
+def publisher(patient_publisher: AsyncTransferPublisher) -> AsyncTransferPublisher:
+    """What is accepted is no question of time."""
+    return patient_publisher
+
+
 async def test_what_is_submitted_is_on_record_and_on_the_queue(publisher, bench):
     intent = make_intent(requested_by="session-7", reason="Wants to speak to +1 202 555 0143")
     handle = await submit_in_time(publisher, intent)

@@ -17,7 +17,7 @@ write('HSET', PAUSED, destination, pause)
 keep(PAUSED)
 audit('', 'destination.paused', cjson.encode({ destination = destination, operator = operator, detail = reason }))
 
-local ending, ended = endings(), 0
+local ending, ended, _, _, look_at = endings(), 0, damage()
 for _, index in ipairs({ WAITING, IN_FLIGHT }) do
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', index, '-inf', '+inf', 'LIMIT', 0, limit)) do
     look_at(id, function()

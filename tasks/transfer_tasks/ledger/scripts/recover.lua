@@ -128,6 +128,7 @@ local function look_in_flight(id)
     write('ZREM', IN_FLIGHT, id)
   end
 end
+local _, _, look_at = damage()
 for _, id in ipairs(redis.call('ZRANGE', IN_FLIGHT, 0, limit - 1)) do look_at(id, look_in_flight) end
 
 for _, worker in ipairs(redis.call('ZRANGEBYSCORE', NS .. 'workers', '-inf', int(NOW - lease_ms))) do

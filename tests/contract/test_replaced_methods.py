@@ -13,6 +13,7 @@ import pytest
 
 from transfer_worker.queue.consumer import GatheringConsumer
 from transfer_worker.queue.qos import GatheringQoS, QueueMessage
+from transfer_worker.queue.remote_control import GuardedControl, GuardedMailbox, GuardedNode
 from transfer_worker.queue.request import MaskedRequest
 from transfer_worker.queue.thread_pool import HeadStartPool
 from transfer_worker.queue.transport import (
@@ -28,6 +29,7 @@ from transfer_worker.runtime.ending import SignalledWorker, WorkerApp
 
 # kombu 5.7.0, celery 5.7.0, redis-py 8.1.0
 REPLACED = {
+    "GatheringConsumer.__init__": "c27ca6ec2d4b",
     "GatheringConsumer.on_send_event_buffered": "0429cadc8bf9",
     "GatheringConsumer.register_with_event_loop": "aacc1dedab42",
     "GatheringConsumer.stop": "a8b38f8d9b46",
@@ -39,11 +41,14 @@ REPLACED = {
     "GatheringQoS.restore_unacked_once": "c81f3d0fb29b",
     "GuardedChannel._brpop_start": "06723d707ddf",
     "GuardedChannel._brpop_read": "c42518699709",
+    "GuardedChannel._deliver_fanout_message": "06662335a70a",
     "GuardedChannel.basic_ack": "3b4278c757b4",
     "GuardedChannel.basic_reject": "d49bbd211da7",
     "GuardedChannel._create_client": "dae92bc4075d",
     "GuardedChannel._get_client": "5755dae7624c",
     "GuardedSentinelChannel._sentinel_managed_pool": "bde54a2d6e93",
+    "GuardedNode.handle": "f521277e98ac",
+    "GuardedNode.handle_message": "09a96b171240",
     "HeadStartPool.on_apply": "5b5ead7fb32e",
     "MaskedRequest.__init__": "efdf47149cde",
     "MaskedRequest.info": "3c2e986f6780",
@@ -59,9 +64,9 @@ REPLACED = {
 VENDORS = {"kombu": "kombu's", "celery": "Celery's", "redis": "redis-py's"}
 
 CLASSES = [
-    GatheringConsumer, GatheringQoS, GuardedChannel, GuardedSentinelChannel, GuardedSentinelTransport,
-    GuardedTransport, HeadStartPool, MaskedRequest, QueueMessage, QuickAMQP, QuickConnection, SignalledWorker,
-    WorkerApp, _GuardedClient,
+    GatheringConsumer, GatheringQoS, GuardedChannel, GuardedControl, GuardedMailbox, GuardedNode,
+    GuardedSentinelChannel, GuardedSentinelTransport, GuardedTransport, HeadStartPool, MaskedRequest,
+    QueueMessage, QuickAMQP, QuickConnection, SignalledWorker, WorkerApp, _GuardedClient,
 ]  # fmt: skip
 
 

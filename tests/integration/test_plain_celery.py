@@ -187,7 +187,9 @@ def test_canvas_is_refused_and_nothing_is_published_to_others(
     assert not producer.ledger.client.exists(OTHER_QUEUE)
 
 
-def test_a_revoked_id_ends_cancelled(producer: Producer, worker: SpawnedProcess) -> None:
+def test_an_id_that_an_operator_has_revoked_ends_cancelled(producer: Producer) -> None:
+    worker = producer.cluster.start_worker(TRANSFER_REMOTE_CONTROL="operator")
+    wait_until(lambda: producer.ledger.client.hget(producer.ledger.keys.sweep, "empty_ms"))
     task_id, published = str(uuid.uuid4()), make_intent()
     producer.app.control.revoke([task_id, published.transfer_id], reply=True, timeout=10)
     wait_until(lambda: published.transfer_id in worker.output(), message="the worker knows of it")

@@ -10,10 +10,13 @@ import re
 import shlex
 
 import pytest
+from celery import Celery
 
+from support import wait_until
 from support.cluster import make_intent
 from support.ledger_bench import LedgerBench
 from support.runbook import RUNBOOK, read_snippets, replace_snippet, without_what_varies
+from transfer_worker.queue.transport import CONTROL_EXCHANGE
 
 REGISTRY = """
 [support]
@@ -98,6 +101,15 @@ def moved_twice(cluster, publisher, bench, monkeypatch):
     bench.end(first)
 
 
+def remote_control(cluster, publisher, bench, monkeypatch):
+    cluster.start_worker(TRANSFER_REMOTE_CONTROL="operator")
+    with Celery("flower", broker=cluster.redis_url, set_as_current=False) as app:
+        app.conf.update(control_exchange=CONTROL_EXCHANGE)
+        app.control.cancel_consumer("transfers", reply=True, timeout=10, limit=1)
+    (worker,) = bench.client.zrange(bench.keys.workers, 0, -1)
+    wait_until(lambda: "cancel_consumer" in (bench.client.get(bench.keys.worker(worker)) or ""))
+
+
 def redis_gone(cluster, publisher, bench, monkeypatch):
     monkeypatch.setenv("TRANSFER_REDIS_URL", "redis://127.0.0.1:1/0")
 
@@ -113,7 +125,16 @@ def old_worker(cluster, publisher, bench, monkeypatch):
 
 SCENES = {
     scene.__name__.replace("_", " "): scene
-    for scene in (healthy, no_worker, trouble, platform_down, moved_twice, redis_gone, old_worker)
+    for scene in (
+        healthy,
+        no_worker,
+        trouble,
+        platform_down,
+        moved_twice,
+        remote_control,
+        redis_gone,
+        old_worker,
+    )
 }
 
 
@@ -163,6 +184,7 @@ def test_every_snippet_belongs_to_a_scene():
         "How do I stop it?",
         "How do I replay?",
         "What are unknowns, and how do I settle them?",
+        "Who has changed a worker?",
         "Redis is gone, what now?",
         "Rolling a new version",
     ],

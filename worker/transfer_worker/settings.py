@@ -145,6 +145,7 @@ class WorkerSettings(AuditSettings):
         max_attempts: How many HTTP requests one transfer may cost, all proven not carried out but the last.
         audit_file: Audit lines are also appended here; its mode is 0600.
         redis_never_evicts: The operator's word for a Redis that does not say its memory policy.
+        remote_control: Whether Celery's remote control only looks, or obeys whoever may write to Redis.
         log_level: The lowest level that is logged.
     """
 
@@ -166,6 +167,7 @@ class WorkerSettings(AuditSettings):
     max_attempts: int = Field(5, ge=1, le=20)
     audit_file: Path | None = None
     redis_never_evicts: bool = False
+    remote_control: Literal["look", "operator"] = "look"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @field_validator("processes")

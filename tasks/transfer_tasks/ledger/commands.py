@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-_FREE_TEXTS: Final = frozenset({"detail", "operator", "reason", "why"})
+_FREE_TEXTS: Final = frozenset({"command", "detail", "operator", "reason", "why"})
 """What people or other systems have said: masked here, whoever hands it over."""
 
 
@@ -345,6 +345,17 @@ class LedgerCommands:
             audit_group=audit_group,
             audit_kept=audit_kept,
             audit_bound=audit_bound,
+        )
+
+    def note_command(self, command: str, *, worker: str, is_obeyed: bool, detail: str) -> Command[None]:
+        """Write down that remote control has asked a worker for more than a look."""
+        return self._build(
+            "note_command",
+            lambda _: None,
+            worker=worker,
+            event="control.obeyed" if is_obeyed else "control.refused",
+            command=command,
+            detail=detail,
         )
 
     def audit_backlog(self, *, audit_group: str, limit: int) -> Command[list[Any]]:

@@ -50,6 +50,8 @@ class AuditEvent(StrEnum):
     PAUSED = "destination.paused"
     RESUMED = "destination.resumed"
     LIMITS_SET = "limits.set"
+    CONTROL_REFUSED = "control.refused"
+    CONTROL_OBEYED = "control.obeyed"
 
 
 class MalformedEntry(ValueError):

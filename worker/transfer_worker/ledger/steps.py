@@ -41,11 +41,14 @@ if TYPE_CHECKING:
     from transfer_worker.delivery.ports import AttemptNote
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 PAUSE_SECONDS = 0.1
 
 CLAIM_PATIENCE_SECONDS = 10.0
 """Shorter than the visibility timeout, after which the message comes again by itself."""
+
+REVOKED_THROUGH_CELERY = "revoked through Celery"
 
 QUARANTINED_BYTES = 4096
 QUARANTINED_ENTRIES = 1000
@@ -147,6 +150,32 @@ class LedgerSteps:
         _, seen = self._persist(command, CLAIM_PATIENCE_SECONDS)
         return seen
 
+    def withdraw(self, transfer_id: str) -> None:
+        """Withdraw at once, if it has not been sent, what somebody has revoked by remote control.
+
+        Not patient: this is the thread that reads the queue. What is missed here ends with its next delivery.
+        """
+        command = self._ledger.commands.cancel(
+            transfer_id, reason=Reason.CANCELLED_BY_OPERATOR, source="operator", detail=REVOKED_THROUGH_CELERY
+        )
+        try:
+            self._ledger.run(command)
+        except LedgerUnavailable as error:
+            log.warning("%s was revoked and can't be withdrawn at once: %s", transfer_id, error.cause)
+
+    def note_command(self, is_obeyed: bool, command: str, detail: str) -> None:
+        """Write down what remote control has asked for besides a look. Not patient, as `withdraw`."""
+        told = "obeyed" if is_obeyed else "refused"
+        log.warning("remote control: %s was %s", command, told)
+        try:
+            self._ledger.run(
+                self._ledger.commands.note_command(
+                    command, worker=self._worker, is_obeyed=is_obeyed, detail=detail
+                )
+            )
+        except LedgerUnavailable as error:
+            log.warning("the audit log does not have it: %s", error.cause)
+
     def begin_attempt(self, claim: Claim, *, attempt: int, reading: Reading | None = None) -> Begun | Lost:
         """Record an attempt. Patient until the deadline: past it, nothing may be sent anyway."""
         command = self._ledger.commands.begin_attempt(claim, attempt=attempt, reading=reading)
@@ -194,7 +223,7 @@ class LedgerSteps:
                     )
                 )
         except LedgerUnavailable as error:
-            logging.getLogger(__name__).error(  # noqa: TRY400 - the element is lost; a trace would not bring it back
+            log.error(  # noqa: TRY400 - the element is lost; a trace would not bring it back
                 "poison was dropped: %s (%d bytes, task id %r); the quarantine can't be reached: %s",
                 why,
                 len(element),

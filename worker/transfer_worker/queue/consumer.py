@@ -1,4 +1,4 @@
-"""Celery's consumer, with less to do for each message."""
+"""Celery's consumer, with less to do for each message, and no word of other workers."""
 
 from __future__ import annotations
 
@@ -15,6 +15,11 @@ MOST_EVENTS: Final = 10_000
 
 class GatheringConsumer(Consumer):  # type: ignore[misc]  # Celery has no types
     """Set as Celery's `worker_consumer`. Sends the events of tasks in batches, beside the work."""
+
+    def __init__(self, *arguments: Any, worker_options: Any = None, **options: Any) -> None:
+        # Each would take other workers' word for what is revoked, or listen to all that they do.
+        steps = {"without_mingle": True, "without_gossip": True}
+        super().__init__(*arguments, worker_options={**(worker_options or {}), **steps}, **options)
 
     def on_send_event_buffered(self) -> None:
         """Leave a new event to the timer; Celery's own method sends it at the loop's next turn."""

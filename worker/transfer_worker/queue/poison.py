@@ -67,6 +67,30 @@ def read_element(element: bytes, *, queue: str) -> Element:
     return Element(message, text=text, queue=queue, task_id=task_id, plain=plain)
 
 
+def check_word(message: Any) -> None:
+    """Look at a word of the remote control, or of the workers' events, before kombu does.
+
+    Raises:
+        Poison: kombu 5.7.0 would end the worker in reading it.
+    """
+    if not isinstance(message, dict):
+        raise Poison("not a JSON object")
+    properties = message.get("properties")
+    if not isinstance(properties, dict) or not _is_delivery_tag(properties.get("delivery_tag")):
+        raise Poison("no delivery tag")
+    if not isinstance(properties.get("delivery_info") or {}, dict):
+        raise Poison("no delivery info")
+    if not isinstance(message.get("headers") or {}, dict):
+        raise Poison("headers without names")
+    encoding = properties.get("body_encoding")
+    if not isinstance(encoding, str | None) or encoding not in {None, "utf-8", "base64"}:
+        raise Poison("undecodable body")
+    try:
+        _decode(message.get("body"), encoding)
+    except ValueError:
+        raise Poison("undecodable body") from None
+
+
 def _read_task_id(message: dict[str, Any]) -> str:
     headers = message.get("headers")
     if not isinstance(headers, dict) or "id" not in headers:

@@ -11,6 +11,7 @@ first.
 
 from __future__ import annotations
 
+import json
 import logging
 from queue import Empty
 from typing import TYPE_CHECKING, Any, ClassVar, Final
@@ -29,7 +30,7 @@ from transfer_tasks.redis.clock import RedisClock
 from transfer_worker.queue.address import bracket
 from transfer_worker.queue.arrivals import Arrivals
 from transfer_worker.queue.element import Element
-from transfer_worker.queue.poison import Poison, read_element
+from transfer_worker.queue.poison import Poison, check_word, read_element
 from transfer_worker.queue.qos import GatheringQoS, QueueMessage
 
 if TYPE_CHECKING:
@@ -118,6 +119,17 @@ class GuardedChannel(Channel):
         finally:
             self._in_poll: Any = None
             self._flush_brpop_reauth()  # type: ignore[no-untyped-call]
+
+    def _deliver_fanout_message(self, message: Any, exchange: str) -> Any:
+        """Hand over a word of the remote control; in reading some, kombu's `Channel._deliver_fanout_message`
+        would end the worker.
+        """
+        try:
+            check_word(message)
+        except Poison as poison:
+            GuardedChannel.on_poison(json.dumps(message).encode(), f"on {exchange}: {poison}", "")
+            return False
+        return super()._deliver_fanout_message(message, exchange)  # type: ignore[no-untyped-call]
 
     def basic_ack(self, delivery_tag: str, multiple: bool = False) -> None:
         """Acknowledge; on a channel whose connection has gone, leave it to the visibility-timeout fallback.

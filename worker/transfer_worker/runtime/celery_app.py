@@ -137,7 +137,13 @@ def _configuration(settings: PublisherSettings) -> dict[str, Any]:
 def _build_app() -> WorkerApp:
     # Only a worker needs all the settings, the token among them; Flower and the like need Redis.
     settings = _load_settings() if "worker" in sys.argv else _load(PublisherSettings)
-    app = WorkerApp("transfer_worker", set_as_current=False, amqp="transfer_worker.queue.transport:QuickAMQP")
+    app = WorkerApp(
+        "transfer_worker",
+        set_as_current=False,
+        amqp="transfer_worker.queue.transport:QuickAMQP",
+        # By default any command is obeyed, whoever sends it.
+        control="transfer_worker.queue.remote_control:GuardedControl",
+    )
     app.conf.update(_configuration(settings))
     return app
 

@@ -30,6 +30,7 @@ from transfer_worker.delivery.service import TransferService
 from transfer_worker.gateway import PiopiyGateway
 from transfer_worker.ledger.recovery import LEASE_SECONDS, Recovery
 from transfer_worker.ledger.steps import LedgerSteps
+from transfer_worker.queue.remote_control import GuardedNode
 from transfer_worker.queue.request import MaskedRequest
 from transfer_worker.queue.thread_pool import HeadStartPool
 from transfer_worker.queue.transport import GuardedChannel
@@ -91,6 +92,9 @@ class WorkerProcess:
             keep_lease=self.recovery.keep_lease,
         )
         GuardedChannel.on_poison = steps.quarantine
+        GuardedNode.obeys_operators = settings.remote_control == "operator"
+        GuardedNode.on_command, GuardedNode.on_revoke = steps.note_command, steps.withdraw
+        GuardedNode.on_change = self._tell_changes
         self.audit = AuditWriter(
             connect(url, timeout_seconds=BLOCK_SECONDS + REDIS_TIMEOUT_SECONDS),
             keys=self.ledger.keys,
@@ -126,6 +130,9 @@ class WorkerProcess:
         """Return what a heartbeat says of this process."""
         head = describe_head(self._file) if self._file else None
         return json.dumps(self._about | {"audit_head": head} if head else self._about)
+
+    def _tell_changes(self, changes: list[str]) -> None:
+        self._about = {**self._about, "remote_control": changes}
 
     def start(self) -> None:
         """Write the audit log, then begin heartbeats and sweeps: they say that everything is in place."""

@@ -135,6 +135,14 @@ def _concerns_of_workers(status: Status) -> Iterator[Concern]:
     elif gone:
         names = ", ".join(worker.worker for worker in gone)
         yield Concern(text=f"A worker is gone: {names}", command="call-transfer tail")
+    for worker in present.workers:
+        changes = worker.about.get("remote_control")
+        if worker.is_alive and isinstance(changes, list) and changes:
+            yield Concern(
+                text=f"Remote control has changed {worker.worker}, until it restarts: "
+                + "; ".join(str(change)[:200] for change in changes),
+                command="call-transfer tail --no-follow",
+            )
     if present.oldest_waiting_seconds > OLD_WAITING_SECONDS:
         yield Concern(
             text=f"{present.waiting} waiting, the oldest for {_span(present.oldest_waiting_seconds)}",

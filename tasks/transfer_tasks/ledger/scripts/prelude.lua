@@ -352,7 +352,7 @@ end
 -- was another one.
 local function finish_altered(id, known, call, destination, derived)
   if call == '' then return nil end
-  local name, detail = known[3] or name_in(known[2]), nil
+  local name, detail = known[3] or known[2] == derived and destination or name_in(known[2]), nil
   if name ~= destination then
     set(id, 'labels', derived)
     detail = 'the record was altered: it says the destination ' .. string.sub(tostring(name), 1, 64) ..

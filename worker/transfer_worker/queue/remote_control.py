@@ -72,8 +72,8 @@ class GuardedNode(Node):
     def handle_message(self, body: Any, message: Any = None) -> Any:
         """Answer what is for us, and can be read.
 
-        By kombu's `Node.handle_message` a message can choose workers by a regular expression, which may run for ever,
-        and have the answer put on any queue.
+        By kombu's `Node.handle_message` a message can choose workers by a regular expression, which may run
+        for ever, and have the answer put on any queue.
         """
         if not isinstance(body, dict):
             body = {}

@@ -136,3 +136,17 @@ def test_what_celery_says_when_it_gives_up_reaches_whoever_started_it(
         )
         assert worker.wait(DEADLINE_SECONDS) == 1
         assert words.read() == "Unrecoverable error: RuntimeError('no consumer')"
+
+
+def test_what_the_registry_asks_for_beyond_the_rules_is_said_and_carried_out(
+    cluster: Cluster, publisher: TransferPublisher, tmp_path: Path
+) -> None:
+    file = tmp_path / "destinations.toml"
+    file.write_text('[hotline]\ndescription = "At extra cost"\nendpoints = ["+1 900-555-0143"]\n')
+    worker = cluster.start_worker(TRANSFER_DESTINATIONS_FILE=str(file))
+    (line,) = log_lines(worker, "registry.beyond_rules")
+    assert (line["level"], line["seen"]) == (
+        "warning",
+        "[hotline] endpoints[0]: +1*******43 may cost more than an ordinary call",
+    )
+    assert publisher.submit(make_intent("hotline")).outcome().state is State.SUBMITTED

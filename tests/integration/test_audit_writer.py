@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -218,6 +219,23 @@ def test_a_full_redis_that_keeps_no_head_has_no_line_written_twice(
     writer.stop(within_seconds=5)
     assert written(file) == ids(redis_client)
     assert log.notices.said == ["audit.heads_not_kept"]
+
+
+def test_heads_of_chains_that_nobody_asks_for_any_more_are_forgotten(
+    redis_url: str, redis_client: redis.Redis, tmp_path: Path
+) -> None:
+    def head(chain: str, at: str) -> str:
+        return json.dumps({"chain": chain, "seq": 1, "mac": "0" * 32, "at": at, "host": "h", "path": "/p"})
+
+    recent = datetime.now(UTC).isoformat()
+    heads = {"old": head("old", "2020-01-01T00:00:00+00:00"), "new": head("new", recent), "junk": "junk"}
+    redis_client.hset(KEYS.audit_heads, mapping=heads)
+    redis_client.expire(KEYS.audit_heads, 60)
+
+    start_writer(redis_url, "w", file=tmp_path / "audit.jsonl")
+
+    wait_until(lambda: not redis_client.hexists(KEYS.audit_heads, "old"), message="the old head is forgotten")
+    assert set(redis_client.hkeys(KEYS.audit_heads)) == {b"new", b"junk"}
 
 
 def test_a_worker_that_stops_on_a_full_disk_leaves_its_lines_to_one_whose_file_works(

@@ -12,6 +12,7 @@ from transfer_tasks.signature import (
     SignatureInvalid,
     Written,
     WrongKey,
+    parse_audit_keys,
     parse_signing_key,
     parse_verify_keys,
     verify,
@@ -94,6 +95,17 @@ def test_keys_that_cannot_be_used_are_refused_without_showing_a_secret(text, say
 def test_a_publisher_signs_with_one_key_that_is_bound_to_nothing(text):
     with pytest.raises(WrongKey):
         parse_signing_key(text)
+
+
+def test_the_first_of_several_audit_keys_is_the_one_that_seals():
+    keys = parse_audit_keys(f"audit-2:{SECRET}, audit-1:{OTHER}")
+    assert list(keys.values()) == [Key("audit-2", SECRET), Key("audit-1", OTHER)]
+
+
+@pytest.mark.parametrize("text", ["", "audit-1", f"audit-1:{SECRET}[support]", "audit-1:short"])
+def test_what_is_no_audit_key_is_refused(text):
+    with pytest.raises(WrongKey):
+        parse_audit_keys(text)
 
 
 def test_a_key_shows_no_secret():

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 import redis
 
 from transfer_tasks.errors import LedgerUnavailable
-from transfer_worker.audit.heads import drop_old_heads, keep_head
+from transfer_worker.audit.heads import HeadKeeper
 from transfer_worker.audit.outbox import BATCH_LINES, BLOCK_SECONDS, GROUP, MalformedEntry, read_line
 
 if TYPE_CHECKING:
@@ -91,13 +91,13 @@ class AuditWriter:
         set_aside: Callable[[str, Mapping[str, str], str], None],
         file: AuditFile | None = None,
     ) -> None:
-        self._client, self._keys, self._stream, self._worker = client, keys, keys.audit, worker
+        self._client, self._stream, self._worker = client, keys.audit, worker
         self._lines, self._log, self._file = lines, log, file
+        self._heads = HeadKeeper(client, keys=keys, file=file, log=log) if file else None
         self._clean, self._set_aside = clean, set_aside
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="audit-writer", daemon=True)
         self._adopt_at = 0.0
-        self._has_tidied = self._has_no_heads = False
         self._may_hold_unread = False  # Redis may have given us lines in an answer that was lost
         self._page = ""  # where we are in what is ours and not acknowledged; empty while nobody looks there
         # What stdout has and the file has not; and the first batch of it, which the file is tried with again.
@@ -207,7 +207,8 @@ class AuditWriter:
             self._stream, GROUP, self._worker, int(ADOPT_AFTER_SECONDS * 1000), count=BATCH_LINES
         )
         self._forget_dead_consumers()
-        self._tidy()
+        if self._heads:
+            self._heads.drop_old()
         # A trimmed one has no id any more (Redis 6.2).
         return [entry for entry in cast("list[Entry]", reply[1]) if entry[0] is not None]
 
@@ -283,25 +284,11 @@ class AuditWriter:
         Not in one transaction: a Redis that is full would refuse both, and the lines would be written again.
         """
         with self._client.pipeline(transaction=False) as pipe:
-            if self._file:
-                keep_head(pipe, self._keys, self._file)
+            if self._heads:
+                self._heads.ask_to_keep(pipe)
             pipe.xack(self._stream, GROUP, *event_ids)
             *replies, acknowledged = pipe.execute(raise_on_error=False)
-        self._note_heads(next((reply for reply in replies if isinstance(reply, redis.RedisError)), None))
+        if self._heads:
+            self._heads.note(replies)
         if isinstance(acknowledged, redis.RedisError):
             raise acknowledged
-
-    def _note_heads(self, error: redis.RedisError | None) -> None:
-        """Say once that heads can't be kept: Redis is full, or the key holds something else. Lines go on."""
-        if error and not self._has_no_heads:
-            self._log.error("audit.heads_not_kept", key=self._keys.audit_heads, cause=str(error))
-        self._has_no_heads = error is not None
-
-    def _tidy(self) -> None:
-        """Drop old heads, once."""
-        if self._file and not self._has_tidied:
-            self._has_tidied = True
-            try:
-                drop_old_heads(self._client, self._keys)
-            except redis.ResponseError as error:
-                self._note_heads(error)

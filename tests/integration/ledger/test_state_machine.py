@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 WORKERS = ("w1", "w2")
 SHORT_MS = 4
 
-LIMIT_OF_CALL = 3
-
 RETRY = (State.CLAIMED, Reason.PLATFORM_UNAVAILABLE)
 ENDINGS = (
     (State.SUBMITTED, Reason.ACCEPTED_BY_PLATFORM),
@@ -89,16 +87,17 @@ class LedgerMachine(LedgerInvariants):
     claims = Bundle("claims")
     past_steps = Bundle("past_steps")
 
-    @initialize()
-    def open_a_new_cluster(self) -> None:
+    @initialize(limit_of_call=st.sampled_from([1, 2, 1000]))
+    def open_a_new_cluster(self, limit_of_call: int) -> None:
         name = uuid.uuid4().hex
         self.bench = LedgerBench(self.client, namespace=f"machine-{name}", queue=f"queue-{name}")
         # Publishers may ask as often as workers work, so that steps meet each other on few transfers.
-        self.asked = self.worked = self.limited = 0
+        self.asked = self.worked = 0
         self.permitted: dict[tuple[str, int], str] = {}
         self.before: dict[str, Seen] = {}
         self.chains: dict[str, list[State]] = {}
-        self.bench.limit(call=f"{LIMIT_OF_CALL}/3600")
+        self.limit_of_call = limit_of_call
+        self.bench.limit(call=f"{limit_of_call}/3600")
         for worker in WORKERS:
             self.bench.heartbeat(worker)
 
@@ -131,11 +130,10 @@ class LedgerMachine(LedgerInvariants):
             remaining_ms=remaining_ms,
             repeat_window_ms=repeat_window_ms,
         )
-        counted = sum(seen.reason != Reason.LIMIT_REACHED for seen in self.calls_of(call_id))
+        is_limited = self.is_limited(call_id)
         reply = self.step("accept", ask)
         if reply.verdict == "accepted":
-            assert (reply.state is State.REJECTED) == (counted >= LIMIT_OF_CALL)
-            self.limited += reply.state is State.REJECTED
+            assert (reply.state is State.REJECTED) == is_limited
             assert State.UNKNOWN not in {seen.state for seen in self.calls_of(call_id)}
             assert key not in {s.key for i, s in self.before.items() if i != transfer_id and key}
             again = self.step("again", ask)
@@ -150,6 +148,20 @@ class LedgerMachine(LedgerInvariants):
             assert stands.call_id == call_id
         if reply.verdict == "conflict":
             assert key == self.before[reply.transfer_id].key
+        return reply.transfer_id
+
+    def is_limited(self, call_id: str) -> bool:
+        counted = [seen for seen in self.calls_of(call_id) if seen.reason != Reason.LIMIT_REACHED]
+        return len(counted) >= self.limit_of_call
+
+    @rule(target=transfers, call_id=st.sampled_from(CALLS))
+    def ask_and_withdraw(self, call_id):
+        """The way to the limit of a call, which is rare at random."""
+        is_limited, ask = self.is_limited(call_id), partial(self.bench.accept, call_id=call_id)
+        reply = self.step("accept", partial(ask, destination="billing", repeat_window_ms=0))
+        if reply.verdict == "accepted":
+            assert (reply.state is State.REJECTED) == is_limited
+            self.step("cancel", partial(self.bench.cancel, reply.transfer_id))
         return reply.transfer_id
 
     @precondition(lambda self: self.asked < 1 + self.worked)

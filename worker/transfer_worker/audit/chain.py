@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 MAC_BYTES: Final = 16
 MAX_TORN_BYTES: Final = 1 << 20
 """How far back a line looks for what stands unfinished before it."""
+MAX_NAME_LENGTH: Final = 400
 NOTHING_BEFORE: Final = bytes(MAC_BYTES)
 """Stands for the MAC before a chain's first line."""
 
@@ -112,10 +113,12 @@ def read_seal(line: bytes) -> Seal | None:
 
 @lru_cache(maxsize=1000)
 def _read_name(chain: bytes) -> str | None:
+    """Return a chain's name; None for what no worker is called: it is shown to people at a terminal."""
     try:
-        return cast("str", json.loads(chain))
+        name = cast("str", json.loads(chain))
     except ValueError:
         return None
+    return name if name.isprintable() and len(name) <= MAX_NAME_LENGTH else None
 
 
 def find_torn(text: bytes) -> bytes | None:

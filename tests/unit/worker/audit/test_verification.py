@@ -132,6 +132,13 @@ def test_without_a_key_who_makes_a_chain_anew_is_found_by_its_head():
     ]
 
 
+@pytest.mark.parametrize("name", ["\x1b[2J", "a\nb", "x" * 1000, "\u202e"])
+def test_a_chain_is_called_what_may_be_shown_at_a_terminal(name):
+    (forged,), _ = seal_lines(1, writer=name)
+    found = verify({"a": b"".join([*LINES, forged])})
+    assert (list_faults(found), list(found.chains)) == ([("inserted", "a", 10)], ["w/1"])
+
+
 def test_without_a_key_a_line_that_is_sealed_anew_alone_does_not_fit_the_next():
     lines, head = seal_lines(5, key=None)
     covered = read_seal(change(lines[2])).covered

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from typing import TYPE_CHECKING, Final
 
@@ -33,10 +34,17 @@ def check_audit_file(settings: WorkerSettings) -> Iterator[Finding]:
 
 def _try_to_open(path: Path) -> None:
     try:
-        os.close(os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC))
+        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
     except FileNotFoundError:
         folder = path.absolute().parent
         if not folder.is_dir():
             raise
         if not os.access(folder, os.W_OK | os.X_OK):
             raise PermissionError(0, f"this user can't make it in {folder}") from None
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        pass  # a worker is writing: there are locks
+    finally:
+        os.close(descriptor)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 from types import SimpleNamespace
 
 import pytest
 
+from transfer_worker.operations.doctor import audit_file
 from transfer_worker.operations.doctor.audit_file import check_audit_file
 from transfer_worker.runtime.findings import Verdict
 
@@ -49,6 +52,20 @@ def test_one_that_nobody_could_open_is_a_problem_with_its_cause(tmp_path):
         (found,) = check(path)
         assert (found.verdict, found.seen) == (Verdict.PROBLEM, f"{path}: {cause}")
         assert "TRANSFER_AUDIT_FILE" in found.fix
+
+
+def test_a_file_system_without_locks_is_a_problem_and_a_worker_that_writes_is_none(tmp_path, monkeypatch):
+    path = tmp_path / "audit.jsonl"
+    path.touch()
+    with path.open() as worker:
+        fcntl.flock(worker, fcntl.LOCK_EX)
+        assert check(path)[0].verdict is Verdict.OK
+
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(audit_file.fcntl, "flock", refuse)
+    assert check(path)[0].seen == f"{path}: No locks available"
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

@@ -13,7 +13,7 @@ import pytest
 from support.operating import COMMAND, as_json, send
 from transfer_tasks.outcome import Reason, State
 from transfer_worker.monitoring.present import WorkerStatus
-from transfer_worker.operations import platforms
+from transfer_worker.operations.replay import find_real_platforms
 
 pytestmark = pytest.mark.usefixtures("no_key_leaks")
 
@@ -152,4 +152,4 @@ def test_only_a_stand_in_on_the_workers_own_machine_is_surely_not_real(platform,
     worker = WorkerStatus(
         worker="w", is_alive=is_alive, heartbeat_age_seconds=0, about={"platform": platform}
     )
-    assert platforms.find_real_platforms([worker]) == real
+    assert find_real_platforms([worker]) == real

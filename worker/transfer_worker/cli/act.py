@@ -85,7 +85,7 @@ def _confirm(at: OperatorTools, record: TransferRecord, *, is_silent: bool) -> N
     """Ask before a real call may be moved."""
     from transfer_worker.errors import OperationMisused, OperationRefused
     from transfer_worker.monitoring.present import read_present
-    from transfer_worker.operations.platforms import find_real_platforms
+    from transfer_worker.operations.replay import find_real_platforms
 
     platforms = find_real_platforms(read_present(at.ledger).workers)
     if not platforms:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from transfer_tasks.intent import TransferIntent
 from transfer_tasks.masking import mask_text
@@ -12,10 +13,14 @@ from transfer_tasks.outcome import Reason, State
 from transfer_tasks.publisher.acceptance import build_accept
 from transfer_worker.errors import OperationRefused
 from transfer_worker.operations.lookup import read_clock_ms
+from transfer_worker.settings import is_this_machine
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from transfer_tasks.ledger.record import TransferRecord
     from transfer_tasks.ledger.verdicts import Accepted
+    from transfer_worker.monitoring.present import WorkerStatus
     from transfer_worker.operations.lookup import OperatorTools
 
 _WHY_NOT: Final = {
@@ -130,4 +135,17 @@ def _build_intent(record: TransferRecord, *, requested_by: str, deadline_ms: int
             "requested_by": requested_by,
             "expires_at": datetime.fromtimestamp(deadline_ms / 1000, UTC).isoformat(),
         }
+    )
+
+
+def find_real_platforms(workers: Iterable[WorkerStatus]) -> list[str]:
+    """Return the platforms, other than a fake on their own machine, that living workers send to.
+
+    Where no worker lives, or one does not say, it may be the real one: that is ``unknown``.
+    """
+    named = {str(worker.about.get("platform", "")) for worker in workers if worker.is_alive} or {""}
+    return sorted(
+        name or "unknown"
+        for name in named
+        if not name or not is_this_machine(urlsplit(f"//{name}").hostname or "")
     )

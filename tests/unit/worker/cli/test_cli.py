@@ -15,12 +15,8 @@ from transfer_tasks import errors
 from transfer_tasks.intent import TransferIntent
 from transfer_tasks.outcome import GUIDE, Reason, State, TransferOutcome
 from transfer_worker import cli
-from transfer_worker.audit.console import describe_line, print_line
-from transfer_worker.audit.outbox import AuditEvent
 from transfer_worker.cli import send, tables
 from transfer_worker.cli.terminal import Exit, expected_errors
-from transfer_worker.local.demo import Report, Result, find_differences
-from transfer_worker.local.demo_steps import STEPS, Step
 from transfer_worker.local.redis_executable import RedisServerNotFound
 from transfer_worker.operations import describe
 from transfer_worker.runtime.findings import Finding, Verdict
@@ -31,7 +27,7 @@ COMMANDS = (
     "init", "demo", "up", "worker", "sandbox", "metrics", "send", "show", "doctor", "status", "list", "tail",
     "why",
     "replay", "resolve", "cancel", "pause", "resume", "acknowledge",
-    "quarantine list", "quarantine show", "quarantine drop",
+    "quarantine list", "quarantine show", "quarantine drop", "quarantine adopt", "audit verify",
 )  # fmt: skip
 
 
@@ -270,59 +266,6 @@ def test_whatever_the_platform_answered_is_masked(value, masked):
     assert describe.mask_value(value) == masked
 
 
-def line(event, **fields):
-    common = {
-        "timestamp": "2026-01-02T03:04:05.678+00:00",
-        "event": event,
-        "event_id": "1-0",
-        "transfer_id": TRANSFER_ID,
-        "call_id": CALL_ID,
-        "idempotency_key": "k",
-        "hop": 1,
-        "attempt": 2,
-    }
-    return {**common, **fields}
-
-
-def tell(event, **fields):
-    return describe_line(line(event, **fields)).plain
-
-
-def test_an_audit_line_for_people_has_the_time_the_event_and_what_is_new():
-    text = tell("transfer.requeued", why="worker_died", destination="support", worker="w", detail="")
-    assert text == "  03:04:05.678  9137de8c  requeued        attempt 2  why=worker_died"
-
-
-@pytest.mark.parametrize("event", ["accepted", "finished", "resolved"])
-def test_the_first_line_and_the_last_say_where_to_and_of_which_call(event):
-    text = tell(f"transfer.{event}", destination="support")
-    assert "destination=support" in text
-    assert f"call={CALL_ID}" in text
-    assert "support" not in tell("transfer.claimed", destination="support")
-
-
-@pytest.mark.parametrize("event", list(AuditEvent))
-def test_a_blank_stands_behind_the_name_of_every_event(event):
-    assert re.search(rf"{event.removeprefix('transfer.')} +why=x", tell(event, why="x", attempt=0))
-
-
-def test_a_terminal_breaks_an_audit_line_between_words():
-    out = io.StringIO()
-    told = line(
-        "transfer.finished", state="unknown", destination="support", detail="the answer was lost " * 9
-    )
-    print_line(Console(file=out, width=80, force_terminal=True, color_system=None), told)
-    lines = out.getvalue().splitlines()
-    assert max(map(len, lines)) <= 80
-    assert " ".join(out.getvalue().split()) == " ".join(describe_line(told).plain.split())
-
-
-def test_elsewhere_an_audit_line_is_one_line_however_long():
-    out = io.StringIO()
-    print_line(Console(file=out, width=80), line("transfer.finished", detail="lost " * 300))
-    assert out.getvalue().count("\n") == 1
-
-
 def test_findings_are_plain_text_with_their_fix():
     out = io.StringIO()
     findings = [
@@ -332,88 +275,3 @@ def test_findings_are_plain_text_with_their_fix():
     tables.print_findings(Console(file=out, width=100), findings)
     lines = [" ".join(text.split()) for text in out.getvalue().splitlines()]
     assert lines == ["problem redis version 5.0. Use [a] newer one.", "ok packages piopiy"]
-
-
-# ---- the demo's judge
-
-
-def result(step, **changes):
-    fields = {
-        "title": step.title,
-        "to": "",
-        "transfer_id": TRANSFER_ID,
-        "call_id": CALL_ID,
-        "is_repeat": False,
-        "state": "submitted",
-        "reason": step.reason.value,
-        "attempts": step.attempts,
-        "posts": step.posts,
-        "to_post_ms": 1,
-        "to_outcome_ms": 2,
-    }
-    return Result(**{**fields, **changes})
-
-
-@pytest.mark.parametrize("step", STEPS, ids=lambda step: step.title)
-def test_the_judge_of_the_demo_condemns_every_difference(step):
-    first = result(step) if step.repeats else None
-    right = {"is_repeat": bool(first)}
-    assert find_differences(step, first, result(step, **right), step.carried_out) == []
-    for wrong in ({"reason": "rate_limited"}, {"attempts": 9}, {"posts": 9}, {"is_repeat": not first}):
-        assert len(find_differences(step, first, result(step, **right | wrong), step.carried_out)) == 1, wrong
-    assert len(find_differences(step, first, result(step, **right), step.carried_out + 1)) == 1
-    if first:
-        other = result(step, **right, transfer_id=CALL_ID)
-        assert len(find_differences(step, first, other, step.carried_out)) == 1
-
-
-def print_demo(width, **changes):
-    out = io.StringIO()
-    results = [
-        result(
-            step,
-            is_repeat=bool(step.repeats),
-            state=GUIDE[step.reason].state.value,
-            to="endpoints, +1*******43",
-            **changes,
-        )
-        for step in STEPS
-    ]
-    tables.print_report(Console(file=out, width=width), Report(results=results, problems=[], audit_lines=[]))
-    return out.getvalue()
-
-
-@pytest.mark.parametrize("width", [60, 80, 100, 120, 160])
-def test_the_demos_table_never_cuts_how_it_ended_and_in_how_many_posts(width):
-    text = print_demo(width, posts=7)
-    head, *rows = [line for line in text.splitlines() if "│" in line or "┃" in line]
-    assert "POSTs" in head
-    assert "attempts" in head
-    assert "…" not in text
-    assert max(map(len, text.splitlines())) <= width
-    assert sum(" 7 " in row for row in rows) == len(STEPS)
-    if width >= 80:
-        for step in STEPS:
-            assert any(f"({step.reason})" in row for row in rows), step.title
-
-
-def test_a_wide_terminal_gets_the_times_as_well():
-    assert "ms to outcome" in print_demo(160)
-    assert "ms to outcome" not in print_demo(100)
-
-
-def test_one_difference_anywhere_and_the_demo_has_failed():
-    step = Step(title="x", destination="support")
-    good = Report(results=[result(step)], problems=[], audit_lines=[])
-    assert good.is_as_it_must_be
-    for bad in (
-        Report(results=[result(step, problems=["attempts: 2 instead of 1"])], problems=[], audit_lines=[]),
-        Report(
-            results=[result(step)], problems=["9 requests reached the sandbox instead of 8"], audit_lines=[]
-        ),
-    ):
-        assert not bad.is_as_it_must_be
-        assert bad.as_dict()["ok"] is False
-        out = io.StringIO()
-        tables.print_report(Console(file=out, width=120), bad)
-        assert " instead of " in out.getvalue()

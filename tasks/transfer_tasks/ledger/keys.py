@@ -82,6 +82,11 @@ class Keys:
         return f"{self.namespace}:workers"
 
     @property
+    def gone(self) -> str:
+        """Sorted set: workers that are gone and did not stop gracefully, scored by their last heartbeat."""
+        return f"{self.namespace}:gone"
+
+    @property
     def audit(self) -> str:
         """Stream: the audit outbox, written by the transitions, drained by the workers."""
         return f"{self.namespace}:audit"

@@ -53,6 +53,14 @@ def test_a_worker_that_is_killed_is_replaced_and_under_the_same_name(cluster, as
     names = {line["worker"].partition("/")[0] for line in log_lines(worker, "worker.started")}
     assert len(names) == 1
     assert names.pop().startswith(f"transfer-{worker.pid}@")
+
+    def overview():
+        return json.loads(ask("status", "--json").stdout)
+
+    wait_until(lambda: [seen.get("restarts") for seen in overview()["workers"]] == [1], message=overview)
+    (gone,) = overview()["gone_workers"]
+    assert f"/{first}-" in gone["worker"]
+    assert overview()["concerns"] == []
     assert ask("send", "--call-id", call_id, "--to", NUMBER).exit_code == 0
 
 

@@ -240,3 +240,59 @@ def test_a_concern_about_one_destination_names_it_and_one_about_all_does_not(ask
     assert find_concern(ask)[0].startswith(
         "5 of 10 in the last minute were not submitted: 5 for platform_unreachable, 3 to support, since "
     )
+
+
+def test_a_worker_that_is_gone_stays_named_with_since_when(ask, bench):
+    bench.heartbeat("w1@host/1-a")
+    bench.heartbeat("w2@host/2-b")
+    bench.bury("w2@host/2-b")
+    bench.recover()
+    last_ms = bench.client.zscore(bench.keys.gone, "w2@host/2-b")
+    bench.client.zadd(bench.keys.gone, {"w2@host/2-b": (since_ms := bench.client.time()[0] * 1000 - 600_000)})
+    assert last_ms
+
+    seen = as_json(ask("status", "--json"))
+
+    since = datetime.fromtimestamp(since_ms / 1000, UTC)
+    assert [gone["worker"] for gone in seen["gone_workers"]] == ["w2@host/2-b"]
+    (concern,) = seen["concerns"]
+    assert concern["text"] == f"A worker is gone: w2@host/2-b (since {since:%H:%M:%S} UTC)"
+    assert f"w2@host/2-b  GONE since {since:%Y-%m-%dT%H:%M:%S}" in ask("status").stdout
+
+    bench.client.zincrby(bench.keys.gone, -600_000, "w2@host/2-b")
+    assert as_json(ask("status", "--json"))["concerns"] == []  # it is named, and no concern for ever
+    bench.client.zincrby(bench.keys.gone, 600_000, "w2@host/2-b")
+    bench.heartbeat("w2@host/3-c")  # its successor
+    seen = as_json(ask("status", "--json"))
+    assert (seen["concerns"], len(seen["gone_workers"])) == ([], 1)
+    bench.heartbeat("w2@host/2-b")  # it was frozen, and is back
+    assert as_json(ask("status", "--json"))["gone_workers"] == []
+
+
+def test_who_has_stopped_gracefully_is_not_gone_and_an_hour_is_enough(ask, bench):
+    bench.heartbeat("w1@host/1-a")
+    bench.heartbeat("w2@host/2-b")
+    bench.run(bench.commands.retire(worker="w2@host/2-b"))
+    hours_ago_ms = bench.client.time()[0] * 1000 - 3_700_000
+    bench.client.zadd(
+        bench.keys.gone, {"old": hours_ago_ms, **{f"w{n}": hours_ago_ms + 600_000 + n for n in range(60)}}
+    )
+    bench.client.expire(bench.keys.gone, 1000)
+    bench.recover()
+    gone = [gone["worker"] for gone in as_json(ask("status", "--json"))["gone_workers"]]
+    assert gone == [f"w{n}" for n in range(10, 60)]
+
+
+@pytest.mark.parametrize(
+    ("restarts", "up_seconds", "is_told"), [(3, 12, True), (2, 12, False), (9, 400, False)]
+)
+def test_a_worker_that_is_restarted_again_and_again_is_told(ask, bench, restarts, up_seconds, is_told):
+    about = {"version": "0.1.0", "restarts": restarts, "up_seconds": up_seconds}
+    bench.run(
+        bench.commands.heartbeat(
+            worker="w1@host/1-a", lease_ms=60_000, about_json=json.dumps(about), queue="transfers"
+        )
+    )
+    told = [concern["text"] for concern in as_json(ask("status", "--json"))["concerns"]]
+    assert any("restarted again and again: 3 times, the last 12 s ago" in text for text in told) is is_told
+    assert f"restarted {restarts} times" in ask("status").stdout

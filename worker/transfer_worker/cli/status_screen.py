@@ -35,6 +35,9 @@ def draw_overview(overview: dict[str, Any]) -> RenderableType:
         facts.add_row(Text("paused", style="dim"), Text(text, style="bold red"))
     for worker in overview["workers"]:
         facts.add_row(Text("worker", style="dim"), _draw_worker(worker))
+    for gone in overview["gone_workers"]:
+        text = f"{gone['worker']}  GONE since {gone['last_heartbeat_at']}"
+        facts.add_row(Text("worker", style="dim"), Text(text, style="red"))
     facts.add_row(Text("redis", style="dim"), Text(_tell_redis(overview["redis"])))
     parts: list[RenderableType] = [Text(f"Transfers at {overview['at']}", style="bold")]
     parts += [
@@ -81,6 +84,8 @@ def _draw_worker(worker: dict[str, Any]) -> Text:
     if worker["is_alive"]:
         text.append(f"alive, heartbeat {worker['heartbeat_age_seconds']:.1f} s ago", style="green")
         text.append(f", version {worker.get('version')}, sends to {worker.get('platform')}")
+        if restarts := worker.get("restarts"):
+            text.append(f", restarted {restarts} times", style="yellow")
     elif worker["is_alive"] is None:
         text.append(f"not known, last heartbeat {worker['heartbeat_age_seconds']:.1f} s ago", style="yellow")
     else:

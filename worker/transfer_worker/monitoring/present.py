@@ -33,6 +33,18 @@ class WorkerStatus:
     about: dict[str, Any]
 
 
+class GoneWorker(NamedTuple):
+    """A worker that is gone, and when it last gave a sign of life."""
+
+    worker: str
+    last_heartbeat_ms: int
+
+    @property
+    def node(self) -> str:
+        """What its successor is called, too."""
+        return self.worker.partition("/")[0]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Present:
     """How things stand now.
@@ -40,6 +52,7 @@ class Present:
     Attributes:
         oldest_waiting_seconds: How long the oldest one has waited; 0 where none waits.
         oldest_unknown_seconds: How long ago the oldest unresolved unknown ended; 0 where there is none.
+        gone: Workers of the last hour that have not stopped gracefully and give no sign of life any more.
         heartbeat_age_seconds: Since the last sign of life of any worker; None where there was never one.
         double_posts: What may have moved a call twice and nobody has acknowledged, the newest first.
         limits: The limits on rate that workers have put in force, as scripts/limits.lua reads them. A call
@@ -55,6 +68,7 @@ class Present:
     unknown: int
     oldest_unknown_seconds: float
     workers: tuple[WorkerStatus, ...]
+    gone: tuple[GoneWorker, ...]
     heartbeat_age_seconds: float | None
     audit: AuditBacklog
     double_posts: tuple[DoublePost, ...]
@@ -85,6 +99,9 @@ QUESTIONS: Final[dict[str, _Question]] = {
     "in_flight": _Question(lambda pipe, of: pipe.zcard(of.keys.in_flight), lambda keys: keys.in_flight, 0),
     "heartbeats": _Question(
         lambda pipe, of: pipe.zrange(of.keys.workers, 0, -1, withscores=True), lambda keys: keys.workers, []
+    ),
+    "gone": _Question(
+        lambda pipe, of: pipe.zrange(of.keys.gone, 0, -1, withscores=True), lambda keys: keys.gone, []
     ),
     "double_posts": _Question(
         lambda pipe, of: pipe.lrange(of.keys.double_posts, 0, -1), lambda keys: keys.double_posts, []
@@ -152,6 +169,7 @@ def build_present(ledger: Ledger, answers: Sequence[Any], damage: Damage) -> Pre
         unknown=replies["unknown"],
         oldest_unknown_seconds=_age_seconds(now_ms, first_unknown[0][1]) if first_unknown else 0.0,
         workers=workers,
+        gone=tuple(GoneWorker(name, int(last_ms)) for name, last_ms in replies["gone"]),
         heartbeat_age_seconds=None if last_heartbeat_ms is None else _age_seconds(now_ms, last_heartbeat_ms),
         audit=build_audit_backlog(replies["audit"], now_ms),
         double_posts=tuple(filter(None, doubles)),

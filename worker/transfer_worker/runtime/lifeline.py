@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+RESTARTS_VARIABLE: Final = "CALL_TRANSFER_RESTARTS"
+"""Tells a child how often it was started again; its heartbeats say so."""
+
 _VARIABLE: Final = "CALL_TRANSFER_LIFELINE"
 _WORDS_VARIABLE: Final = "CALL_TRANSFER_LAST_WORDS"
 _MAX_WORDS_BYTES: Final = 1000

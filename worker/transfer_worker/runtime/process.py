@@ -34,6 +34,7 @@ from transfer_worker.queue.remote_control import GuardedNode
 from transfer_worker.queue.request import MaskedRequest
 from transfer_worker.queue.thread_pool import HeadStartPool
 from transfer_worker.queue.transport import GuardedChannel
+from transfer_worker.runtime.lifeline import RESTARTS_VARIABLE
 from transfer_worker.settings import SETTLE_PATIENCE_SECONDS
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class WorkerProcess:
         self.settings = settings
         # A restarted worker is another one: its predecessor's claims are not its own.
         self.worker = f"{hostname}/{os.getpid()}-{secrets.token_hex(3)}"
-        self._about = _describe_process(settings)
+        self._about, self._started_at = _describe_process(settings), time.monotonic()
         self._file = self._open_audit_file()
         url = settings.redis_url.get_secret_value()
         client = connect(url, timeout_seconds=REDIS_TIMEOUT_SECONDS)
@@ -129,7 +130,8 @@ class WorkerProcess:
     def _describe(self) -> str:
         """Return what a heartbeat says of this process."""
         head = describe_head(self._file) if self._file else None
-        return json.dumps(self._about | {"audit_head": head} if head else self._about)
+        about = {**self._about, "up_seconds": round(time.monotonic() - self._started_at)}
+        return json.dumps(about | {"audit_head": head} if head else about)
 
     def _tell_changes(self, changes: list[str]) -> None:
         self._about = {**self._about, "remote_control": changes}
@@ -155,4 +157,10 @@ def _describe_process(settings: WorkerSettings) -> dict[str, Any]:
         "concurrency": settings.concurrency,
         "platform": urlsplit(settings.piopiy_api_url).netloc.rpartition("@")[2],
         "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "restarts": _read_restarts(os.environ.get(RESTARTS_VARIABLE, "")),
     }
+
+
+def _read_restarts(text: str) -> int:
+    """Return how often the supervisor has started this process again; 0 without one."""
+    return int(text) if text.isascii() and text.isdigit() else 0

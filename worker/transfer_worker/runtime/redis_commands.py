@@ -37,7 +37,14 @@ _HASH: Final = (
     "HEXISTS {} f",
     "HLEN {}",
 )
-_INDEX: Final = ("ZADD {} 1 m", "ZREM {} m", "ZRANGE {} 0 0", "ZRANGEBYSCORE {} 0 1", "ZCARD {}")
+_INDEX: Final = (
+    "ZADD {} 1 m",
+    "ZREM {} m",
+    "ZRANGE {} 0 0",
+    "ZRANGEBYSCORE {} 0 1",
+    "ZSCORE {} m",
+    "ZCARD {}",
+)
 _COUNTS: Final = ("HINCRBY {} f 1", "HSET {} f 1", "HDEL {} f", "HMGET {} f", "HGETALL {}", "HLEN {}")
 _LIST: Final = ("RPUSH {} e", "LINDEX {} 0", "LRANGE {} 0 0", "LLEN {}")
 _STREAM: Final = (
@@ -89,7 +96,9 @@ def _of_ledger(keys: Keys) -> Iterator[Command]:
         keys.sweep: (*_HASH, *_EXPIRING),
         keys.statistics: (*_COUNTS, *_EXPIRING),
         **dict.fromkeys((keys.quarantine, keys.double_posts), (*_NEWEST_FIRST, *_EXPIRING)),
-        **dict.fromkeys((keys.waiting, keys.in_flight, keys.unknown, keys.workers), (*_INDEX, *_EXPIRING)),
+        **dict.fromkeys(
+            (keys.waiting, keys.in_flight, keys.unknown, keys.workers, keys.gone), (*_INDEX, *_EXPIRING)
+        ),
     }
     for key, templates in used.items():
         yield from _fill(templates, key)

@@ -29,7 +29,7 @@ import structlog
 
 from transfer_worker.audit import logs
 from transfer_worker.exit_codes import Exit
-from transfer_worker.runtime.lifeline import LastWords, Lifeline
+from transfer_worker.runtime.lifeline import RESTARTS_VARIABLE, LastWords, Lifeline
 from transfer_worker.runtime.process_split import spread_slots
 from transfer_worker.settings import WorkerSettings
 
@@ -84,6 +84,7 @@ class _Child:
         self._process: subprocess.Popen[bytes] | None = None
         self._started_at = self.due_at = time.monotonic()
         self._wait_seconds = FIRST_WAIT_SECONDS
+        self._starts = 0
 
     @property
     def is_running(self) -> bool:
@@ -92,7 +93,9 @@ class _Child:
 
     def start(self) -> None:
         self._started_at = time.monotonic()
-        self._process = self._lifeline.spawn(self.program.command, env=self.program.env, words=self._words)
+        env = {**self.program.env, RESTARTS_VARIABLE: str(self._starts)}
+        self._starts += 1
+        self._process = self._lifeline.spawn(self.program.command, env=env, words=self._words)
 
     def send(self, number: signal.Signals) -> None:
         if self._process is not None:

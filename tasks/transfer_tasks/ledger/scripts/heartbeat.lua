@@ -13,6 +13,7 @@
 local worker, lease_ms, about, queue = unpack(ARGV, 3)
 write('SET', NS .. 'worker:' .. worker, about, 'PX', lease_ms)
 add_to(NS .. 'workers', worker, NOW)
+table.insert(WORDS, { 'ZREM', NS .. 'gone', worker })
 table.insert(WORDS, { 'HSET', STATISTICS, 'last_heartbeat_ms', int(NOW) })
 table.insert(WORDS, { 'EXPIRE', STATISTICS, RETENTION })
 keep(PAUSED)

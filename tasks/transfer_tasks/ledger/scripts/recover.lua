@@ -131,10 +131,16 @@ end
 local _, _, look_at = damage()
 for _, id in ipairs(redis.call('ZRANGE', IN_FLIGHT, 0, limit - 1)) do look_at(id, look_in_flight) end
 
+-- Who is gone is named for an hour, the last 50 of them.
+local GONE, GONE_MS, MOST_GONE = NS .. 'gone', 3600000, 50
+for _, worker in ipairs(redis.call('ZRANGEBYSCORE', GONE, '-inf', int(NOW - GONE_MS))) do write('ZREM', GONE, worker) end
+for _, worker in ipairs(redis.call('ZRANGE', GONE, 0, -MOST_GONE - 1)) do write('ZREM', GONE, worker) end
 for _, worker in ipairs(redis.call('ZRANGEBYSCORE', NS .. 'workers', '-inf', int(NOW - lease_ms))) do
   if not is_alive(worker) then
-    write('ZREM', NS .. 'workers', worker)
     gone_workers = gone_workers + 1
+    local last_ms = tonumber(redis.call('ZSCORE', NS .. 'workers', worker)) or 0
+    if last_ms > 0 then add_to(GONE, worker, last_ms) end -- 0: it has stopped gracefully
+    write('ZREM', NS .. 'workers', worker)
   end
 end
 

@@ -19,11 +19,19 @@ if TYPE_CHECKING:
 
     from transfer_worker.monitoring.counts import Counts
     from transfer_worker.monitoring.double_posts import DoublePost
+    from transfer_worker.monitoring.present import Present
     from transfer_worker.monitoring.statistics import Status, Window
     from transfer_worker.operations.pauses import Pause
 
 OLD_WAITING_SECONDS: Final = 3.0
 """Every request is claimed within milliseconds while workers run: a caller hears the difference."""
+
+GONE_MS: Final = 900_000
+"""How long one that is gone, and has no successor of its name, is a concern: it may be replaced elsewhere."""
+
+MANY_RESTARTS: Final = 3
+STEADY_SECONDS: Final = 300
+"""A worker that has run for so long has come through."""
 
 NAMED_DOUBLE_POSTS: Final = 3
 """How many are named on the screen; `--json` has all."""
@@ -132,10 +140,34 @@ def _concerns_of_workers(status: Status) -> Iterator[Concern]:
         age = present.heartbeat_age_seconds
         since = "there was never one" if age is None else f"the last one {_span(age)} ago"
         yield Concern(text=f"No worker gives a sign of life ({since})", command="call-transfer doctor")
-    elif gone:
-        names = ", ".join(worker.worker for worker in gone)
-        yield Concern(text=f"A worker is gone: {names}", command="call-transfer tail")
+    else:
+        alive = {worker.worker.partition("/")[0] for worker in present.workers if worker.is_alive}
+        names = [worker.worker for worker in gone]
+        names += [
+            f"{lost.worker} ({_since(lost.last_heartbeat_ms)})"
+            for lost in present.gone
+            if lost.node not in alive and present.now_ms - lost.last_heartbeat_ms < GONE_MS
+        ]
+        if names:
+            yield Concern(text=f"A worker is gone: {', '.join(names)}", command="call-transfer tail")
+    yield from _concerns_of_heartbeats(present)
+    if present.oldest_waiting_seconds > OLD_WAITING_SECONDS:
+        yield Concern(
+            text=f"{present.waiting} waiting, the oldest for {_span(present.oldest_waiting_seconds)}",
+            command="call-transfer list --state waiting",
+        )
+
+
+def _concerns_of_heartbeats(present: Present) -> Iterator[Concern]:
+    """Yield what living workers say of themselves."""
     for worker in present.workers:
+        restarts, up_seconds = _count(worker.about.get("restarts")), _count(worker.about.get("up_seconds"))
+        if worker.is_alive and restarts >= MANY_RESTARTS and up_seconds < STEADY_SECONDS:
+            yield Concern(
+                text=f"{worker.worker} is restarted again and again: {restarts} times, "
+                f"the last {up_seconds} s ago; its log says why (worker.restarted)",
+                command="call-transfer tail",
+            )
         changes = worker.about.get("remote_control")
         if worker.is_alive and isinstance(changes, list) and changes:
             yield Concern(
@@ -143,11 +175,6 @@ def _concerns_of_workers(status: Status) -> Iterator[Concern]:
                 + "; ".join(str(change)[:200] for change in changes),
                 command="call-transfer tail --no-follow",
             )
-    if present.oldest_waiting_seconds > OLD_WAITING_SECONDS:
-        yield Concern(
-            text=f"{present.waiting} waiting, the oldest for {_span(present.oldest_waiting_seconds)}",
-            command="call-transfer list --state waiting",
-        )
 
 
 def _concerns_of_platform(status: Status) -> Iterator[Concern]:
@@ -243,7 +270,7 @@ class _Beginning:
     span: str
 
     def __str__(self) -> str:
-        return f", since {datetime.fromtimestamp(self.at_ms / 1000, UTC):%H:%M:%S} UTC"
+        return f", {_since(self.at_ms)}"
 
     @classmethod
     def of(cls, status: Status, judge: Callable[[Counts], tuple[int, int]]) -> _Beginning:
@@ -269,6 +296,15 @@ def _failures_to(counts: Counts, *, destination: str) -> tuple[int, int]:
     ended, failures = count_endings(counts)
     failed = sum(of for (to, _), of in failures.items() if destination in {"", to})
     return ended[destination] if destination else ended.total(), failed
+
+
+def _count(value: object) -> int:
+    """Return a number that a heartbeat names; 0 for anything else."""
+    return value if isinstance(value, int) else 0
+
+
+def _since(at_ms: float) -> str:
+    return f"since {datetime.fromtimestamp(at_ms / 1000, UTC):%H:%M:%S} UTC"
 
 
 def _span(seconds: float) -> str:

@@ -90,6 +90,10 @@ def describe_overview(status: Status, pauses: tuple[Pause, ...]) -> dict[str, An
             }
             for worker in present.workers
         ],
+        "gone_workers": [
+            {"worker": gone.worker, "last_heartbeat_at": as_time(gone.last_heartbeat_ms)}
+            for gone in present.gone
+        ],
         "redis": asdict(status.redis),
     }
 

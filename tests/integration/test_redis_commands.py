@@ -17,6 +17,7 @@ from transfer_worker.runtime.redis_commands import list_commands
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
     from support import ProcessSpawner
     from support.cluster import Cluster
@@ -76,10 +77,10 @@ class Monitor:
 
 
 def test_a_worker_sends_no_command_that_preflight_does_not_try(
-    cluster: Cluster, publisher: TransferPublisher, spawn: ProcessSpawner
+    cluster: Cluster, publisher: TransferPublisher, spawn: ProcessSpawner, tmp_path: Path
 ) -> None:
     with Monitor(cluster.redis_url) as monitor:
-        worker = cluster.start_worker()
+        worker = cluster.start_worker(TRANSFER_AUDIT_FILE=str(tmp_path / "audit.jsonl"))
         retried = make_intent()
         cluster.sandbox.controls.script(retried.call_id, ["503", "ok"])
         assert publisher.submit(retried).outcome().state is State.SUBMITTED
@@ -97,5 +98,6 @@ def test_a_worker_sends_no_command_that_preflight_does_not_try(
 
     tried = {shape(command) for command in list_commands(Keys(), queue="transfers", database=0)}
     assert len(monitor.shapes) > 40, monitor.shapes
+    assert "HSET transfer:audit_heads" in monitor.shapes
     untried = {what: example for what, example in monitor.shapes.items() if what not in tried}
     assert not untried, "\n".join(untried.values())

@@ -238,6 +238,7 @@ class Cluster:
             "PIOPIY_API_URL": f"{self.platform.url_for(self.sandbox_origin)}/v3",
             "PIOPIY_NUMBER": "12025550199",
             "TRANSFER_ALLOW_UNLISTED": "US",
+            "TRANSFER_REMOTE_CONTROL": "operator",  # revocations count
             "TRANSFER_CONCURRENCY": str(CONCURRENCY),
             "TRANSFER_ATTEMPT_TIMEOUT_SECONDS": str(ATTEMPT_TIMEOUT_SECONDS),
             "TRANSFER_AUDIT_FILE": str(self._audit_link(name)),

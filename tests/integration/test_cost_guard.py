@@ -35,7 +35,7 @@ STEPS = ("accept", "claim", "end_attempt")
 SESSIONS_STEPS = ("expire", "cancel")
 """What a session asks while it waits: `expire` is the look at a record; and how this one's transfer ends."""
 
-COMMANDS_WITHIN = {"accept": 22, "claim": 16, "end_attempt": 21}
+COMMANDS_WITHIN = {"accept": 23, "claim": 16, "end_attempt": 21}
 """What each may do inside Redis, where every transfer of the cluster waits in one line.
 
 Two or three of each are TYPE: before the first write it is known that no key stops the others; the first

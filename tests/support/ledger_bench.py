@@ -87,7 +87,7 @@ class LedgerBench:
                 remaining_ms=remaining_ms,
                 repeat_window_ms=repeat_window_ms,
                 reply_to=reply_to,
-                asked_json=json.dumps({"requested_by": "test"}),
+                asked_json=json.dumps({"requested_by": asked_by or "test"}),
                 after=after,
                 latest_ms=latest_ms,
             )

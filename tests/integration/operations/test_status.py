@@ -296,3 +296,20 @@ def test_a_worker_that_is_restarted_again_and_again_is_told(ask, bench, restarts
     told = [concern["text"] for concern in as_json(ask("status", "--json"))["concerns"]]
     assert any("restarted again and again: 3 times, the last 12 s ago" in text for text in told) is is_told
     assert f"restarted {restarts} times" in ask("status").stdout
+
+
+def test_a_flood_is_seen_with_who_asks_and_where_to(ask, bench):
+    bench.heartbeat()
+    for _ in range(4):
+        bench.accept(queue="", asked_by="agent |loop")
+    for who in ("agent a", "agent b", "agent c"):
+        finish(bench, asked_by=who)
+
+    seen = as_json(ask("status", "--json"))["windows"][1]
+
+    assert next(iter(seen["requesters"].items())) == ("agent /loop", 4)
+    assert seen["requesters"].keys() == {"agent /loop", "agent a", "agent b", "agent c"}
+    assert seen["destinations"] == {"support": 3}
+    text = ask("status").stdout
+    assert re.search(r"asked by\s+agent /loop +4 +4 +4\s", text)
+    assert re.search(r"ended to\s+support +3 +3 +3\s", text)

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 
+BUSIEST: Final = 3
+"""How many requesters and destinations of the last five minutes are on the screen; `--json` has more."""
+
 MAX_NAME_COLUMNS: Final = 30
 """Who asks may have a name of any length; `--json` has all of it."""
 
@@ -121,6 +124,13 @@ def _draw_windows(windows: list[dict[str, Any]]) -> Table:
             table.add_row(Text(title, style="bold"))
         for name in names:
             table.add_row(Text(f"  {name}"), *(str(window[kind].get(name, 0)) for window in windows))
+    for title, kind in (("asked by", "requesters"), ("ended to", "destinations")):
+        busiest = list(windows[1][kind])[:BUSIEST]
+        if busiest:
+            table.add_row(Text(title, style="bold"))
+        for name in busiest:
+            shown = _cut(name or "(not said)")
+            table.add_row(Text(f"  {shown}"), *(str(window[kind].get(name, 0)) for window in windows))
     table.add_row(Text("submit to POST", style="bold"))
     for title, quantile in (("  p50", "post_p50_ms"), ("  p99", "post_p99_ms")):
         table.add_row(Text(title), *(_tell_ms(window[quantile]) for window in windows))

@@ -12,6 +12,7 @@ which only the fields with a star are found:
 ``post_ms|BUCKET`` *             from acceptance to the first request; ``post_ms_sum`` is their sum
 ``outcome_ms|BUCKET``            from acceptance to the first ending; ``outcome_ms_sum`` is their sum
 ``accepted``                     transfers accepted
+``asked|REQUESTER`` *            transfers accepted, by who asked; in the ten seconds only
 ``stood_back|VERDICT``           requests that found another transfer in their way
 ``requeued|WHY``                 transfers whose message recovery redelivered
 ``given_up|REASON``              transfers whose request was begun by a worker that is gone

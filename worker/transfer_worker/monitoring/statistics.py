@@ -46,6 +46,7 @@ class Window:
 
     Attributes:
         outcomes: Endings by state, all states.
+        requesters: Requests by who has asked, masked; the most frequent first. Empty for nobody's.
         ended_to: Endings by destination, all states.
         failures: Endings that were not `submitted`, by destination and reason; without those that the session
             itself withdrew.
@@ -61,6 +62,7 @@ class Window:
 
     minutes: int
     outcomes: dict[State, int]
+    requesters: dict[str, int]
     ended_to: Counter[str]
     failures: Counter[tuple[str, str]]
     reasons: dict[str, int]
@@ -225,6 +227,9 @@ def _build_window(minutes: int, counts: Counts) -> Window:
     return Window(
         minutes=minutes,
         outcomes=outcomes,
+        requesters=dict(
+            Counter({who: asked for (who,), asked in counts.family("asked", parts=1)}).most_common()
+        ),
         ended_to=ended_to,
         failures=failures,
         reasons=dict(reasons.most_common()),

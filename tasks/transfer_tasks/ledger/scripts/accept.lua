@@ -131,6 +131,15 @@ set(transfer_id,
   'counted', '1')
 keep(record_key(transfer_id))
 audit(transfer_id, 'transfer.accepted', asked, { call_id, key, hop, '0', labels })
+
+-- Whose requests these are, for whoever looks at a flood: by name, masked, or by the key.
+local function name_requester()
+  local ok, said = pcall(cjson.decode, asked)
+  local who = ok and type(said) == 'table' and (said.requested_by or said.operator)
+  if type(who) ~= 'string' or who == '' then who = string.match(signature, '^[^:]*') or '' end
+  return (string.gsub(who, '|', '/'))
+end
+count_in_slice('asked|' .. name_requester(), 1, 'asked|other')
 count('accepted')
 -- What an engineer asks for again has no limit.
 if finish_paused(transfer_id)

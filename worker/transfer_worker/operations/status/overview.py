@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
 
 from transfer_worker.monitoring.statistics import read_status
 from transfer_worker.operations.describe import as_time
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from transfer_tasks.ledger.ledger import Ledger
     from transfer_worker.monitoring.statistics import Status
     from transfer_worker.operations.pauses import Pause
+
+MOST_NAMED: Final = 10
+"""How many requesters and destinations are named, those with the most requests."""
 
 
 def read_overview(ledger: Ledger) -> dict[str, Any]:
@@ -59,6 +63,8 @@ def describe_overview(status: Status, pauses: tuple[Pause, ...]) -> dict[str, An
             {
                 "minutes": window.minutes,
                 "outcomes": {state.value: ended for state, ended in window.outcomes.items()},
+                "requesters": dict(islice(window.requesters.items(), MOST_NAMED)),
+                "destinations": dict(window.ended_to.most_common(MOST_NAMED)),
                 "reasons": window.reasons,
                 "failing_destinations": window.destinations,
                 "limits_reached": window.limits_reached,

@@ -199,7 +199,9 @@ def test_flushed_scripts_are_loaded_again(cluster: Cluster, publisher: TransferP
 
 def test_a_message_for_a_record_that_redis_lost_ends_unknown(cluster: Cluster) -> None:
     cluster.start_worker()
-    cluster.ledger().client.lpush(QUEUE, json.dumps(message(TASK_ID)))
+    lost = message(TASK_ID)
+    lost["headers"]["intent"] = make_intent(transfer_id=TASK_ID).to_json()
+    cluster.ledger().client.lpush(QUEUE, json.dumps(lost))
 
     record = wait_until(lambda: cluster.ledger().read(TASK_ID), message="an outcome")
 

@@ -11,7 +11,7 @@ from transfer_tasks.outcome import Reason
 from transfer_worker.errors import NotPermitted
 
 if TYPE_CHECKING:
-    from transfer_tasks.signature import Written
+    from transfer_tasks.signature import Key, Written
     from transfer_worker.delivery.ports import Policy
 
 
@@ -23,6 +23,23 @@ class Route:
     pipeline: list[dict[str, Any]]
 
 
+def read_intent(written: Written, policy: Policy, *, transfer_id: str) -> tuple[TransferIntent, Key | None]:
+    """Read an intent: who asks, and whether it is this transfer's.
+
+    Raises:
+        InvalidIntent: It is none.
+        NotPermitted: Nobody with a key asks for it, or it is another's.
+    """
+    key = policy.identify(written)
+    intent = TransferIntent.from_elsewhere(written.text)
+    if intent.transfer_id != transfer_id:
+        raise NotPermitted(
+            reason=Reason.INVALID_INTENT,
+            detail="the intent is another transfer's",
+        )
+    return intent, key
+
+
 def read_route(written: Written, policy: Policy, *, transfer_id: str) -> Route:
     """Read an intent: who asks, whether it is this transfer's, and whether the rules allow it.
 
@@ -30,13 +47,7 @@ def read_route(written: Written, policy: Policy, *, transfer_id: str) -> Route:
         InvalidIntent: It is none.
         NotPermitted: Nobody with a key asks for it, or the rules forbid it.
     """
-    key = policy.identify(written)
-    intent = TransferIntent.from_elsewhere(written.text)
-    if intent.transfer_id != transfer_id:
-        raise NotPermitted(
-            reason=Reason.INVALID_INTENT,
-            detail="the record was altered: its intent is another transfer's",
-        )
+    intent, key = read_intent(written, policy, transfer_id=transfer_id)
     reading = Reading(
         intent_json=written.text,
         call_id=intent.call_id,

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from transfer_tasks.errors import InvalidIntent, UnsupportedSchemaVersion
+from transfer_tasks.errors import InvalidIntent
 from transfer_tasks.ledger.verdicts import (
     Accepted,
     Claim,
@@ -27,12 +27,14 @@ from transfer_tasks.publisher.acceptance import with_deadline
 from transfer_worker.delivery.attempts import Attempts, RightLost
 from transfer_worker.delivery.message import MAX_ETA_MS, Notification, Request
 from transfer_worker.delivery.ports import AttemptNote, Clock, Gateway, Ledger, Policy
+from transfer_worker.delivery.refusal import Door, Refusal, judge_missing, judge_request, reason_of
 from transfer_worker.delivery.retry import RetryPolicy, run_attempts
 from transfer_worker.delivery.route import Route, read_route
 from transfer_worker.errors import NotCarriedOut, NotPermitted
 
 if TYPE_CHECKING:
     from transfer_tasks.intent import TransferIntent
+    from transfer_tasks.ledger.verdicts import Reading
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +57,7 @@ class TransferService:
     """Carries transfers out, one `perform` for each message.
 
     Attributes:
+        door: Counts refusals, and refuses by itself while there are many.
         write_within_seconds: How long after the record said `sending` the first byte may leave. A worker that
             was held up longer does not send: others may have given it up for dead meanwhile.
     """
@@ -65,6 +68,7 @@ class TransferService:
     clock: Clock
     retry: RetryPolicy
     write_within_seconds: float
+    door: Door
 
     def perform(self, message: Notification | Request) -> Performed:
         """Do what one message asks for.
@@ -80,18 +84,35 @@ class TransferService:
 
     def _serve_notification(self, notification: Notification) -> Performed:
         """Claim what is on record; where the copy passes the rules, the claim begins the attempt, too."""
-        if notification.is_revoked:
-            return self._revoke(notification.transfer_id)
-        route = self._route_ahead(notification)
+        route = None if notification.is_revoked else self._route_ahead(notification)
         asked_at = self.clock.monotonic()
-        found = self.ledger.claim(notification.transfer_id, routed=route.reading if route else None)
+        found = self._take(
+            notification.transfer_id,
+            is_revoked=notification.is_revoked,
+            reading=route.reading if route else None,
+        )
         if route and isinstance(found, Claim) and found.is_begun:
             return self._attempt(found, route, asked_at)
-        return self._serve(found, notification.transfer_id)
+        return self._miss(notification) if isinstance(found, Missing) else self._serve(found)
 
-    def _revoke(self, transfer_id: str) -> Performed:
-        """Withdraw what somebody has revoked by Celery's means; what is under way goes on."""
-        return self._serve(self.ledger.cancel(transfer_id, detail="revoked through Celery"), transfer_id)
+    def _take(
+        self, transfer_id: str, *, is_revoked: bool, reading: Reading | None = None
+    ) -> Claim | Ended | Open | Missing:
+        """Claim a transfer; withdraw it where an operator has revoked it by Celery's means."""
+        if is_revoked:
+            return self.ledger.cancel(transfer_id, detail="revoked through Celery")
+        return self.ledger.claim(transfer_id, routed=reading)
+
+    def _miss(self, notification: Notification) -> Performed:
+        """End what is not on record: what somebody has asked for is lost, and what became of it unknown."""
+        judged = judge_missing(notification, self.policy)
+        if isinstance(judged, Refusal):
+            return self._turn_away(notification.transfer_id, judged)
+        return self._lose(judged)
+
+    def _lose(self, intent: TransferIntent) -> Performed:
+        lost = Refusal(reason=Reason.RECORD_MISSING, detail="no record", call_id=intent.call_id)
+        return self._turn_away(intent.transfer_id, lost, state=State.UNKNOWN)
 
     def _route_ahead(self, notification: Notification) -> Route | None:
         if not notification.copy.text:
@@ -106,27 +127,19 @@ class TransferService:
 
         What is asked is read first: an id stands for one content, whatever has become of it.
         """
-        try:
-            self.policy.identify(request.written)
-        except NotPermitted as error:
-            return self._refuse_request(request, error.reason, error.detail)
-        try:
-            intent = request.read_intent()
-        except InvalidIntent as error:
-            return self._refuse_unread(request, _reason_of(error), str(error))
+        intent = judge_request(request, self.policy)
+        if isinstance(intent, Refusal):
+            return self._turn_away(request.transfer_id, intent)
         try:
             deadline_ms = self._admit(request, intent)
-        except InvalidIntent as error:
-            return self._refuse_intent(intent, Reason.INVALID_INTENT, str(error))
-        except NotPermitted as error:
-            return self._refuse_intent(intent, error.reason, error.detail)
+        except (InvalidIntent, NotPermitted) as error:
+            return self._turn_away(intent.transfer_id, Refusal.of(error, intent))
         written = request.written if request.signature else None
         accepted = self.ledger.accept(with_deadline(intent, deadline_ms), written=written)
         match accepted.verdict:
-            case "accepted" | "existing" if request.is_revoked:
-                return self._revoke(intent.transfer_id)
             case "accepted" | "existing":
-                return self._serve(self.ledger.claim(intent.transfer_id), intent.transfer_id)
+                found = self._take(intent.transfer_id, is_revoked=request.is_revoked)
+                return self._lose(intent) if isinstance(found, Missing) else self._serve(found)
             case "repeat":
                 return self._follow(accepted)
             case "conflict" if accepted.transfer_id == intent.transfer_id:
@@ -134,9 +147,9 @@ class TransferService:
                 return Performed(outcome=outcome, note="")
             case verdict:
                 reason = Reason.IDEMPOTENCY_CONFLICT if verdict == "conflict" else Reason.TRANSFER_IN_PROGRESS
-                return self._refuse_intent(
-                    intent, reason, f"transfer {accepted.transfer_id} is {accepted.state}"
-                )
+                other = f"transfer {accepted.transfer_id} is {accepted.state}"
+                in_its_way = NotPermitted(reason=reason, detail=other)
+                return self._turn_away(intent.transfer_id, Refusal.of(in_its_way, intent))
 
     def _admit(self, request: Request, intent: TransferIntent) -> int:
         """Return the deadline, by Redis's clock, once the request may be carried out.
@@ -164,32 +177,6 @@ class TransferService:
             self.clock.sleep(left)
         return deadline_ms
 
-    def _refuse_request(self, request: Request, reason: Reason, detail: str) -> Performed:
-        """Refuse what nobody with a key asks for, whether or not it can be read."""
-        try:
-            intent = request.read_intent()
-        except InvalidIntent:
-            return self._refuse_unread(request, reason, detail)
-        return self._refuse_intent(intent, reason, detail)
-
-    def _refuse_unread(self, request: Request, reason: Reason, detail: str) -> Performed:
-        return self._refuse(
-            request.transfer_id,
-            reason=reason,
-            detail=detail,
-            call_id=request.read_call_id(),
-            content_digest=request.digest(),
-        )
-
-    def _refuse_intent(self, intent: TransferIntent, reason: Reason, detail: str) -> Performed:
-        return self._refuse(
-            intent.transfer_id,
-            reason=reason,
-            detail=detail,
-            call_id=intent.call_id,
-            content_digest=intent.content_digest(),
-        )
-
     def _follow(self, accepted: Accepted) -> Performed:
         """Return the outcome of the earlier request that this one repeats, if there is one yet."""
         first = self.ledger.claim(accepted.transfer_id) if not accepted.state.is_open else None
@@ -199,17 +186,13 @@ class TransferService:
             is_repeat=True,
         )
 
-    def _serve(self, found: Claim | Ended | Open | Missing, transfer_id: str) -> Performed:
+    def _serve(self, found: Claim | Ended | Open) -> Performed:
         """Carry out what is ours to carry out; say what became, or becomes, of everything else."""
         match found:
             case Ended(outcome):
                 return Performed(outcome=outcome, note="had ended before")
             case Open(state=state, worker=worker):
                 return Performed(outcome=None, note=f"{state} by {worker or 'another worker'}")
-            case Missing():
-                return self._refuse(
-                    transfer_id, reason=Reason.RECORD_MISSING, state=State.UNKNOWN, detail="no record"
-                )
             case Claim():
                 return self._carry_out(found)
 
@@ -220,7 +203,7 @@ class TransferService:
             route = read_route(claim.written, self.policy, transfer_id=claim.transfer_id)
         except InvalidIntent as error:
             return self._end(
-                claim, AttemptNote(state=State.REJECTED, reason=_reason_of(error), detail=str(error))
+                claim, AttemptNote(state=State.REJECTED, reason=reason_of(error), detail=str(error))
             )
         except NotPermitted as error:
             return self._end(
@@ -259,28 +242,15 @@ class TransferService:
         settled = self.ledger.end_attempt(claim, note)
         return Performed(outcome=settled.outcome if isinstance(settled, Ended | Lost) else None, note="")
 
-    def _refuse(
-        self,
-        transfer_id: str,
-        *,
-        reason: Reason,
-        detail: str,
-        state: State = State.REJECTED,
-        call_id: str = "",
-        content_digest: str = "",
-    ) -> Performed:
+    def _turn_away(self, transfer_id: str, refusal: Refusal, *, state: State = State.REJECTED) -> Performed:
+        if state is State.REJECTED:
+            self.door.note_refusal()
         outcome = self.ledger.refuse(
             transfer_id,
-            call_id=call_id,
+            call_id=refusal.call_id,
             state=state,
-            reason=reason,
-            detail=detail,
-            content_digest=content_digest,
+            reason=refusal.reason,
+            detail=refusal.detail,
+            content_digest=refusal.content_digest,
         )
         return Performed(outcome=outcome, note="")
-
-
-def _reason_of(error: InvalidIntent) -> Reason:
-    if isinstance(error, UnsupportedSchemaVersion):
-        return Reason.UNSUPPORTED_SCHEMA_VERSION
-    return Reason.INVALID_INTENT

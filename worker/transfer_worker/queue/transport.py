@@ -68,6 +68,8 @@ class _GuardedClient(redis.Redis):
         except Poison as poison:
             GuardedChannel.on_poison(element, str(poison), poison.task_id)
             return None
+        if GuardedChannel.turn_away(read):
+            return None
         GuardedChannel.arrivals.note(read)
         return queue, read
 
@@ -81,6 +83,7 @@ class GuardedChannel(Channel):
 
     Attributes:
         on_poison: Called with the element, why it can't be served, and its task id or an empty text.
+        turn_away: Called with each message; whether it has ended already, and nobody need carry it out.
         arrivals: What the order of messages says of their age.
         clock: Redis's, by which it is judged how long a message is unacknowledged.
         do_restore: Off. When a connection breaks, kombu 5.7.0 would give the messages of running tasks back,
@@ -144,6 +147,8 @@ class GuardedChannel(Channel):
         """Reject; as `basic_ack`, where kombu's `Channel.basic_reject` would end the worker."""
         if self.connection is not None:
             super().basic_reject(delivery_tag, requeue=requeue)  # type: ignore[no-untyped-call]
+
+    turn_away: ClassVar[Callable[[Element], bool]] = staticmethod(lambda _: False)
 
     on_poison: ClassVar[Callable[[bytes, str, str], None]] = staticmethod(_log_poison)
 

@@ -17,11 +17,9 @@ from celery.exceptions import Ignore, Reject
 from transfer_tasks.errors import LedgerUnavailable, SettingsError
 from transfer_tasks.ledger.keys import Keys
 from transfer_tasks.outcome import State, TransferOutcome
-from transfer_tasks.publisher.message import INTENT_HEADER, SIGNATURE_HEADER, TASK_NAME
+from transfer_tasks.publisher.message import TASK_NAME
 from transfer_tasks.settings import PublisherSettings
-from transfer_tasks.signature import Written
 from transfer_worker.audit import logs
-from transfer_worker.delivery.message import Notification, Request
 from transfer_worker.errors import (
     PreflightFailed,
     TransferCancelled,
@@ -34,8 +32,6 @@ from transfer_worker.errors import (
 )
 from transfer_worker.exit_codes import Exit
 from transfer_worker.queue.address import ANSWER_WITHIN_SECONDS, BrokerAddress
-from transfer_worker.queue.element import FACTS_HEADER
-from transfer_worker.queue.request import REVOKED
 from transfer_worker.queue.transport import CONTROL_EXCHANGE, EVENT_EXCHANGE
 from transfer_worker.runtime.ending import (
     WorkerApp,
@@ -45,6 +41,7 @@ from transfer_worker.runtime.ending import (
 )
 from transfer_worker.runtime.findings import Verdict
 from transfer_worker.runtime.lifeline import leave_words
+from transfer_worker.runtime.messages import read_message
 from transfer_worker.runtime.preflight import check_worker
 from transfer_worker.runtime.process import WorkerProcess
 from transfer_worker.settings import VISIBILITY_TIMEOUT_SECONDS, WorkerSettings
@@ -52,7 +49,6 @@ from transfer_worker.settings import VISIBILITY_TIMEOUT_SECONDS, WorkerSettings
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from transfer_worker.queue.element import PlainFacts
     from transfer_worker.runtime.findings import Finding
 
 _LOOK_EVERY_SECONDS: Final = 0.5
@@ -273,7 +269,7 @@ def transfer_call(
     if _process is None:
         raise RuntimeError("transfer_call runs in a worker process only")
     try:
-        performed = _process.service.perform(_read_message(self.request))
+        performed = _process.service.perform(read_message(self.request))
     except LedgerUnavailable as error:
         # Nothing was sent. Back with the message: it may be all there is of its transfer.
         raise Reject(str(error), requeue=True) from error
@@ -286,32 +282,6 @@ def transfer_call(
     if performed.outcome.state is not State.SUBMITTED:
         raise _ENDINGS[performed.outcome.state](line)
     return f"submitted ({line})"
-
-
-def _read_message(request: Any) -> Notification | Request:
-    is_revoked = bool(request.get(REVOKED))
-    plain: PlainFacts | None = request.get(FACTS_HEADER)
-    if plain is None:
-        copy, signature = request.get(INTENT_HEADER), request.get(SIGNATURE_HEADER)
-        return Notification(
-            transfer_id=request.id,
-            copy=Written(
-                copy if isinstance(copy, str) else "", signature if isinstance(signature, str) else ""
-            ),
-            is_revoked=is_revoked,
-        )
-    return Request(
-        transfer_id=request.id,
-        asked=plain.arguments[0] if plain.arguments else plain.named.get("intent"),
-        signature=plain.named.get("signature"),
-        expires=plain.expires,
-        eta=plain.eta,
-        canvas=plain.canvas,
-        is_moved=plain.is_moved,
-        after=plain.after,
-        empty_ms=plain.empty_ms,
-        is_revoked=is_revoked,
-    )
 
 
 def _describe(outcome: TransferOutcome, note: str) -> str:

@@ -25,6 +25,7 @@ from transfer_worker.audit.heads import describe_head
 from transfer_worker.audit.outbox import BLOCK_SECONDS
 from transfer_worker.audit.writer import AuditWriter
 from transfer_worker.delivery.policy import TransferPolicy
+from transfer_worker.delivery.refusal import Door
 from transfer_worker.delivery.retry import RetryPolicy
 from transfer_worker.delivery.service import TransferService
 from transfer_worker.gateway import PiopiyGateway
@@ -35,6 +36,7 @@ from transfer_worker.queue.request import MaskedRequest
 from transfer_worker.queue.thread_pool import HeadStartPool
 from transfer_worker.queue.transport import GuardedChannel
 from transfer_worker.runtime.lifeline import RESTARTS_VARIABLE
+from transfer_worker.runtime.messages import read_message
 from transfer_worker.settings import SETTLE_PATIENCE_SECONDS
 
 if TYPE_CHECKING:
@@ -107,15 +109,21 @@ class WorkerProcess:
             file=self._file,
         )
         MaskedRequest.list_endpoints(rules.registry)
+        policy = TransferPolicy(
+            rules,
+            default_caller_id=settings.piopiy_number,
+            caller_ids=parse_caller_ids(settings.caller_ids),
+            verify_keys=settings.load_verify_keys(),
+        )
+        door = Door(ledger=steps, policy=policy, clock=time)
+        GuardedChannel.turn_away = lambda element: door.turn_away(
+            read_message(element.as_seen_by_celery()["headers"])
+        )
         self.service = TransferService(
             ledger=steps,
             gateway=self.gateway,
-            policy=TransferPolicy(
-                rules,
-                default_caller_id=settings.piopiy_number,
-                caller_ids=parse_caller_ids(settings.caller_ids),
-                verify_keys=settings.load_verify_keys(),
-            ),
+            policy=policy,
+            door=door,
             clock=time,
             retry=RetryPolicy(max_attempts=settings.max_attempts),
             # Well within the lease: whoever was held up for longer may have been given up for dead.

@@ -25,5 +25,8 @@ if found[1] or not is_missing(transfer_id) then
 end
 set(transfer_id, 'call_id', call_id, 'key', '', 'hop', '1', 'attempt', '0', 'token', '0',
   'labels', labels, 'content_digest', content_digest, 'accepted_ms', int(NOW), 'expires_ms', int(NOW))
-return { 'ended', endings().finish(transfer_id, 'transfer.finished',
-  { state = state, reason = reason, detail = detail, source = 'worker' }) }
+local outcome = endings().finish(transfer_id, 'transfer.finished',
+  { state = state, reason = reason, detail = detail, source = 'worker' })
+-- Anybody can cause any number of refusals. Of nothing that was accepted, an hour is enough for a redelivery.
+if state ~= 'unknown' then write('EXPIRE', record_key(transfer_id), math.min(RETENTION, 3600)) end
+return { 'ended', outcome }

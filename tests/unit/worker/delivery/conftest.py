@@ -11,6 +11,7 @@ from support.delivering import CALL_ID, AllowAll
 from transfer_tasks.intent import TransferIntent
 from transfer_tasks.signature import Written
 from transfer_worker.delivery.message import Notification, Request
+from transfer_worker.delivery.refusal import Door
 from transfer_worker.delivery.retry import RetryPolicy
 from transfer_worker.delivery.service import Performed, TransferService
 from transfer_worker.testing import FakeClock, FakeGateway, FakeLedger, FakeRecord
@@ -28,6 +29,7 @@ class Stage:
             ledger=self.ledger,
             gateway=self.gateway,
             policy=self.policy,
+            door=Door(ledger=self.ledger, policy=self.policy, clock=self.clock),
             clock=self.clock,
             retry=RetryPolicy(max_attempts=4),
             write_within_seconds=1.0,

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from support.delivering import CALL_ID, PIPELINE, ended
+from transfer_tasks.intent import TransferIntent
 from transfer_tasks.outcome import Reason, State
 from transfer_worker.delivery.service import Performed
 from transfer_worker.errors import OutcomeUnknown, Refused
@@ -76,7 +77,15 @@ def test_what_another_worker_acts_on_is_left_alone(stage, state):
 
 
 def test_a_notification_without_a_record_ends_unknown_because_redis_has_lost_data(stage):
-    assert ended(stage.perform()) == (State.UNKNOWN, Reason.RECORD_MISSING)
+    intent = TransferIntent(transfer_id=stage.transfer_id, call_id=CALL_ID, destination="support")
+    performed = stage.perform(copy=intent.to_json())
+    assert ended(performed) == (State.UNKNOWN, Reason.RECORD_MISSING)
+    assert performed.outcome.call_id == CALL_ID
+    assert stage.gateway.sent == []
+
+
+def test_one_without_an_intent_is_refused_because_anybody_can_make_up_an_id(stage):
+    assert ended(stage.perform()) == (State.REJECTED, Reason.INVALID_INTENT)
     assert stage.gateway.sent == []
 
 

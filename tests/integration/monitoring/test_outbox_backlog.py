@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from support.ledger_bench import LedgerBench
-from transfer_tasks.ledger.commands import load_script
+from transfer_tasks.ledger.script import load_script
 from transfer_tasks.redis.connection import connect
 from transfer_worker.audit.outbox import GROUP
 from transfer_worker.monitoring.present import read_present

@@ -18,7 +18,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="chaos", description=__doc__)
     parser.add_argument("--seed", type=int, help="plans the same again; random if not given")
     parser.add_argument("--minutes", type=float, default=3.0, help="how long sessions and faults begin")
-    parser.add_argument("--per-second", type=float, default=20.0, help="new sessions a second")
+    parser.add_argument(
+        "--per-second", type=float, default=20.0, help="new sessions a second, all kinds together"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="keep logs and history in a new directory")
     asked = parser.parse_args()
@@ -34,10 +36,10 @@ def main() -> int:
         Plan(
             seed=seed,
             seconds=asked.minutes * 60,
-            per_second=asked.per_second,
+            per_second=0.75 * asked.per_second,
             middleman=MIDDLEMAN,
-            plain_per_second=asked.per_second / 20,
-            companions_per_second=asked.per_second / 5,
+            plain_per_second=0.05 * asked.per_second,
+            companions_per_second=0.2 * asked.per_second,
             has_neighbour=True,
             directory=asked.keep,
         )

@@ -197,7 +197,7 @@ def worker_that_raised(history: History) -> None:
 
 
 def slow_submission(history: History) -> None:
-    history.asks[0] = make_ask("submit", "accepted", about=ONE, took_ms=1500.0, expires_ms=START_MS + 10_000)
+    history.asks[0] = make_ask("submit", "accepted", about=ONE, took_ms=2100.0, expires_ms=START_MS + 10_000)
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ worker's start."""
 
 PUBLISH_BUDGET_MS: Final = 1000.0
 BUDGET_SLACK_MS: Final = 1000.0
-"""What a machine with more to do than it has cores may add; whoever waits for Redis instead waits for seconds."""
+"""What a machine with more to do than cores may add; whoever waits for Redis instead waits for seconds."""
 
 DEADLINE_OFF_MS: Final = 1200.0
 """A submission is under way for a second at most; a publisher knows Redis's clock but for half its shortest

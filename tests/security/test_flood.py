@@ -110,6 +110,47 @@ def test_a_flood_of_what_is_refused_takes_no_slots_and_each_has_its_record_and_l
     assert seen.count_of(ids) <= FLOOD // 4
 
 
+@pytest.mark.parametrize("by", ["celery", "publisher"])
+def test_a_flood_of_what_the_rules_forbid_takes_no_slots_either(unsigned: SignedCluster, by: str) -> None:
+    """A publisher without a registry can't know; what it has accepted ends in one step."""
+    forbidden = [make_intent("nowhere") for _ in range(FLOOD)]
+    seen = SlotsSeen(unsigned)
+    with unsigned.held_up():
+        with unsigned.publisher(None) as publisher:
+            for intent in forbidden:
+                if by == "publisher":
+                    publisher.submit(intent)
+                else:
+                    unsigned.push(intent.transfer_id, asked=json.loads(intent.to_json()))
+        good = make_intent("support")
+        unsigned.submit(None, good)
+    assert unsigned.ending(good.transfer_id).state is State.SUBMITTED
+    ids = [intent.transfer_id for intent in forbidden]
+    with unsigned.bench() as bench:
+        told = [line["transfer_id"] for line in bench.audit() if line.get("reason") == "unknown_destination"]
+        assert sorted(set(ids) & set(told)) == sorted(ids)
+        assert len(told) == len(set(told))
+        records = [bench.record(one) for one in ids]
+        assert {(record.state, record.reason) for record in records} == {
+            (State.REJECTED, Reason.UNKNOWN_DESTINATION)
+        }
+        assert not bench.index("waiting")
+    assert sum(unsigned.posts(intent.call_id) for intent in forbidden) == 0
+    assert seen.count_of(ids) <= FLOOD // 4
+
+
+def test_a_record_with_another_intent_is_not_ended_by_what_a_message_says(unsigned: SignedCluster) -> None:
+    with unsigned.bench() as bench:
+        good, other = make_intent("support"), make_intent("nowhere")
+        with unsigned.held_up():
+            unsigned.submit(None, good)
+            command = bench.ledger.commands.forbid(
+                good.transfer_id, judged=other.to_json(), reason=Reason.UNKNOWN_DESTINATION, detail="x"
+            )
+            assert bench.ledger.run(command) is None
+    assert unsigned.ending(good.transfer_id).state is State.SUBMITTED
+
+
 def test_records_of_refusals_are_gone_within_an_hour(unsigned: SignedCluster) -> None:
     invalid, made_up = str(uuid.uuid4()), str(uuid.uuid4())
     unsigned.push(invalid, asked={"destination": "support"})

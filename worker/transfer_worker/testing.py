@@ -221,6 +221,14 @@ class FakeLedger:
         self.records[transfer_id] = FakeRecord(None, content_digest=content_digest)
         return self.end(transfer_id, state, reason, detail=detail, call_id=call_id)
 
+    def forbid(self, transfer_id: str, *, judged: str, reason: Reason, detail: str) -> TransferOutcome | None:
+        """End what waits with this intent, and that the rules don't allow."""
+        self.before_step("forbid")
+        record = self.records.get(transfer_id)
+        if record is None or record.state is not State.WAITING or record.written.text != judged:
+            return None
+        return self.end(transfer_id, State.REJECTED, reason, detail=detail)
+
     def cancel(self, transfer_id: str, *, detail: str) -> Ended | Open | Missing:
         """Withdraw what has not been sent."""
         self.before_step("cancel")

@@ -166,6 +166,17 @@ class LedgerCommands(RequestCommands):
             content_digest=content_digest,
         )
 
+    def forbid(self, transfer_id: str, *, judged: str, reason: Reason, detail: str) -> Command[Ended | None]:
+        """End what waits with this intent, and that the rules don't allow; None where it is anything else."""
+        return self._build(
+            "forbid",
+            lambda r: Ended(parse_outcome(r[1])) if r[0] == "ended" else None,
+            transfer_id=transfer_id,
+            judged=judged,
+            reason=reason,
+            detail=detail,
+        )
+
     def sight(
         self, transfer_id: str, *, is_needed: bool, is_moved: bool, empty_ms: int, after: str
     ) -> Command[Sight]:

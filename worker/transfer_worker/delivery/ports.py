@@ -57,6 +57,9 @@ class Ledger(Protocol):
         Where a record of the same id has another digest, the outcome is this message's alone, on no record.
         """
 
+    def forbid(self, transfer_id: str, *, judged: str, reason: Reason, detail: str) -> TransferOutcome | None:
+        """End what waits with this intent, and that the rules don't allow; None where it is anything else."""
+
     def cancel(self, transfer_id: str, *, detail: str) -> Ended | Open | Missing:
         """Withdraw what has not been sent, in an operator's name."""
 

@@ -21,6 +21,7 @@ from transfer_worker.errors import NotPermitted
 
 if TYPE_CHECKING:
     from transfer_tasks.intent import TransferIntent
+    from transfer_tasks.signature import Written
     from transfer_worker.delivery.ports import Clock, Ledger, Policy
 
 FLOOD_REFUSALS: Final = 5
@@ -42,7 +43,7 @@ class Refusal:
         """Return the refusal of an intent that can be read."""
         return cls(
             reason=reason_of(error),
-            detail=error.detail if isinstance(error, NotPermitted) else str(error),
+            detail=detail_of(error),
             call_id=intent.call_id,
             content_digest=intent.content_digest(),
         )
@@ -55,6 +56,11 @@ def reason_of(error: InvalidIntent | NotPermitted) -> Reason:
     if isinstance(error, UnsupportedSchemaVersion):
         return Reason.UNSUPPORTED_SCHEMA_VERSION
     return Reason.INVALID_INTENT
+
+
+def detail_of(error: InvalidIntent | NotPermitted) -> str:
+    """Return what the record says of an error."""
+    return error.detail if isinstance(error, NotPermitted) else str(error)
 
 
 def judge_request(request: Request, policy: Policy) -> TransferIntent | Refusal:
@@ -116,23 +122,58 @@ class Door:
         """Refuse a message in a flood; say whether it has ended with that."""
         if not self.is_flooded:
             return False
-        judged = (
-            judge_request(message, self.policy)
-            if isinstance(message, Request)
-            else judge_missing(message, self.policy)
-        )
-        if not isinstance(judged, Refusal):
-            return False
         try:
-            outcome = self.ledger.refuse(
-                message.transfer_id,
-                call_id=judged.call_id,
-                state=State.REJECTED,
-                reason=judged.reason,
-                detail=judged.detail,
-                content_digest=judged.content_digest,
+            has_ended = (
+                self._refuse_request(message)
+                if isinstance(message, Request)
+                else self._refuse_notification(message)
             )
         except LedgerUnavailable:
             return False
-        self.note_refusal()
+        if has_ended:
+            self.note_refusal()
+        return has_ended
+
+    def _refuse_request(self, request: Request) -> bool:
+        judged = judge_request(request, self.policy)
+        if not isinstance(judged, Refusal):
+            error = self._find_fault(request.written, judged)
+            if error is None:
+                return False
+            judged = Refusal.of(error, judged)
+        return self._refuse(request.transfer_id, judged)
+
+    def _refuse_notification(self, notification: Notification) -> bool:
+        """End what is on no record, and what is on record and against the rules."""
+        judged = judge_missing(notification, self.policy)
+        if isinstance(judged, Refusal):
+            return self._refuse(notification.transfer_id, judged)
+        error = self._find_fault(notification.copy, judged)
+        return error is not None and (
+            self.ledger.forbid(
+                notification.transfer_id,
+                judged=notification.copy.text,
+                reason=reason_of(error),
+                detail=detail_of(error),
+            )
+            is not None
+        )
+
+    def _find_fault(self, written: Written, intent: TransferIntent) -> InvalidIntent | NotPermitted | None:
+        """Return what the rules have against an intent; None where it may be carried out."""
+        try:
+            self.policy.route(intent, key=self.policy.identify(written))
+        except (InvalidIntent, NotPermitted) as error:
+            return error
+        return None
+
+    def _refuse(self, transfer_id: str, refusal: Refusal) -> bool:
+        outcome = self.ledger.refuse(
+            transfer_id,
+            call_id=refusal.call_id,
+            state=State.REJECTED,
+            reason=refusal.reason,
+            detail=refusal.detail,
+            content_digest=refusal.content_digest,
+        )
         return outcome is not None

@@ -27,7 +27,14 @@ from transfer_tasks.publisher.acceptance import with_deadline
 from transfer_worker.delivery.attempts import Attempts, RightLost
 from transfer_worker.delivery.message import MAX_ETA_MS, Notification, Request
 from transfer_worker.delivery.ports import AttemptNote, Clock, Gateway, Ledger, Policy
-from transfer_worker.delivery.refusal import Door, Refusal, judge_missing, judge_request, reason_of
+from transfer_worker.delivery.refusal import (
+    Door,
+    Refusal,
+    detail_of,
+    judge_missing,
+    judge_request,
+    reason_of,
+)
 from transfer_worker.delivery.retry import RetryPolicy, run_attempts
 from transfer_worker.delivery.route import Route, read_route
 from transfer_worker.errors import NotCarriedOut, NotPermitted
@@ -201,13 +208,10 @@ class TransferService:
         asked_at = self.clock.monotonic()
         try:
             route = read_route(claim.written, self.policy, transfer_id=claim.transfer_id)
-        except InvalidIntent as error:
+        except (InvalidIntent, NotPermitted) as error:
+            self.door.note_refusal()
             return self._end(
-                claim, AttemptNote(state=State.REJECTED, reason=reason_of(error), detail=str(error))
-            )
-        except NotPermitted as error:
-            return self._end(
-                claim, AttemptNote(state=State.REJECTED, reason=error.reason, detail=error.detail)
+                claim, AttemptNote(state=State.REJECTED, reason=reason_of(error), detail=detail_of(error))
             )
         return self._attempt(claim, route, asked_at)
 

@@ -142,6 +142,12 @@ class LedgerSteps:
         ended = self._persist(command, CLAIM_PATIENCE_SECONDS)
         return ended.outcome if ended else None
 
+    def forbid(self, transfer_id: str, *, judged: str, reason: Reason, detail: str) -> TransferOutcome | None:
+        """End what waits with this intent, and that the rules don't allow."""
+        command = self._ledger.commands.forbid(transfer_id, judged=judged, reason=reason, detail=detail)
+        ended = self._persist(command, CLAIM_PATIENCE_SECONDS)
+        return ended.outcome if ended else None
+
     def cancel(self, transfer_id: str, *, detail: str) -> Ended | Open | Missing:
         """Withdraw what has not been sent, in an operator's name."""
         command = self._ledger.commands.cancel(

@@ -10,6 +10,7 @@ Any command is one PUBLISH away for whoever may write to Redis. Celery runs it b
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from celery.app.control import Control
@@ -44,6 +45,8 @@ REPLY_EXCHANGE: Final = Mailbox.reply_exchange_fmt % CONTROL_EXCHANGE
 
 _REVOKING: Final = frozenset({"revoke", "terminate"})
 _SHOWN: Final = 200
+_LOGIN: Final = re.compile(r"(://)[^/@\s]+@")
+HIDDEN: Final = "********"
 _KEPT_CHANGES: Final = 20
 
 REFUSAL: Final = (
@@ -112,7 +115,7 @@ class GuardedNode(Node):
         By kombu's `Node.handle`, whatever has a name is run.
         """
         if method in LOOKING:
-            return super().handle(method, arguments)  # type: ignore[no-untyped-call]
+            return hide_secrets(super().handle(method, arguments))  # type: ignore[no-untyped-call]
         about = _describe(arguments or {})
         is_obeyed = self.obeys_operators and method in CHANGING
         self._note(is_obeyed, method, about)
@@ -153,6 +156,20 @@ class GuardedControl(Control):  # type: ignore[misc]  # Celery has no types
     """Celery's remote control, for the app's `control`."""
 
     Mailbox = GuardedMailbox
+
+
+def hide_secrets(value: Any, name: str = "") -> Any:
+    """Return an answer without what nobody is to read: Celery's `stats` and `conf` tell how Redis is reached.
+
+    What stands under a name with "password" in it goes, and so does the login of an address.
+    """
+    if isinstance(value, dict):
+        return {one: hide_secrets(item, str(one)) for one, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [hide_secrets(item, name) for item in value]
+    if value and "password" in name.lower():
+        return HIDDEN
+    return _LOGIN.sub(rf"\1{HIDDEN}@", value) if isinstance(value, str) else value
 
 
 def _describe(arguments: Mapping[str, Any]) -> str:

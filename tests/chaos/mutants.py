@@ -11,7 +11,7 @@ import functools
 import os
 from typing import Any, Final
 
-from transfer_tasks.ledger import commands
+from transfer_tasks.ledger import request_commands
 from transfer_tasks.ledger.script import Script
 from transfer_tasks.outcome import Reason
 from transfer_worker.audit import writer
@@ -27,7 +27,7 @@ TOKEN_CHECKS: Final = {
 
 def remove_fencing() -> None:
     """Let whoever once had the right to act go on acting."""
-    load_fenced = commands.load_script
+    load_fenced = request_commands.load_script
 
     @functools.cache
     def load_unfenced(name: str) -> Script:
@@ -39,7 +39,7 @@ def remove_fencing() -> None:
         source = script.source.replace(check, check.replace("r[2] ~= token", "false"))
         return Script(name, source)
 
-    commands.load_script = load_unfenced
+    request_commands.load_script = load_unfenced
 
 
 def retry_lost_answers() -> None:

@@ -21,6 +21,7 @@ from transfer_worker.errors import NotPermitted
 
 if TYPE_CHECKING:
     from transfer_tasks.intent import TransferIntent
+    from transfer_tasks.outcome import TransferOutcome
     from transfer_tasks.signature import Written
     from transfer_worker.delivery.ports import Clock, Ledger, Policy
 
@@ -112,6 +113,19 @@ class Door:
         """Count one."""
         self._refused_at.append(self.clock.monotonic())
 
+    def refuse(
+        self, transfer_id: str, refusal: Refusal, *, state: State = State.REJECTED
+    ) -> TransferOutcome | None:
+        """Give a message that can't become a transfer its one outcome; None where its transfer is open."""
+        return self.ledger.refuse(
+            transfer_id,
+            call_id=refusal.call_id,
+            state=state,
+            reason=refusal.reason,
+            detail=refusal.detail,
+            content_digest=refusal.content_digest,
+        )
+
     @property
     def is_flooded(self) -> bool:
         """Whether so many were refused lately that others would wait for them."""
@@ -141,13 +155,13 @@ class Door:
             if error is None:
                 return False
             judged = Refusal.of(error, judged)
-        return self._refuse(request.transfer_id, judged)
+        return self.refuse(request.transfer_id, judged) is not None
 
     def _refuse_notification(self, notification: Notification) -> bool:
         """End what is on no record, and what is on record and against the rules."""
         judged = judge_missing(notification, self.policy)
         if isinstance(judged, Refusal):
-            return self._refuse(notification.transfer_id, judged)
+            return self.refuse(notification.transfer_id, judged) is not None
         error = self._find_fault(notification.copy, judged)
         return error is not None and (
             self.ledger.forbid(
@@ -166,14 +180,3 @@ class Door:
         except (InvalidIntent, NotPermitted) as error:
             return error
         return None
-
-    def _refuse(self, transfer_id: str, refusal: Refusal) -> bool:
-        outcome = self.ledger.refuse(
-            transfer_id,
-            call_id=refusal.call_id,
-            state=State.REJECTED,
-            reason=refusal.reason,
-            detail=refusal.detail,
-            content_digest=refusal.content_digest,
-        )
-        return outcome is not None

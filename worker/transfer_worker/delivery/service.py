@@ -249,12 +249,4 @@ class TransferService:
     def _turn_away(self, transfer_id: str, refusal: Refusal, *, state: State = State.REJECTED) -> Performed:
         if state is State.REJECTED:
             self.door.note_refusal()
-        outcome = self.ledger.refuse(
-            transfer_id,
-            call_id=refusal.call_id,
-            state=state,
-            reason=refusal.reason,
-            detail=refusal.detail,
-            content_digest=refusal.content_digest,
-        )
-        return Performed(outcome=outcome, note="")
+        return Performed(outcome=self.door.refuse(transfer_id, refusal, state=state), note="")

@@ -144,8 +144,7 @@ count('accepted')
 -- What an engineer asks for again has no limit.
 if finish_paused(transfer_id)
     or after == '' and finish_limited(transfer_id, call_id, name, intent, signature) then
-  -- Anybody can cause any number of refusals: they are kept for an hour.
-  write('EXPIRE', record_key(transfer_id), math.min(RETENTION, 3600))
+  keep_for_an_hour(record_key(transfer_id))
   return { 'accepted', transfer_id, key, hop, 'rejected', int(NOW) }
 end
 if queue ~= '' then

@@ -49,6 +49,9 @@ local function write(...) WRITES[#WRITES + 1] = { ... } end
 
 local function keep(key) write('EXPIRE', key, RETENTION) end
 
+-- A refusal that anybody can cause any number of times: an hour is enough for a redelivery.
+local function keep_for_an_hour(key) write('EXPIRE', key, math.min(RETENTION, 3600)) end
+
 local function add_to(index, id, score)
   write('ZADD', index, int(score), id)
   keep(index)

@@ -27,6 +27,5 @@ set(transfer_id, 'call_id', call_id, 'key', '', 'hop', '1', 'attempt', '0', 'tok
   'labels', labels, 'content_digest', content_digest, 'accepted_ms', int(NOW), 'expires_ms', int(NOW))
 local outcome = endings().finish(transfer_id, 'transfer.finished',
   { state = state, reason = reason, detail = detail, source = 'worker' })
--- Anybody can cause any number of refusals. Of nothing that was accepted, an hour is enough for a redelivery.
-if state ~= 'unknown' then write('EXPIRE', record_key(transfer_id), math.min(RETENTION, 3600)) end
+if state ~= 'unknown' then keep_for_an_hour(record_key(transfer_id)) end
 return { 'ended', outcome }

@@ -47,10 +47,24 @@ class Terminal:
         os.close(self._ours)
 
     def type(self, text: str) -> None:
-        """Press keys; ``\\x03`` is Ctrl-C."""
+        """Press keys."""
         os.write(self._ours, text.encode())
 
-    def wait_for(self, text: str, deadline_seconds: float = 20) -> str:
+    def press_ctrl_c(self, again_seconds: float = 5, deadline_seconds: float = 60) -> tuple[int, str]:
+        """Press Ctrl-C, again each few seconds as a person does, and return what `wait` returns.
+
+        A signal between the prompt and the read behind it is seen by Python only with the next key.
+        """
+        deadline = time.monotonic() + deadline_seconds
+        is_open = True
+        while is_open and time.monotonic() < deadline:
+            self.type("\x03")
+            again = time.monotonic() + again_seconds
+            while is_open and (left := again - time.monotonic()) > 0:
+                is_open = self._read(left)
+        return self.wait()
+
+    def wait_for(self, text: str, deadline_seconds: float = 60) -> str:
         """Return all that was shown, once `text` is in it."""
         deadline = time.monotonic() + deadline_seconds
         while text not in self._seen:
@@ -59,12 +73,12 @@ class Terminal:
                 raise AssertionError(f"{text!r} was not shown:\n{self._seen}")
         return self._seen
 
-    def wait(self, deadline_seconds: float = 20) -> tuple[int, str]:
+    def wait(self, deadline_seconds: float = 60) -> tuple[int, str]:
         """Return the exit code and all that was shown."""
         deadline = time.monotonic() + deadline_seconds
         while (left := deadline - time.monotonic()) > 0 and self._read(left):
             pass
-        return self.process.wait(max(left, 1)), self._seen
+        return self.process.wait(deadline_seconds), self._seen
 
     def _read(self, within_seconds: float) -> bool:
         """Take in what is there; return False once the other end is closed."""

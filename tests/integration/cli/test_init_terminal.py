@@ -55,8 +55,7 @@ def test_ctrl_c_writes_nothing(at_terminal, answers):
     for answer in answers:
         terminal.type(answer)
         terminal.wait_for("number that transferred calls show")
-    terminal.type("\x03")
-    exit_code, shown = terminal.wait()
+    exit_code, shown = terminal.press_ctrl_c()
     assert exit_code == 130, shown
     assert "Nothing is written." in shown
     assert "Traceback" not in shown

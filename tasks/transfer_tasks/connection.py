@@ -1,11 +1,11 @@
-"""Whether anybody picked up: what a source reports after the platform has accepted a transfer, and what is on record.
+"""Whether anybody picked up: what is reported of a transfer after the platform has accepted it, and kept.
 
 The state of a transfer ends at "accepted". This is the second fact beside it::
 
-    (nothing known) ──▶ ringing ──▶ connected | not_connected (reason)      a final stands; reports come in any order
+    (nothing known) ──▶ ringing ──▶ connected | not_connected (reason)    a final stands, in whatever order
 
-Whoever hears something builds a `ConnectionReport` and runs `ledger.commands.report_connection(report)` with it. No
-report ever causes a request to the platform.
+Whoever hears something builds a `ConnectionReport` and runs `ledger.commands.report_connection(report)` with
+it. No report ever causes a request to the platform.
 """
 
 from __future__ import annotations
@@ -86,8 +86,8 @@ class ConnectionReport:
         caller_gone: Whether the whole call is over.
         source: Whose word it is.
         at: When it happened, as the source says; aware. None where it says nothing. Shown, never decided by.
-        transfer_id: The transfer itself, where whoever reports has found it by other means (an engineer by name, a
-            webhook by conversation and number). Else the ledger finds it, by `request_id` first.
+        transfer_id: The transfer itself, where whoever reports has found it by other means (an engineer by
+            name, a webhook by conversation and number). Else the ledger finds it, by `request_id` first.
 
     Raises:
         ValueError: It can't be a report; the text says why, and repeats nothing of it.
@@ -144,6 +144,7 @@ def read_platform_words(status: object, reason: object = None) -> PlatformWords 
         return PlatformWords(status=known) if known else None
     word = reason if isinstance(reason, str) else ""
     caller_gone = word.endswith((_CALL_ENDED, _CALL_ENDED_ALONE))
+    named: ConnectionReason | None
     try:
         named = ConnectionReason(word.removesuffix(_CALL_ENDED))
     except ValueError:

@@ -87,7 +87,7 @@ def test_a_reason_with_anything_but_a_failure_is_left_out():
     ],
 )
 def test_what_can_be_no_report_is_refused(said):
-    with pytest.raises(ValueError, match="report|request_id|reason|at:"):
+    with pytest.raises(ValueError, match=r"report|request_id|reason|at:"):
         make_report(**said)
 
 

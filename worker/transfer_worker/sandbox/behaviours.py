@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
@@ -42,6 +42,7 @@ class Behaviour:
         interim: Sent before the answer.
         missing_bytes: How much more the Content-Length promises than is sent.
         delay_seconds: How long to wait before answering.
+        names_request: Whether the body gets the call's id and the request's.
     """
 
     text: str
@@ -54,6 +55,14 @@ class Behaviour:
     missing_bytes: int = 0
     interim: bytes = b""
     delay_seconds: float = 0.0
+    names_request: bool = False
+
+    def naming(self, call_id: str, request_id: str) -> Behaviour:
+        """Return it with these ids in its body, if it names any."""
+        if not self.names_request:
+            return self
+        value = {**json.loads(self.body), "call_id": call_id, "request_id": request_id}
+        return replace(self, body=json.dumps(value).encode())
 
     def to_bytes(self) -> bytes:
         """Return the HTTP answer."""
@@ -76,7 +85,7 @@ _ERRORS: Final = {
     429: "rate_limited",
     503: "unavailable",
 }
-_TAKEN: Final = frozenset({"ok", "slow", "hints"})
+_TAKEN: Final = frozenset({"ok", "tracked", "slow", "hints"})
 _WRITTEN: Final = re.compile(
     r"(?P<name>[a-z]+|[345][0-9]{2})(?P<not_done>-not-done)?(:(?P<seconds>[0-9.]{1,6}))?"
 )
@@ -119,6 +128,7 @@ def parse_behaviour(text: str) -> Behaviour:
         settings: dict[str, Any] = {"status": 200, "body": _QUEUED}
         if name == "hints":
             settings["interim"] = b"HTTP/1.1 103 Early Hints\r\nLink: </>; rel=preload\r\n\r\n"
+        settings["names_request"] = name == "tracked"
         is_open = False
         delay_seconds = (2.0 if seconds is None else seconds) if name == "slow" else 0.0
     elif name.isdigit():
@@ -135,12 +145,10 @@ def parse_behaviour(text: str) -> Behaviour:
 
 def _of_status(status: int, retry_after_seconds: float | None) -> dict[str, Any]:
     HTTPStatus(status)  # ValueError for a number that is not a status
-    value = {"error": _ERRORS.get(status, HTTPStatus(status).phrase)}
-    if status == HTTPStatus.CONFLICT:
-        value["request_id"] = "sandbox-409"  # of the transfer that is running
-    body = json.dumps(value).encode()
+    body = json.dumps({"error": _ERRORS.get(status, HTTPStatus(status).phrase)}).encode()
     headers = () if retry_after_seconds is None else (("Retry-After", f"{retry_after_seconds:g}"),)
-    return {"status": status, "body": body, "headers": headers}
+    names_request = status == HTTPStatus.CONFLICT  # the transfer that is running
+    return {"status": status, "body": body, "headers": headers, "names_request": names_request}
 
 
 def _leaves_open(status: int) -> bool:

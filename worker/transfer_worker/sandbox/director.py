@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from transfer_worker.sandbox.behaviours import Behaviour, Script, parse_behaviour
-from transfer_worker.sandbox.magic_numbers import MAGIC_NUMBERS
+from transfer_worker.sandbox.magic_numbers import MAGIC_COURSES, MAGIC_NUMBERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from transfer_worker.sandbox.courses import Course
 
 
 @dataclass(slots=True)
@@ -77,6 +79,8 @@ class Director:
         self._lock = threading.Lock()
         self._scripts: dict[str, Script] = {}
         self._faults = Faults()
+        self._status_faults = Faults()
+        self._courses: dict[str, Course] = {}
         self._steps: Counter[tuple[str, str]] = Counter()
 
     def set_script(self, call_id: str, script: Script) -> None:
@@ -89,6 +93,27 @@ class Director:
         """Replace the faults."""
         with self._lock:
             self._faults = faults
+
+    def set_course(self, call_id: str, course: Course) -> None:
+        """Choose what becomes of a call's next transfers."""
+        with self._lock:
+            self._courses[call_id] = course
+
+    def set_status_faults(self, faults: Faults) -> None:
+        """Replace what befalls requests that ask how a transfer went."""
+        with self._lock:
+            self._status_faults = faults
+
+    def choose_for_status(self) -> tuple[Behaviour | None, float]:
+        """Return what befalls one request that asks how a transfer went, and the seconds before it."""
+        with self._lock:
+            fault, delay_seconds = self._status_faults.draw(), self._status_faults.delay_ms / 1000
+        return fault, delay_seconds + (fault.delay_seconds if fault else 0.0)
+
+    def choose_course(self, call_id: str, number: str) -> Course:
+        """Return what becomes of a transfer that was accepted."""
+        with self._lock:
+            return self._courses.get(call_id) or MAGIC_COURSES.get(number, ())
 
     def forget_steps(self) -> None:
         """Let every script and magic number begin anew."""
@@ -104,8 +129,9 @@ class Director:
             elif fault := self._faults.draw():
                 chosen = fault
             else:
-                number = _find_first_number(pipeline)
-                chosen = self._advance(MAGIC_NUMBERS.get(number, _OK), (call_id, number))
+                number = find_first_number(pipeline)
+                usual = _TRACKED if number in MAGIC_COURSES else _OK
+                chosen = self._advance(MAGIC_NUMBERS.get(number, usual), (call_id, number))
             return chosen, delay_seconds + chosen.delay_seconds
 
     def _advance(self, script: Script, key: tuple[str, str]) -> Behaviour:
@@ -116,9 +142,10 @@ class Director:
 
 
 _OK: Final = Script()
+_TRACKED: Final = Script(then=parse_behaviour("tracked"))
 
 
-def _find_first_number(pipeline: list[dict[str, Any]]) -> str:
+def find_first_number(pipeline: list[dict[str, Any]]) -> str:
     """Return the number of the first connect's first pstn endpoint; empty if there is none."""
     endpoints: list[dict[str, Any]] = next(
         (action["endpoints"] for action in pipeline if action["action"] == "connect"), []

@@ -7,7 +7,6 @@ import select
 import socket
 import struct
 import threading
-from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from socketserver import ThreadingTCPServer
 from typing import TYPE_CHECKING, Any, Final
@@ -16,14 +15,15 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from piopiy.voice.exceptions import PiopiyValidationError
 from piopiy.voice.validators import validate_transfer_request
 
-from transfer_worker.sandbox.behaviours import Behaviour, Manner, parse_behaviour, parse_script
-from transfer_worker.sandbox.director import Director, parse_faults
-from transfer_worker.sandbox.record import Recorder, canonicalize_call_id
+from transfer_worker.sandbox.behaviours import Behaviour, Manner, parse_behaviour
+from transfer_worker.sandbox.director import find_first_number
+from transfer_worker.sandbox.record import canonicalize_call_id
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from transfer_worker.sandbox.controls import Controls
 
 TRANSFER_PATH: Final = "/v3/voice/pcmo/transfer"
+STATUS_PATH: Final = "/v3/transfers/"
 MAX_BODY_BYTES: Final = 1024 * 1024
 DRIP_SECONDS: Final = 0.1
 
@@ -33,57 +33,6 @@ _NO_SUCH_ADDRESS: Final = Behaviour(
     text="", carried_out=False, status=404, body=b"404 page not found\n", content_type="text/plain"
 )
 _LINGER_NOT: Final = struct.pack("ii", 1, 0)  # SO_LINGER with no time: closing sends a reset
-
-
-@dataclass(frozen=True, slots=True)
-class Controls:
-    """What the sandbox's connections share.
-
-    Attributes:
-        token: The bearer token that is accepted.
-        recorder: Where requests are written down.
-        director: Who decides what happens to them.
-        stopping: Set when the sandbox ends; every wait looks at it.
-    """
-
-    token: str
-    recorder: Recorder
-    director: Director = field(default_factory=Director)
-    stopping: threading.Event = field(default_factory=threading.Event)
-
-    def clear(self) -> None:
-        """Forget the requests, and let every script and magic number begin anew."""
-        self.recorder.clear()
-        self.director.forget_steps()
-
-    def script(self, call_id: str, behaviours: Iterable[str], then: str = "ok") -> None:
-        """Choose what happens to a call's next requests, one behaviour each, and to those after them.
-
-        Raises:
-            ValueError: One of them is not a behaviour.
-        """
-        self.director.set_script(canonicalize_call_id(call_id), parse_script(behaviours, then))
-
-    def set_faults(
-        self,
-        *,
-        upcoming: Iterable[str] = (),
-        mix: Mapping[str, float] | None = None,
-        seed: int | None = None,
-        delay_ms: float = 0.0,
-    ) -> None:
-        """Choose what befalls requests whoever sends them, in place of what was chosen before.
-
-        Args:
-            upcoming: Behaviours for the next requests, one each.
-            mix: Probability of each behaviour after those; what is left of 1 is not a fault.
-            seed: Makes the draws from the mix repeatable.
-            delay_ms: Delay before every answer.
-
-        Raises:
-            ValueError: A value can't be used.
-        """
-        self.director.set_faults(parse_faults(upcoming=upcoming, mix=mix, seed=seed, delay_ms=delay_ms))
 
 
 class ConnectionServer(ThreadingTCPServer):
@@ -182,23 +131,58 @@ class RequestHandler(BaseHTTPRequestHandler):
         )
         if delay_seconds:
             controls.stopping.wait(delay_seconds)
-        self._behave(behaviour)
+        if behaviour.carried_out:
+            request_id = controls.begin_course(call_id, find_first_number(fields["pipeline"]))
+        else:
+            request_id = controls.reporter.find_running(call_id) or "sandbox-409"
+        self._behave(behaviour.naming(call_id, request_id))
 
     def do_GET(self) -> None:
-        """Show what the sandbox knows."""
+        """Say how a transfer went, or show what the sandbox knows."""
         self._skip_body()
-        recorder, parts = self.server.controls.recorder, urlsplit(self.path)
-        query = parse_qs(parts.query)
-        since = query.get("since", ["0"])[0]
-        if parts.path == "/_sandbox/health":
-            self._answer(200, {"status": "ok", "requests": recorder.post_count()})
-        elif parts.path != "/_sandbox/requests":
-            self._answer(404, {"error": "not_found"})
-        elif not since.isdecimal():
-            self._answer(400, {"error": "since must be the number of a request"})
+        path = urlsplit(self.path).path
+        if path.startswith(STATUS_PATH):
+            self._tell_status(unquote(path.removeprefix(STATUS_PATH)))
         else:
-            found = recorder.find(query.get("call_id", [None])[0], int(since))
-            self._answer(200, {"requests": found})
+            self._show(path)
+
+    def _tell_status(self, request_id: str) -> None:
+        controls = self.server.controls
+        is_authorized = self.headers.get("Authorization") == f"Bearer {controls.token}"
+        fault, delay_seconds = controls.director.choose_for_status()
+        controls.note_asked(request_id)
+        if delay_seconds:
+            controls.stopping.wait(delay_seconds)
+        found = controls.reporter.find(request_id)
+        if not is_authorized:
+            self._behave(_UNAUTHORIZED)
+        elif fault is not None:
+            self._behave(fault)
+        elif found is None:
+            self._answer(404, {"error": "not_found"})
+        else:
+            self._answer(200, found)
+
+    def _show(self, path: str) -> None:
+        controls, query = self.server.controls, parse_qs(urlsplit(self.path).query)
+        call_id, since = query.get("call_id", [None])[0], query.get("since", ["0"])[0]
+        call = None if call_id is None else canonicalize_call_id(call_id)
+        if not since.isdecimal():
+            self._answer(400, {"error": "since must be the number of a request"})
+        elif path == "/_sandbox/health":
+            self._answer(200, {"status": "ok", "requests": controls.recorder.post_count()})
+        elif path == "/_sandbox/requests":
+            self._answer(200, {"requests": controls.recorder.find(call_id, int(since))})
+        elif path == "/_sandbox/transfers":
+            self._answer(
+                200, {"transfers": controls.reporter.transfers(call), "asked": controls.count_asked()}
+            )
+        elif path == "/_sandbox/room":
+            self._answer(200, {"messages": controls.reporter.room_messages(call, int(since))})
+        elif path == "/_sandbox/webhooks":
+            self._answer(200, {"webhooks": controls.reporter.webhooks()})
+        else:
+            self._answer(404, {"error": "not_found"})
 
     def do_PUT(self) -> None:
         """Choose what will happen."""
@@ -209,6 +193,12 @@ class RequestHandler(BaseHTTPRequestHandler):
         try:
             if path == "/_sandbox/faults":
                 controls.set_faults(**value)
+            elif path == "/_sandbox/status_faults":
+                controls.set_status_faults(**value)
+            elif path == "/_sandbox/webhooks":
+                controls.set_webhooks(**value)
+            elif path.startswith("/_sandbox/courses/"):
+                controls.set_course(unquote(path.rsplit("/", 1)[1]), list(value))
             elif path.startswith("/_sandbox/behaviours/"):
                 script = {"behaviours": value} if isinstance(value, list) else value
                 controls.script(unquote(path.rsplit("/", 1)[1]), **script)
@@ -228,6 +218,8 @@ class RequestHandler(BaseHTTPRequestHandler):
             controls.clear()
         elif path == "/_sandbox/faults":
             controls.set_faults()
+        elif path == "/_sandbox/status_faults":
+            controls.set_status_faults()
         else:
             self._answer(404, {"error": "not_found"})
             return

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from transfer_worker.sandbox.behaviours import parse_script
+from transfer_worker.sandbox.courses import parse_course
 
 if TYPE_CHECKING:
     from transfer_worker.sandbox.behaviours import Script
+    from transfer_worker.sandbox.courses import Course
 
 MAGIC_NUMBERS: Final[dict[str, Script]] = {
     "12025550100": parse_script([], "ok"),
@@ -45,3 +47,22 @@ MAGIC_NUMBERS: Final[dict[str, Script]] = {
     "12025550175": parse_script([], "denied"),
 }
 """What a destination number brings about; any other is answered with ``ok``."""
+
+MAGIC_COURSES: Final[dict[str, Course]] = {
+    "12025550130": parse_course(["ringing", "connected:1"]),
+    "12025550131": parse_course(["ringing", "busy:1"]),
+    "12025550132": parse_course(["ringing", "no_answer:3"]),
+    "12025550133": parse_course(["ringing", "rejected:1"]),
+    "12025550134": parse_course(["invalid_number"]),
+    "12025550135": parse_course(["unreachable:1"]),
+    "12025550136": parse_course(["call_barred"]),
+    "12025550137": parse_course(["network_error:1"]),
+    "12025550138": parse_course(["ringing", "no_answer_and_call_ended:1"]),
+    "12025550139": parse_course(["ringing-lost", "connected-lost:1"]),
+    "12025550180": parse_course(["ringing", "connected:20"]),
+    "12025550181": parse_course(["ringing-doubled", "connected-doubled:1"]),
+    "12025550182": parse_course(["ringing", "connected:1", "no_answer"]),
+    "12025550183": parse_course(["other-busy", "ringing", "connected:1"]),
+    "12025550184": parse_course(["ringing"]),
+}
+"""What becomes of a transfer to a number that is answered with ``tracked``; of any other nothing is told."""

@@ -12,7 +12,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from transfer_worker.sandbox.http_server import ConnectionServer, Controls
+from transfer_worker.sandbox.controls import Controls
+from transfer_worker.sandbox.http_server import ConnectionServer
 from transfer_worker.sandbox.record import Recorder
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ class SandboxServer:
         self._thread.join()
         self._server.server_close()
         self._server.end_connections()
+        self.controls.reporter.close()
         self.controls.recorder.close()
 
     @property
@@ -87,6 +89,18 @@ class SandboxServer:
     def requests(self, call_id: str | None = None, since: int = 0) -> list[dict[str, Any]]:
         """Return the requests after the number `since`, of one call or of all, in order of arrival."""
         return self.controls.recorder.find(call_id, since)
+
+    def transfers(self, call_id: str | None = None) -> list[dict[str, Any]]:
+        """Return what truly became of the transfers, of one call or of all, in their order."""
+        return self.controls.reporter.transfers(call_id)
+
+    def room_messages(self, call_id: str | None = None, since: int = 0) -> list[dict[str, Any]]:
+        """Return what was said in the calls' rooms after the number `since`, in its order."""
+        return self.controls.reporter.room_messages(call_id, since)
+
+    def webhooks(self) -> list[dict[str, Any]]:
+        """Return the webhooks that were sent, and what was answered to each."""
+        return self.controls.reporter.webhooks()
 
     def post_count(self, call_id: str | None = None) -> int:
         """Return how many requests came, for one call or for all."""

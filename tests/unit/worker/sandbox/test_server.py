@@ -109,7 +109,7 @@ def test_a_magic_number_does_what_the_docs_say(sandbox, row):
 
 def test_the_docs_list_every_behaviour():
     names = {row[0].strip("`") for row in BEHAVIOUR_ROWS} - {"300` to `599"}
-    used = {text for script in MAGIC_NUMBERS.values() for text in (script.then.text,)}
+    used = {text for script in MAGIC_NUMBERS.values() for text in (script.then.text,)} | {"tracked"}
     assert {name.split(":")[0].split("-")[0] for name in used if not name[0].isdigit()} == names
 
 
@@ -285,6 +285,13 @@ def test_a_delay_comes_before_every_answer(sandbox, client):
         (f"behaviours/{CALL_ID}", {"then": "ok"}),
         (f"behaviours/{CALL_ID}", 5),
         (f"behaviours/{CALL_ID}", [5]),
+        ("status_faults", {"mix": {"nonsense": 0.5}}),
+        (f"courses/{CALL_ID}", ["Ringing"]),
+        (f"courses/{CALL_ID}", ["ringing:99999"]),
+        (f"courses/{CALL_ID}", 5),
+        ("webhooks", {"url": "ftp://example.org"}),
+        ("webhooks", {"url": "http://example.org", "direction": "sideways"}),
+        ("webhooks", {}),
     ],
     ids=str,
 )

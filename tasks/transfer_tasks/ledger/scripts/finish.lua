@@ -4,7 +4,8 @@
 local TYPES = { HSET = 'hash', HDEL = 'hash', ZADD = 'zset', ZREM = 'zset', RPUSH = 'list', LPUSH = 'list',
   LTRIM = 'list', LREM = 'list', RPOP = 'list', XADD = 'stream', XACK = 'stream' }
 
-local function forget()
+-- A step begins with empty lists; so only a second one in the same script, and what comes behind a `commit`, needs this.
+forget = function()
   WRITES, WORDS, COUNTS, LIFE_OF_NEW = {}, {}, {}, {}
   HAS_ITS_TYPE, READ, CHANGED, REPLACED, KNOWN = {}, {}, {}, {}, {}
   AUDIT_IS_KEPT = false
@@ -12,24 +13,22 @@ end
 
 -- In the place of each change: one HSET of all fields, one HDEL of those that go.
 local function spell_out_changes()
-  local spelt = {}
-  for _, of in ipairs(WRITES) do
-    if of[1] ~= 'CHANGE' then
-      spelt[#spelt + 1] = of
-    else
-      local hset, hdel = { 'HSET', of[2] }, { 'HDEL', of[2] }
+  for at, of in ipairs(WRITES) do
+    if of[1] == 'CHANGE' then
+      local hset, hdel, n = { 'HSET', of[2] }, nil, 2
       for field, value in pairs(of[3]) do
         if value then
-          hset[#hset + 1], hset[#hset + 2] = field, value
+          hset[n + 1], hset[n + 2] = field, value
+          n = n + 2
         else
+          hdel = hdel or { 'HDEL', of[2] }
           hdel[#hdel + 1] = field
         end
       end
-      if #hset > 2 then spelt[#spelt + 1] = hset end
-      if #hdel > 2 then spelt[#spelt + 1] = hdel end
+      WRITES[at] = n > 2 and hset or hdel
+      if n > 2 and hdel then WRITES[#WRITES + 1] = hdel end
     end
   end
-  WRITES = spelt
 end
 
 local function refuse_type(key, kind, wanted)
@@ -91,7 +90,6 @@ commit = function()
   end
   for _, of in ipairs(WORDS) do redis.pcall(unpack(of)) end
   for _, of in ipairs(COUNTS) do write_count(of) end
-  forget()
 end
 
 -- A damaged record is set aside, and the step taken anew: it finds a record that says `unknown`.
@@ -109,5 +107,6 @@ for _ = 1, 3 do
   if #damaged == 0 then error(reply, 0) end
   for _, id in ipairs(damaged) do set_aside(id) end
   commit()
+  forget()
 end
 return redis.error_reply('ERR too many damaged records; take the step again')

@@ -43,7 +43,7 @@ local CHANGED, REPLACED = {}, {}   -- id -> field -> value, and id -> true: what
 local KNOWN = {}                   -- id -> field -> value: what was read
 local AUDIT_IS_KEPT = false        -- whether the outbox has its time to live
 
-local commit
+local commit, forget
 
 local function write(...) WRITES[#WRITES + 1] = { ... } end
 

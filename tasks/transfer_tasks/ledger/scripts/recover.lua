@@ -183,6 +183,7 @@ table.sort(redeliveries, function(one, other) return one.accepted > other.accept
 for _, redelivery in ipairs(redeliveries) do redeliver(redelivery) end
 
 commit() -- an outbox that can't be trimmed holds nothing up
+forget()
 
 -- What is written goes first. Lines that nobody has written go only where Redis would fill up: they are counted.
 local OUTBOX_LIMIT = 2000 -- how many lines one sweep drops at most; their ids are handed to one command

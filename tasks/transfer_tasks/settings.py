@@ -159,7 +159,8 @@ class PublisherSettings(BaseSettings):
             passwords.
         publish_budget_seconds: The longest that one call of the publisher may take, whatever Redis does.
         repeat_window_seconds: How long after `submitted` the same request counts as a repeat.
-        record_ttl_days: How long the record of a transfer is kept.
+        record_ttl_hours: How long Redis keeps the record of a transfer, audit lines and dead letters. At least
+            as long as a call may last: a repeat of what is gone is not recognised.
         destinations_file: The registry of named destinations; `DESTINATIONS_FILE` if it is there and nothing
             else is set. A publisher that has it refuses at once what the worker would refuse later.
         allow_unlisted: Which endpoints outside the registry are allowed: regions, SIP hosts, ``agents``.
@@ -178,7 +179,7 @@ class PublisherSettings(BaseSettings):
     redis_url: RedisUrl = SecretStr("redis://127.0.0.1:6379/0")
     publish_budget_seconds: float = Field(default=1.0, ge=0.05, le=30, allow_inf_nan=False)
     repeat_window_seconds: float = Field(default=30, ge=0, le=3600, allow_inf_nan=False)
-    record_ttl_days: int = Field(default=7, ge=1, le=365)
+    record_ttl_hours: int = Field(default=7 * 24, ge=1, le=365 * 24)
     destinations_file: FilePath | None = Field(default_factory=_find_destinations_file)
     allow_unlisted: Annotated[str, readable_by(rule_parser("unlisted:UnlistedRules.parse"))] = ""
     allow_actions: Annotated[str, readable_by(rule_parser("actions:parse_actions"))] = ""
@@ -193,7 +194,7 @@ class PublisherSettings(BaseSettings):
     @property
     def record_ttl_seconds(self) -> int:
         """How long the record of a transfer is kept, in seconds."""
-        return self.record_ttl_days * 24 * 3600
+        return self.record_ttl_hours * 3600
 
     def load_signing_key(self) -> Key | None:
         """Return the key that signs; None where nothing is signed."""

@@ -38,11 +38,11 @@ def test_nothing_need_be_set():
 
 def test_the_environment_comes_before_the_file(environment, tmp_path):
     (tmp_path / ".env").write_text(
-        "TRANSFER_QUEUE=from-file\nTRANSFER_RECORD_TTL_DAYS=3\nOTHER=1\nTRANSFER_WORKER_X=1\n"
+        "TRANSFER_QUEUE=from-file\nTRANSFER_RECORD_TTL_HOURS=3\nOTHER=1\nTRANSFER_WORKER_X=1\n"
     )
     environment.setenv("TRANSFER_QUEUE", "from-environment")
     settings = PublisherSettings.load()
-    assert (settings.queue, settings.record_ttl_days) == ("from-environment", 3)
+    assert (settings.queue, settings.record_ttl_hours) == ("from-environment", 3)
 
 
 def test_an_empty_variable_is_not_set(environment):
@@ -60,7 +60,7 @@ def test_all_problems_are_reported_together_and_name_their_variables(environment
     environment.setenv("TRANSFER_REDIS_URL", "http://user:hunter2@host")
     environment.setenv("TRANSFER_PUBLISH_BUDGET_SECONDS", "hunter2")
     environment.setenv("TRANSFER_REPEAT_WINDOW_SECONDS", "-1")
-    environment.setenv("TRANSFER_RECORD_TTL_DAYS", "0")
+    environment.setenv("TRANSFER_RECORD_TTL_HOURS", "0")
     environment.setenv("TRANSFER_DESTINATIONS_FILE", "hunter2.toml")
     environment.setenv("TRANSFER_QUEUE", "a b")
     found = problems()
@@ -68,7 +68,7 @@ def test_all_problems_are_reported_together_and_name_their_variables(environment
         "TRANSFER_REDIS_URL",
         "TRANSFER_PUBLISH_BUDGET_SECONDS",
         "TRANSFER_REPEAT_WINDOW_SECONDS",
-        "TRANSFER_RECORD_TTL_DAYS",
+        "TRANSFER_RECORD_TTL_HOURS",
         "TRANSFER_DESTINATIONS_FILE",
         "TRANSFER_QUEUE",
     ]
@@ -206,3 +206,10 @@ def test_the_registry_stays_the_same_file_when_the_process_changes_its_folder(en
     settings = PublisherSettings.load()
     environment.chdir("/")
     assert list(settings.load_rules().registry) == ["support"]
+
+
+def test_records_are_kept_for_an_hour_at_least(environment):
+    environment.setenv("TRANSFER_RECORD_TTL_HOURS", "1")
+    assert PublisherSettings.load().record_ttl_seconds == 3600
+    environment.setenv("TRANSFER_RECORD_TTL_HOURS", "0.5")
+    assert [problem.split()[0] for problem in problems()] == ["TRANSFER_RECORD_TTL_HOURS"]

@@ -224,7 +224,7 @@ def pause(
 
     What waits for it ends at once as rejected (destination_paused), and so does what is asked for later, so
     that sessions can speak. What is between two attempts gets no other; a request that is out can't be called
-    back. It lasts while any worker runs, and TRANSFER_RECORD_TTL_DAYS after the last one.
+    back. It lasts while any worker runs, and TRANSFER_RECORD_TTL_HOURS after the last one.
 
     Exit codes:
       0  paused

@@ -28,8 +28,8 @@ UUID_LENGTH: Final = 36
 _SCANNED_AT_ONCE: Final = 5000
 _NAMED: Final = 5
 _WHY_THERE_IS_NONE: Final = (
-    "It was never accepted, or so long ago that its record is gone (TRANSFER_RECORD_TTL_DAYS): the session's "
-    "log and the audit log tell."
+    "It was never accepted, or so long ago that its record is gone (TRANSFER_RECORD_TTL_HOURS): the "
+    "session's log and the audit log tell."
 )
 
 

@@ -49,6 +49,10 @@ local function write(...) WRITES[#WRITES + 1] = { ... } end
 
 local function keep(key) write('EXPIRE', key, RETENTION) end
 
+-- Lines that nobody has written yet outlive the records. Those that are written don't: the sweep takes them away.
+local DAY = 24 * 3600
+local function keep_outbox() write('EXPIRE', AUDIT, math.max(RETENTION, DAY)) end
+
 -- A refusal that anybody can cause any number of times: an hour is enough for a redelivery.
 local function keep_for_an_hour(key) write('EXPIRE', key, math.min(RETENTION, 3600)) end
 
@@ -109,7 +113,7 @@ local function audit(id, event, data, of)
   write('XADD', AUDIT, '*',
     'event', event, 'at_ms', int(NOW), 'transfer_id', id, 'call_id', r[1] or '', 'key', r[2] or '',
     'hop', r[3] or '', 'attempt', r[4] or '0', 'labels', r[5] or '{}', 'data', data)
-  if not AUDIT_IS_KEPT then keep(AUDIT) end
+  if not AUDIT_IS_KEPT then keep_outbox() end
   AUDIT_IS_KEPT = true
 end
 

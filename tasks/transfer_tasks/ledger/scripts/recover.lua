@@ -185,7 +185,9 @@ for _, redelivery in ipairs(redeliveries) do redeliver(redelivery) end
 commit() -- an outbox that can't be trimmed holds nothing up
 forget()
 
--- What is written goes first. Lines that nobody has written go only where Redis would fill up: they are counted.
+-- What is written goes first: when it is too much, or older than a record may be. Lines that nobody has written go only
+-- where Redis would fill up: they are counted.
+local OUTDATED = NOW - RETENTION * 1000
 local OUTBOX_LIMIT = 2000 -- how many lines one sweep drops at most; their ids are handed to one command
 
 local function last_read()
@@ -197,14 +199,29 @@ local function last_read()
   end
 end
 
+-- The id of the oldest line that may not be written yet.
+local function find_unwritten(read_until)
+  local pending = redis.call('XPENDING', AUDIT, audit_group)
+  if pending[1] > 0 then return pending[2] end
+  local ms, number = string.match(read_until, '^(%d+)-(%d+)$')
+  return ms .. '-' .. int(tonumber(number) + 1)
+end
+
+local function time_of(line_id) return tonumber(string.match(line_id, '^%d+')) end
+
 local function trim_outbox()
-  local length = redis.call('XLEN', AUDIT)
-  if length <= audit_kept then return end
+  local length, oldest = redis.call('XLEN', AUDIT), redis.call('XRANGE', AUDIT, '-', '+', 'COUNT', 1)[1]
+  local has_old = oldest and time_of(oldest[1]) < OUTDATED
+  if length <= audit_kept and not has_old then return end
   local read_until = last_read()
   if read_until then
-    local pending = redis.call('XPENDING', AUDIT, audit_group)
-    local written_until = pending[1] > 0 and pending[2] or read_until
-    redis.call('XTRIM', AUDIT, 'MINID', '~', written_until, 'LIMIT', length - audit_kept)
+    local unwritten = find_unwritten(read_until)
+    if has_old then
+      redis.call('XTRIM', AUDIT, 'MINID', '=', time_of(unwritten) < OUTDATED and unwritten or int(OUTDATED))
+      length = redis.call('XLEN', AUDIT)
+    end
+    if length <= audit_kept then return end
+    redis.call('XTRIM', AUDIT, 'MINID', '~', unwritten, 'LIMIT', length - audit_kept)
     length = redis.call('XLEN', AUDIT)
   end
   if length <= audit_bound then return end
@@ -228,5 +245,25 @@ local function trim_outbox()
   end
 end
 trim_outbox()
+
+-- Dead letters have one time to live together, and each new one renews it. So the sweep looks at the oldest ones.
+local function trim_quarantine()
+  local QUARANTINE, LOOKED_AT = NS .. 'quarantine', 20
+  local function read_time(entry)
+    local ok, said = pcall(cjson.decode, entry)
+    return ok and type(said) == 'table' and tonumber(said.at_ms) or nil
+  end
+  local oldest = redis.pcall('LRANGE', QUARANTINE, -1, -1)[1]
+  if not oldest or (read_time(oldest) or 0) >= OUTDATED then return end
+  local last = redis.call('LRANGE', QUARANTINE, -LOOKED_AT, -1)
+  for at, entry in ipairs(last) do
+    -- One whose time can't be read goes with the next that is old.
+    if (read_time(entry) or NOW) < OUTDATED then
+      redis.call('LTRIM', QUARANTINE, 0, at - #last - 2)
+      return
+    end
+  end
+end
+trim_quarantine()
 
 return { requeued, given_up, expired, gone_workers, lost_lines }

@@ -159,8 +159,8 @@ class PublisherSettings(BaseSettings):
             passwords.
         publish_budget_seconds: The longest that one call of the publisher may take, whatever Redis does.
         repeat_window_seconds: How long after `submitted` the same request counts as a repeat.
-        record_ttl_hours: How long Redis keeps the record of a transfer, audit lines and dead letters. At least
-            as long as a call may last: a repeat of what is gone is not recognised.
+        record_ttl_hours: How long Redis keeps the record of a transfer, audit lines and dead letters; at
+            least as long as a call may last: a repeat of what is gone is not recognised.
         destinations_file: The registry of named destinations; `DESTINATIONS_FILE` if it is there and nothing
             else is set. A publisher that has it refuses at once what the worker would refuse later.
         allow_unlisted: Which endpoints outside the registry are allowed: regions, SIP hosts, ``agents``.

@@ -76,6 +76,13 @@ def push(signed: SignedCluster, *messages: str) -> None:
         bench.client.lpush("transfers", *messages)
 
 
+def count_takes(signed: SignedCluster) -> int:
+    """Return how often anybody has asked for the next message until now."""
+    with signed.bench() as bench:
+        said: Any = bench.client.info("commandstats")
+    return int(said.get("cmdstat_brpop", {"calls": 0})["calls"])
+
+
 def sign(intent: TransferIntent, key: str) -> Written:
     return parse_signing_key(key).sign(intent.to_json())
 
@@ -91,6 +98,7 @@ def test_a_flood_of_what_is_refused_takes_no_slots_and_each_has_its_record_and_l
         "destination": "support" if kind == "unsigned" else "no such name!",
     }
     seen = SlotsSeen(of)
+    before = count_takes(of)
     with of.held_up():
         if kind == "made up":
             push(of, *(bare(one) for one in ids))
@@ -108,6 +116,7 @@ def test_a_flood_of_what_is_refused_takes_no_slots_and_each_has_its_record_and_l
         assert set(ids) <= set(told)
         assert {bench.record(one).state for one in ids} == {State.REJECTED}
     assert seen.count_of(ids) <= FLOOD // 4
+    assert count_takes(of) - before <= FLOOD // 4, "each was taken by itself: who comes behind them waits"
 
 
 @pytest.mark.parametrize("by", ["celery", "publisher"])

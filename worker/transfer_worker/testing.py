@@ -30,11 +30,12 @@ from transfer_worker.delivery.ports import PlatformAnswer
 from transfer_worker.errors import AttemptError, NotCarriedOut
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from transfer_tasks.intent import TransferIntent
     from transfer_worker.delivery.message import Request
     from transfer_worker.delivery.ports import AttemptNote
+    from transfer_worker.delivery.refusal import Refusal
 
 QUEUED: Final = PlatformAnswer(http_status=200, body={"message": "queued"})
 
@@ -221,13 +222,20 @@ class FakeLedger:
         self.records[transfer_id] = FakeRecord(None, content_digest=content_digest)
         return self.end(transfer_id, state, reason, detail=detail, call_id=call_id)
 
-    def forbid(self, transfer_id: str, *, judged: str, reason: Reason, detail: str) -> TransferOutcome | None:
-        """End what waits with this intent, and that the rules don't allow."""
+    def refuse_all(self, refusals: Sequence[tuple[str, Refusal]]) -> list[bool]:
+        """Refuse many at once."""
+        return [self._refuse_one(transfer_id, of) for transfer_id, of in refusals]
+
+    def _refuse_one(self, transfer_id: str, of: Refusal) -> bool:
+        if not of.judged:
+            fields = {"call_id": of.call_id, "detail": of.detail, "content_digest": of.content_digest}
+            return self.refuse(transfer_id, state=State.REJECTED, reason=of.reason, **fields) is not None
         self.before_step("forbid")
         record = self.records.get(transfer_id)
-        if record is None or record.state is not State.WAITING or record.written.text != judged:
-            return None
-        return self.end(transfer_id, State.REJECTED, reason, detail=detail)
+        if record is None or record.state is not State.WAITING or record.written.text != of.judged:
+            return False
+        self.end(transfer_id, State.REJECTED, of.reason, detail=of.detail)
+        return True
 
     def cancel(self, transfer_id: str, *, detail: str) -> Ended | Open | Missing:
         """Withdraw what has not been sent."""

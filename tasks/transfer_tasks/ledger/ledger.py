@@ -13,6 +13,8 @@ from transfer_tasks.ledger.record import TransferRecord, is_of_another_type
 from transfer_tasks.redis.diagnosis import diagnose
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from transfer_tasks.ledger.script import Command
 
 T = TypeVar("T")
@@ -43,6 +45,26 @@ class Ledger:
             return command.read(self._evaluate(command))
         except redis.RedisError as error:
             raise LedgerUnavailable(f"{command.script.name}: {diagnose(error)}") from error
+
+    def run_all(self, commands: Sequence[Command[T]]) -> list[T]:
+        """Run steps that have nothing to do with each other, in one round trip.
+
+        Raises:
+            LedgerUnavailable: As for `run`; each of them may have happened.
+        """
+        if not commands:
+            return []
+        try:
+            with self.client.pipeline(transaction=False) as pipeline:
+                for command in commands:
+                    pipeline.execute_command("EVALSHA", command.script.sha, 0, *command.arguments)  # type: ignore[no-untyped-call]
+                replies = pipeline.execute(raise_on_error=False)
+        except redis.RedisError as error:
+            raise LedgerUnavailable(f"{commands[0].script.name}: {diagnose(error)}") from error
+        return [
+            self.run(command) if isinstance(reply, redis.RedisError) else command.read(reply)
+            for command, reply in zip(commands, replies, strict=True)
+        ]
 
     def _evaluate(self, command: Command[Any]) -> Any:
         script = command.script

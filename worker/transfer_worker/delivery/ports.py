@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from transfer_tasks.intent import TransferIntent
     from transfer_tasks.ledger.verdicts import (
         Accepted,
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from transfer_tasks.outcome import Reason, State, TransferOutcome
     from transfer_tasks.signature import Key, Written
     from transfer_worker.delivery.message import Request
+    from transfer_worker.delivery.refusal import Refusal
 
 
 class Ledger(Protocol):
@@ -57,8 +60,11 @@ class Ledger(Protocol):
         Where a record of the same id has another digest, the outcome is this message's alone, on no record.
         """
 
-    def forbid(self, transfer_id: str, *, judged: str, reason: Reason, detail: str) -> TransferOutcome | None:
-        """End what waits with this intent, and that the rules don't allow; None where it is anything else."""
+    def refuse_all(self, refusals: Sequence[tuple[str, Refusal]]) -> list[bool]:
+        """Refuse many transfers at once; say of each whether it has ended.
+
+        Where an intent on record was judged, only what still waits with that intent ends.
+        """
 
     def cancel(self, transfer_id: str, *, detail: str) -> Ended | Open | Missing:
         """Withdraw what has not been sent, in an operator's name."""

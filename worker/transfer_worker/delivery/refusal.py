@@ -10,7 +10,7 @@ at the door, where the queue is read, with one step of the ledger::
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from transfer_tasks.errors import InvalidIntent, LedgerUnavailable, UnsupportedSchemaVersion
@@ -20,6 +20,8 @@ from transfer_worker.delivery.route import read_intent
 from transfer_worker.errors import NotPermitted
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from transfer_tasks.intent import TransferIntent
     from transfer_tasks.outcome import TransferOutcome
     from transfer_tasks.signature import Written
@@ -32,12 +34,17 @@ FLOOD_SECONDS: Final = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """Why a message is refused, and what of it can be read."""
+    """Why a message is refused, and what of it can be read.
+
+    Attributes:
+        judged: The intent that is against the rules, where it is on record; else empty.
+    """
 
     reason: Reason
     detail: str
     call_id: str = ""
     content_digest: str = ""
+    judged: str = ""
 
     @classmethod
     def of(cls, error: InvalidIntent | NotPermitted, intent: TransferIntent) -> Refusal:
@@ -132,46 +139,39 @@ class Door:
         times = self._refused_at
         return len(times) == FLOOD_REFUSALS and self.clock.monotonic() - times[0] < FLOOD_SECONDS
 
-    def turn_away(self, message: Notification | Request) -> bool:
-        """Refuse a message in a flood; say whether it has ended with that."""
+    def turn_away(self, messages: Sequence[Notification | Request]) -> list[bool]:
+        """Refuse in a flood what can only be refused; say of each message whether it has ended with that."""
         if not self.is_flooded:
-            return False
+            return [False] * len(messages)
+        judged = [self._judge(message) for message in messages]
+        refusals = [
+            (message.transfer_id, refusal)
+            for message, refusal in zip(messages, judged, strict=True)
+            if refusal
+        ]
         try:
-            has_ended = (
-                self._refuse_request(message)
-                if isinstance(message, Request)
-                else self._refuse_notification(message)
-            )
+            ended = iter(self.ledger.refuse_all(refusals))
         except LedgerUnavailable:
-            return False
-        if has_ended:
+            return [False] * len(messages)
+        turned_away = [refusal is not None and next(ended) for refusal in judged]
+        for _ in filter(None, turned_away):
             self.note_refusal()
-        return has_ended
+        return turned_away
 
-    def _refuse_request(self, request: Request) -> bool:
-        judged = judge_request(request, self.policy)
-        if not isinstance(judged, Refusal):
-            error = self._find_fault(request.written, judged)
-            if error is None:
-                return False
-            judged = Refusal.of(error, judged)
-        return self.refuse(request.transfer_id, judged) is not None
-
-    def _refuse_notification(self, notification: Notification) -> bool:
-        """End what is on no record, and what is on record and against the rules."""
-        judged = judge_missing(notification, self.policy)
-        if isinstance(judged, Refusal):
-            return self.refuse(notification.transfer_id, judged) is not None
-        error = self._find_fault(notification.copy, judged)
-        return error is not None and (
-            self.ledger.forbid(
-                notification.transfer_id,
-                judged=notification.copy.text,
-                reason=reason_of(error),
-                detail=detail_of(error),
+    def _judge(self, message: Notification | Request) -> Refusal | None:
+        """Return what is against a message: it can't be asked, is on no record, or is against the rules."""
+        if isinstance(message, Request):
+            judged, written, on_record = judge_request(message, self.policy), message.written, ""
+        else:
+            judged, written, on_record = (
+                judge_missing(message, self.policy),
+                message.copy,
+                message.copy.text,
             )
-            is not None
-        )
+        if isinstance(judged, Refusal):
+            return judged
+        error = self._find_fault(written, judged)
+        return replace(Refusal.of(error, judged), judged=on_record) if error else None
 
     def _find_fault(self, written: Written, intent: TransferIntent) -> InvalidIntent | NotPermitted | None:
         """Return what the rules have against an intent; None where it may be carried out."""

@@ -18,7 +18,7 @@ from transfer_tasks.publisher.acceptance import build_accept
 from transfer_worker.audit.outbox import GROUP
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from transfer_tasks.intent import TransferIntent
     from transfer_tasks.ledger.ledger import Ledger
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from transfer_tasks.signature import Written
     from transfer_worker.delivery.message import Request
     from transfer_worker.delivery.ports import AttemptNote
+    from transfer_worker.delivery.refusal import Refusal
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -142,11 +143,25 @@ class LedgerSteps:
         ended = self._persist(command, CLAIM_PATIENCE_SECONDS)
         return ended.outcome if ended else None
 
-    def forbid(self, transfer_id: str, *, judged: str, reason: Reason, detail: str) -> TransferOutcome | None:
-        """End what waits with this intent, and that the rules don't allow."""
-        command = self._ledger.commands.forbid(transfer_id, judged=judged, reason=reason, detail=detail)
-        ended = self._persist(command, CLAIM_PATIENCE_SECONDS)
-        return ended.outcome if ended else None
+    def refuse_all(self, refusals: Sequence[tuple[str, Refusal]]) -> list[bool]:
+        """Refuse many at once. Not patient: what is missed here is carried out, and ends with that."""
+        commands = self._ledger.commands
+        ended = self._ledger.run_all(
+            [
+                commands.forbid(transfer_id, judged=of.judged, reason=of.reason, detail=of.detail)
+                if of.judged
+                else commands.refuse(
+                    transfer_id,
+                    call_id=of.call_id,
+                    state=State.REJECTED,
+                    reason=of.reason,
+                    detail=of.detail,
+                    content_digest=of.content_digest,
+                )
+                for transfer_id, of in refusals
+            ]
+        )
+        return [one is not None for one in ended]
 
     def cancel(self, transfer_id: str, *, detail: str) -> Ended | Open | Missing:
         """Withdraw what has not been sent, in an operator's name."""

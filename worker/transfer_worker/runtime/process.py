@@ -31,6 +31,7 @@ from transfer_worker.delivery.service import TransferService
 from transfer_worker.gateway import PiopiyGateway
 from transfer_worker.ledger.recovery import LEASE_SECONDS, Recovery
 from transfer_worker.ledger.steps import LedgerSteps
+from transfer_worker.queue.ahead import LookAhead
 from transfer_worker.queue.remote_control import GuardedNode
 from transfer_worker.queue.request import MaskedRequest
 from transfer_worker.queue.thread_pool import HeadStartPool
@@ -116,9 +117,12 @@ class WorkerProcess:
             verify_keys=settings.load_verify_keys(),
         )
         door = Door(ledger=steps, policy=policy, clock=time)
-        GuardedChannel.turn_away = lambda element: door.turn_away(
-            read_message(element.as_seen_by_celery()["headers"])
-        )
+        GuardedChannel.turn_away = LookAhead(
+            self.ledger.client,
+            lambda elements: door.turn_away(
+                [read_message(element.as_seen_by_celery()["headers"]) for element in elements]
+            ),
+        ).turn_away
         self.service = TransferService(
             ledger=steps,
             gateway=self.gateway,

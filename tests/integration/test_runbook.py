@@ -89,6 +89,14 @@ def platform_down(cluster, publisher, bench, monkeypatch):
         handle.outcome(5)
 
 
+def answers_lost(cluster, publisher, bench, monkeypatch):
+    """As after an outage of the platform: it has carried nothing out, and said nothing."""
+    cluster.start_worker()
+    for number in (1, 2):
+        cluster.sandbox.controls.script(call(number), ["reset-not-done"])
+        submit(publisher, number, "sales").outcome(5)
+
+
 def moved_twice(cluster, publisher, bench, monkeypatch):
     """As after `kill -STOP` of a worker, wrong evidence, a replay, and `kill -CONT`."""
     cluster.start_worker()
@@ -130,6 +138,7 @@ SCENES = {
         no_worker,
         trouble,
         platform_down,
+        answers_lost,
         moved_twice,
         remote_control,
         redis_gone,

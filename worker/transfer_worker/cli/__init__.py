@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from transfer_worker.cli import acknowledge, act, ask, audit, init, look, quarantine, run
+from transfer_worker.cli import act, ask, audit, init, look, quarantine, run
 
 app = typer.Typer(
     name="call-transfer",
@@ -62,7 +62,7 @@ for command in (
     act.cancel,
     act.pause,
     act.resume,
-    acknowledge.acknowledge,
+    act.acknowledge,
 ):
     app.command()(command)
 app.command("list")(look.list_)

@@ -3,40 +3,21 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 import time
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from transfer_tasks.outcome import Reason, State  # noqa: TC001 - typer reads the annotations
+from transfer_tasks.outcome import Reason  # noqa: TC001 - typer reads the annotations
+from transfer_worker.cli import filters
 from transfer_worker.cli.terminal import AsJson, WantedId, expected_errors, make_console, print_json
-from transfer_worker.errors import OperationMisused
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from transfer_worker.operations.lookup import OperatorTools
-
-_SPAN: Final = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
-MAX_LISTED: Final = 10_000
-_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-
-
-def parse_span(text: str) -> float:
-    """Return a span like ``90s``, ``5m``, ``1h`` or ``7d`` in seconds.
-
-    Raises:
-        OperationMisused: It is not written so.
-    """
-    match = _SPAN.fullmatch(text)
-    if not match:
-        raise OperationMisused(
-            field="--since", problem="is not a span of time", fix="Write it like 90s, 5m, 1h or 7d."
-        )
-    return float(match[1]) * _UNITS[match[2]]
 
 
 def status(
@@ -103,24 +84,15 @@ def _watch(at: OperatorTools, *, every_seconds: float, as_json: bool) -> NoRetur
 
 
 def list_(
-    state: Annotated[list[State] | None, typer.Option(help="Only these; may be given several times.")] = None,
-    since: Annotated[
-        str,
-        typer.Option(
-            metavar="SPAN",
-            help="Ended within: 90s, 5m, 1h, 7d. Open ones are listed whatever their age.",
-        ),
-    ] = "1h",
-    destination: Annotated[
-        str, typer.Option(metavar="NAME", help="A name from the registry, endpoints, or pipeline.")
-    ] = "",
+    state: filters.States = None,
+    since: filters.Since = None,
+    destination: filters.Destination = None,
     reason: Annotated[
-        Reason | None, typer.Option(help="How they ended.", metavar="REASON", show_choices=False)
+        Reason | None,
+        typer.Option("--reason", "--ended-as", help="How they ended.", metavar="REASON", show_choices=False),
     ] = None,
-    requester: Annotated[
-        str, typer.Option(metavar="NAME", help="Who asked: the name in the request, or a key's id.")
-    ] = "",
-    limit: Annotated[int, typer.Option(min=1, max=MAX_LISTED, help="The most to list.")] = 100,
+    requester: filters.Requester = None,
+    limit: Annotated[int, typer.Option(min=1, max=filters.MAX_LISTED, help="The most to list.")] = 100,
     as_json: AsJson = False,
 ) -> None:
     """List transfers: first those that are open, the oldest first, then the ended ones, the newest first.
@@ -140,15 +112,11 @@ def list_(
     with expected_errors(as_json=as_json):
         from transfer_worker.cli import status_screen
         from transfer_worker.operations import describe, lookup
-        from transfer_worker.operations.listing import Wanted, list_transfers
+        from transfer_worker.operations.listing import list_transfers
 
         with lookup.open_tools() as at:
-            wanted = Wanted(
-                states=frozenset(state or ()),
-                since_seconds=parse_span(since),
-                destination=destination,
-                reason=reason,
-                requester=requester,
+            wanted = filters.read_filter(
+                states=state, since=since, destination=destination, requester=requester, ended_as=reason
             )
             records = list_transfers(at.ledger, wanted, limit=limit + 1)
             is_cut = len(records) > limit
@@ -160,7 +128,9 @@ def list_(
         else:
             typer.echo("None.")
         if is_cut and not as_json:
-            typer.echo(f"These are {limit}, and there are more: --limit, up to {MAX_LISTED}.", err=True)
+            typer.echo(
+                f"These are {limit}, and there are more: --limit, up to {filters.MAX_LISTED}.", err=True
+            )
 
 
 def tail(

@@ -42,6 +42,15 @@ WantedId = Annotated[
     ),
 ]
 
+MaybeId = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[CALL_OR_TRANSFER_ID]",
+        help="An id, or a beginning that no other has; without one, say by options which are meant.",
+        show_default=False,
+    ),
+]
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 
 Operator = Annotated[

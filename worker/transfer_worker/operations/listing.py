@@ -85,14 +85,25 @@ def list_transfers(ledger: Ledger, wanted: Wanted, *, limit: int = 100) -> list[
     Raises:
         LedgerUnavailable: Redis did not answer in time.
     """
+    return list(islice(iterate_transfers(ledger, wanted, page=limit), limit))
+
+
+def iterate_transfers(ledger: Ledger, wanted: Wanted, *, page: int = PAGE) -> Iterator[TransferRecord]:
+    """Yield transfers as `list_transfers` has them; no more is read than what is taken, and a page.
+
+    Raises:
+        LedgerUnavailable: Redis did not answer in time.
+    """
     states = wanted.states or frozenset(State)
     open_states = states & OPEN_STATES if wanted.reason is None else frozenset()
     try:
-        found = chain(
-            _iterate_open(ledger, open_states, destination=wanted.destination),
-            _iterate_ended(ledger, states - OPEN_STATES, wanted, page=min(limit, PAGE)),
+        yield from filter(
+            wanted.is_asked_by,
+            chain(
+                _iterate_open(ledger, open_states, destination=wanted.destination),
+                _iterate_ended(ledger, states - OPEN_STATES, wanted, page=min(page, PAGE)),
+            ),
         )
-        return list(islice(filter(wanted.is_asked_by, found), limit))
     except redis.RedisError as error:
         raise LedgerUnavailable(f"list: {diagnose(error)}") from error
 

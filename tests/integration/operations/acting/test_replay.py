@@ -13,7 +13,7 @@ import pytest
 from support.operating import COMMAND, as_json, send
 from transfer_tasks.outcome import Reason, State
 from transfer_worker.monitoring.present import WorkerStatus
-from transfer_worker.operations.replay import find_real_platforms
+from transfer_worker.operations.acting.replay import find_real_platforms
 
 pytestmark = pytest.mark.usefixtures("no_key_leaks")
 

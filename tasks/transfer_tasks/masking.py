@@ -1,4 +1,4 @@
-"""Free text without full numbers and SIP users, however they are written."""
+"""Free text for people: no full numbers and SIP users, however written, and nothing that nobody sees."""
 
 from __future__ import annotations
 
@@ -43,6 +43,18 @@ _CODED: Final = re.compile(
     r"\\+(?:u[dD][89abAB][0-9a-fA-F]{2}\\+u[dD][c-fC-F][0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}"
     r"|x[0-9a-fA-F]{2}|[abfnrtv\"'/])|\\{2,}|&(?:\#\d{1,7}|\#[xX][0-9a-fA-F]{1,6}|[A-Za-z]{2,8});?|(?:%[0-9a-fA-F]{2})+"
 )
+# Controls; Unicode 16.0's Default_Ignorable_Code_Point, less the two joiners: bidirectional marks, fillers,
+# variation selectors, tags, whatever takes no room and may say anything; and annotations.
+_INVISIBLE: Final = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f\u2028-\u202e"
+    r"\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
+    r"\U000e0000-\U000e0fff]"
+)
+# Persian, Hindi and emoji need one joiner between two characters of theirs; elsewhere nobody sees it.
+_STRAY_JOINERS: Final = re.compile(
+    r"[\u200c\u200d]{2,}|(?<![^\x00-\x7f\s])[\u200c\u200d]|[\u200c\u200d](?![^\x00-\x7f\s])"
+)
+_LINE_BREAKS: Final = re.compile(r"[\t\n\v\f\r\x85\u2028\u2029]+")
 
 
 def mask_text(text: str) -> str:
@@ -68,6 +80,13 @@ def mask_text(text: str) -> str:
 def holds_number(text: str) -> bool:
     """Whether a number stands in a text that `mask_text` would mask."""
     return mask_text(text) != text
+
+
+def keep_visible(text: str) -> str:
+    """Return what a person sees of a text, in one line."""
+    if text.isascii() and text.isprintable():
+        return text
+    return _STRAY_JOINERS.sub("", _INVISIBLE.sub("", _LINE_BREAKS.sub(" ", text)).strip()).strip()
 
 
 def digit_of(character: str) -> str:

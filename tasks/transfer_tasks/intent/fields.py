@@ -20,7 +20,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from transfer_tasks.addresses import AddressError, parse_number, parse_sip_uri, write_number
-from transfer_tasks.masking import holds_number
+from transfer_tasks.masking import holds_number, keep_visible
 from transfer_tasks.refusals import REFUSALS
 
 # JSON readers that keep numbers as doubles lose whole numbers beyond this (RFC 8259, section 6).
@@ -30,7 +30,6 @@ _PLAIN_DEPTH: Final = 20
 _UUID_DIGITS: Final = re.compile(r"[0-9a-fA-F]{32}")
 # C0 and C1 controls, line separators, bidirectional overrides: whatever can forge a line of a log.
 _CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
-_SPACE_CONTROLS: Final = re.compile(r"[\t\n\v\f\r\x85\u2028\u2029]+")
 _SURROGATES: Final = re.compile(r"[\ud800-\udfff]")
 _VARIABLE_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 _SIP_HEADER_NAME: Final = re.compile(r"[Xx]-[A-Za-z0-9\-]{1,62}")
@@ -95,11 +94,11 @@ def _clean(text: str) -> str:
 
 
 def _cleaned(value: object) -> object:
-    if not isinstance(value, str) or value.isprintable():
+    if not isinstance(value, str) or (value.isascii() and value.isprintable()):
         return value
     if _SURROGATES.search(value):
         raise refusal("control_characters")
-    return _CONTROLS.sub("", _SPACE_CONTROLS.sub(" ", value)).strip()
+    return keep_visible(value)
 
 
 def is_destination_name(text: str) -> bool:
@@ -212,9 +211,7 @@ def _pattern(pattern: str) -> dict[str, Any]:
 
 ANY_LIST: Final = BeforeValidator(_list)
 IN_ORDER: Final = AfterValidator(_in_order)  # as canonical JSON has them
-WITHOUT_CONTROLS: Final = BeforeValidator(
-    _cleaned
-)  # for texts that people read; machines' texts must be clean
+VISIBLE: Final = BeforeValidator(_cleaned)  # for texts that people read; machines' texts must be clean
 
 Uuid = Annotated[str, BeforeValidator(_uuid), WithJsonSchema({"type": "string", "format": "uuid"})]
 Number = Annotated[

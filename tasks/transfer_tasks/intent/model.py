@@ -19,7 +19,7 @@ from transfer_tasks.intent.destination import (
     PipelineDestination,
 )
 from transfer_tasks.intent.fields import (
-    WITHOUT_CONTROLS,
+    VISIBLE,
     ContractModel,
     IdempotencyKey,
     Number,
@@ -101,8 +101,8 @@ class TransferIntent(ContractModel, json_schema_extra=_add_expires_in_seconds):
     idempotency_key: IdempotencyKey | None = None
     metadata: Variables = Field(default_factory=dict)
     options: ConnectOptions = ConnectOptions()
-    reason: Annotated[str, Field(strict=True, max_length=500), WITHOUT_CONTROLS] = ""
-    requested_by: Annotated[str, Field(strict=True, max_length=200), WITHOUT_CONTROLS] = ""
+    reason: Annotated[str, Field(strict=True, max_length=500), VISIBLE] = ""
+    requested_by: Annotated[str, Field(strict=True, max_length=200), VISIBLE] = ""
     schema_version: Literal[1] = SCHEMA_VERSION
     strategy: Strategy | None = None
     transfer_id: Uuid = Field(default_factory=lambda: str(uuid4()))

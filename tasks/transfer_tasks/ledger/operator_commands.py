@@ -1,4 +1,4 @@
-"""The steps of operators: pause, resume, and tidying up the quarantine."""
+"""The steps of operators: the kill switch, the quarantine, and what people have said."""
 
 from __future__ import annotations
 
@@ -26,6 +26,10 @@ class OperatorCommands(LedgerCommands):
     def acknowledge(self, call_id: str, *, operator: str, reason: str) -> Command[int]:
         """Say that a call that may have been moved twice was looked at; how many pairs of requests."""
         return self._build("acknowledge", int, call_id=call_id, operator=operator, reason=reason)
+
+    def reveal(self, transfer_id: str, *, operator: str, reason: str) -> Command[bool]:
+        """Write down who is about to see a transfer's metadata; the reply is whether it is on record."""
+        return self._build("reveal", bool, transfer_id=transfer_id, operator=operator, reason=reason)
 
     def drop_quarantined(self, entry: str, *, operator: str, reason: str) -> Command[bool]:
         """Take one entry out of the quarantine; the reply is whether it was there."""

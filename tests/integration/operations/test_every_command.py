@@ -59,7 +59,7 @@ def test_what_is_not_on_record_is_exit_code_1(ask, command):
     assert json.loads(answer.stdout)["error"]["kind"] == "OperationRefused"
 
 
-@pytest.mark.parametrize("reason", ["", "  ", "x" * 101, "a\nb"])
+@pytest.mark.parametrize("reason", ["", "  ", "x" * 101, "a\nb", "\u3164", "a\ufe0fb", "a\U000e0041"])
 def test_a_reason_is_one_line_that_says_something(ask, bench, reason):
     answer = ask("pause", "--all", "--reason", reason)
     assert (answer.exit_code, "--reason" in answer.stderr) == (2, True)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transfer_tasks.masking import digit_of, holds_number, mask_text
+from transfer_tasks.masking import digit_of, holds_number, keep_visible, mask_text
 
 UUID = "6f1c1f0e-5b0a-4d4e-9a51-0c9d6a3c2b11"
 
@@ -143,3 +143,24 @@ def test_what_we_write_ourselves_stays(identifier: uuid.UUID, moment: datetime, 
         text = f"{identifier}:{hop} at {at}, {at.removesuffix('+00:00')}Z"
         assert mask_text(text) == text
     assert mask_text(str(identifier)) == str(identifier)
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_what_is_visible_stays_as_it_is_when_it_is_read_again(text):
+    seen = keep_visible(text)
+    assert keep_visible(seen) == seen
+    hidden = {char for char in seen if unicodedata.category(char) in {"Cc", "Zl", "Zp"}}
+    assert not hidden
+    assert not re.search("[\u200b\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\U000e0000-\U000e0fff]", seen)
+
+
+def test_a_joiner_is_seen_between_two_characters_of_its_script_only():
+    assert keep_visible("\u0645\u06cc\u200c\u062e") == "\u0645\u06cc\u200c\u062e"
+    for stray in (
+        "a\u200db",
+        "\u00e9\u200d\u00a0",
+        "\u200d\u00a0\u00e9",
+        "\u00e9\u00a0\u200c\u00a0x",
+        "\u00e9\u200d",
+    ):
+        assert not {"\u200c", "\u200d"} & set(keep_visible(stray)), ascii(stray)

@@ -47,6 +47,7 @@ class AuditEvent(StrEnum):
     DROPPED = "quarantine.dropped"
     SET_ASIDE = "audit.set_aside"
     ADOPTED = "quarantine.adopted"
+    REVEALED = "metadata.revealed"
     PAUSED = "destination.paused"
     RESUMED = "destination.resumed"
     LIMITS_SET = "limits.set"

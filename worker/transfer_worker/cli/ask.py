@@ -6,7 +6,15 @@ from typing import Annotated
 
 import typer
 
-from transfer_worker.cli.terminal import AsJson, WantedId, expected_errors, make_console, print_json
+from transfer_worker.cli.terminal import (
+    AsJson,
+    OperatorIfNeeded,
+    WantedId,
+    check_operator,
+    expected_errors,
+    make_console,
+    print_json,
+)
 from transfer_worker.exit_codes import Exit
 
 
@@ -106,25 +114,37 @@ def send(
 
 def show(
     wanted_id: WantedId,
+    operator: OperatorIfNeeded,
+    reveal: Annotated[
+        bool, typer.Option("--reveal", help="Show metadata as it was given. The audit log has who did.")
+    ] = False,
+    reason: Annotated[str, typer.Option("--reason", help="Why you reveal it, for people to read.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Tell the whole story of a call: every transfer of it, each attempt, who asked, and how it ended.
 
-    Numbers are masked.
+    Numbers and metadata are masked.
 
     Exit codes:
       0  found
       1  nothing is on record, or it is the beginning of several
-      2  it is no id, or the settings are wrong; all problems are listed
-      3  Redis can't be used
+      2  it is no id, --reveal without a name, or the settings are wrong; all problems are listed
+      3  Redis can't be used; nothing was revealed
     """
     with expected_errors(as_json=as_json):
+        from transfer_tasks.masking import mask_text
         from transfer_worker.cli import tables
         from transfer_worker.operations import describe, lookup
 
+        name = check_operator(operator) if reveal else ""
         with lookup.open_tools() as at:
             records = lookup.read_story(at.ledger, wanted_id)
-            story = describe.describe_story(records, at.ledger)
+            if reveal:
+                for record in filter(describe.read_metadata, records):
+                    at.ledger.run(
+                        at.commands.reveal(record.transfer_id, operator=name, reason=mask_text(reason))
+                    )
+            story = describe.describe_story(records, at.ledger, reveals_metadata=reveal)
         if as_json:
             print_json(story)
         else:

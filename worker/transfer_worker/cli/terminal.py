@@ -28,7 +28,7 @@ from transfer_worker.exit_codes import Exit
 from transfer_worker.local.redis_executable import EmbeddedRedisError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from rich.console import Console
 
@@ -53,17 +53,21 @@ MaybeId = Annotated[
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 
-Operator = Annotated[
-    str,
-    typer.Option(
+
+def _name_option(check: Callable[[str], str] | None) -> Any:
+    return typer.Option(
         "--as",
         metavar="NAME",
         default_factory=lambda: os.environ.get("USER") or os.environ.get("LOGNAME") or "",
         show_default="USER, or LOGNAME",
-        callback=lambda name: _check_operator(name),
+        callback=check,
         help="Who you are, for the audit log.",
-    ),
-]
+    )
+
+
+Operator = Annotated[str, _name_option(lambda name: check_operator(name))]
+OperatorIfNeeded = Annotated[str, _name_option(None)]
+"""Whoever uses it checks it, when a name is needed."""
 
 Reason = Annotated[
     str,
@@ -81,16 +85,27 @@ MAX_NAME_LENGTH: Final = 60
 MAX_REASON_LENGTH: Final = 100
 
 
-def _check_operator(name: str) -> str:
+def check_operator(name: str) -> str:
+    """Return the name of whoever acts.
+
+    Raises:
+        typer.BadParameter: There is none, or it is none.
+    """
     if not name:
         raise typer.BadParameter("say who you are: --as NAME (USER and LOGNAME are not set)")
-    if not name.strip() or len(name) > MAX_NAME_LENGTH or not name.isprintable():
+    if not name.strip() or len(name) > MAX_NAME_LENGTH or not _is_visible(name):
         raise typer.BadParameter(f"write your name in 1 to {MAX_NAME_LENGTH} printable characters")
     return name.strip()
 
 
+def _is_visible(text: str) -> bool:
+    from transfer_tasks.masking import keep_visible
+
+    return text.isprintable() and keep_visible(text) == text.strip()
+
+
 def _check_reason(reason: str) -> str:
-    if not reason.strip() or len(reason) > MAX_REASON_LENGTH or not reason.isprintable():
+    if not reason.strip() or len(reason) > MAX_REASON_LENGTH or not _is_visible(reason):
         raise typer.BadParameter(f"say it in one line of 1 to {MAX_REASON_LENGTH} printable characters")
     return reason.strip()
 

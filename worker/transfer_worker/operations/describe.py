@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from transfer_tasks.ledger.texts import read_object
-from transfer_tasks.masking import mask_text
+from transfer_tasks.masking import keep_visible, mask_text
 from transfer_worker.operations.lookup import read_clock_ms
 
 if TYPE_CHECKING:
@@ -17,8 +17,18 @@ if TYPE_CHECKING:
     from transfer_tasks.ledger.record import TransferRecord
 
 
-def describe_story(records: list[TransferRecord], ledger: Ledger) -> dict[str, Any]:
+HIDDEN: Final = "***"
+
+
+def describe_story(
+    records: list[TransferRecord], ledger: Ledger, *, reveals_metadata: bool = False
+) -> dict[str, Any]:
     """Return the story of one call as plain, masked JSON values.
+
+    Args:
+        records: The call's transfers.
+        ledger: Where they are.
+        reveals_metadata: Whether metadata is shown as it was given; that has to be on record before.
 
     Raises:
         LedgerUnavailable: Redis did not answer in time.
@@ -26,11 +36,13 @@ def describe_story(records: list[TransferRecord], ledger: Ledger) -> dict[str, A
     now_ms = read_clock_ms(ledger)
     return {
         "call_id": mask_text(records[0].call_id),
-        "transfers": [_describe_record(record, now_ms) for record in records],
+        "transfers": [
+            _describe_record(record, now_ms, reveals_metadata=reveals_metadata) for record in records
+        ],
     }
 
 
-def _describe_record(record: TransferRecord, now_ms: int) -> dict[str, Any]:
+def _describe_record(record: TransferRecord, now_ms: int, *, reveals_metadata: bool) -> dict[str, Any]:
     outcome = record.outcome
     guide = outcome.guide if outcome else None
     return {
@@ -41,7 +53,10 @@ def _describe_record(record: TransferRecord, now_ms: int) -> dict[str, Any]:
         "is_damaged": record.is_damaged,
         **mask_value(record.labels),
         "asked_by": mask_text(record.asked_by) or None,
-        "asked": _describe_asked(record.intent_json),
+        "asked": {
+            **_describe_asked(record.intent_json),
+            "metadata": _describe_metadata(record, is_revealed=reveals_metadata),
+        },
         "accepted_at": as_time(record.accepted_at_ms),
         "claimed_at": as_time(record.claimed_at_ms),
         "expires_at": as_time(record.expires_at_ms),
@@ -96,13 +111,23 @@ def name_requester(record: TransferRecord) -> str:
 
 
 def _describe_asked(intent_json: str) -> dict[str, Any]:
-    """Return who asked and why. Read as JSON and not as an intent: it may be of another version."""
+    """Return who asked and why. Read as JSON: it may be of another version, or signed as it stands."""
     intent = read_object(intent_json) or {}
     return {
-        "requested_by": mask_text(str(intent.get("requested_by", ""))),
-        "reason": mask_text(str(intent.get("reason", ""))),
-        "metadata": mask_value(intent.get("metadata", {})),
+        "requested_by": mask_text(keep_visible(str(intent.get("requested_by", "")))),
+        "reason": mask_text(keep_visible(str(intent.get("reason", "")))),
     }
+
+
+def read_metadata(record: TransferRecord) -> dict[str, Any]:
+    """Return what was attached to a request, as it was given."""
+    metadata = (read_object(record.intent_json) or {}).get("metadata")
+    return metadata if isinstance(metadata, dict) else {}
+
+
+def _describe_metadata(record: TransferRecord, *, is_revealed: bool) -> dict[str, Any]:
+    metadata = read_metadata(record)
+    return metadata if is_revealed else {mask_text(name): HIDDEN for name in metadata}
 
 
 def _describe_attempt(number: int, note: dict[str, Any], record: TransferRecord) -> dict[str, Any]:

@@ -10,10 +10,11 @@ it. No report ever causes a request to the platform.
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -189,6 +190,34 @@ class Connection:
     heard_at_ms: int = 0
     ringing_at_ms: int = 0
     contradictions: tuple[Contradiction, ...] = ()
+
+    @classmethod
+    def from_json(cls, text: str) -> Connection | None:
+        """Read what a record says; None where it says nothing, or nothing that can be read."""
+        try:
+            said = json.loads(text)
+            return cls(
+                **_read_fact(said),
+                caller_gone=bool(said.get("caller_gone")),
+                at_ms=int(said.get("at_ms") or 0),
+                heard_at_ms=int(said.get("heard_ms") or 0),
+                ringing_at_ms=int(said.get("ringing_ms") or 0),
+                contradictions=tuple(
+                    Contradiction(**_read_fact(other), heard_at_ms=int(other.get("heard_ms") or 0))
+                    for other in said.get("contradictions") or ()
+                ),
+            )
+        except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+            return None
+
+
+def _read_fact(said: dict[str, Any]) -> dict[str, Any]:
+    reason = said.get("reason")
+    return {
+        "status": ConnectionStatus(said["status"]),
+        "reason": ConnectionReason(reason) if reason else None,
+        "source": ReportSource(said["source"]),
+    }
 
 
 class ReportVerdict(StrEnum):

@@ -6,6 +6,7 @@ import json
 import uuid
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from transfer_tasks.connection import ConnectionReason, ConnectionReport, ConnectionStatus, ReportSource
 from transfer_tasks.ledger.ledger import Ledger
 from transfer_tasks.ledger.verdicts import Claim, Ended, Reading
 from transfer_tasks.outcome import Reason, State, TransferOutcome
@@ -14,6 +15,7 @@ from transfer_worker.audit.outbox import GROUP, read_line
 if TYPE_CHECKING:
     import redis
 
+    from transfer_tasks.connection import ReportResult
     from transfer_tasks.ledger.record import TransferRecord
     from transfer_tasks.ledger.script import Command
     from transfer_tasks.ledger.verdicts import (
@@ -183,6 +185,33 @@ class LedgerBench:
             self.commands.resolve(
                 transfer_id, transferred=transferred, source="operator", detail="seen in the call log"
             )
+        )
+
+    def report(
+        self,
+        status: str,
+        call_id: str = "",
+        request_id: str = "",
+        *,
+        source: str = "room",
+        reason: str = "",
+        caller_gone: bool = False,
+        transfer_id: str = "",
+        ring_seconds: float | None = None,
+        detail: str = "",
+    ) -> ReportResult:
+        """Say what became of a request after it was accepted."""
+        report = ConnectionReport(
+            call_id=call_id,
+            request_id=request_id,
+            status=ConnectionStatus(status),
+            source=ReportSource(source),
+            reason=ConnectionReason(reason) if reason else None,
+            caller_gone=caller_gone,
+            transfer_id=transfer_id,
+        )
+        return self.run(
+            self.commands.report_connection(report, longest_ring_seconds=ring_seconds, detail=detail)
         )
 
     def refuse(self, transfer_id: str, *, reason: Reason = Reason.INVALID_INTENT) -> Ended | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from support.ledger_bench import LedgerBench
 
 CALLS = ("call-1", "call-2")
+FIELDS = (
+    *("call_id", "state", "token", "attempt", "hop", "key", "reason"),
+    *("request_id", "reported", "connection", "rings_until_ms"),
+)
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,34 @@ class Seen:
     hop: int
     key: str
     reason: str
+    request_id: str
+    reported: str
+    connection: str
+    rings_until_ms: int
+
+    @classmethod
+    def of(cls, fields: dict[str, str | None]) -> Seen:
+        """Read what Redis says."""
+        said = {name: text or "" for name, text in fields.items()}
+        return cls(
+            call_id=said["call_id"],
+            state=State(said["state"]),
+            token=int(said["token"]),
+            attempt=int(said["attempt"]),
+            hop=int(said["hop"]),
+            key=said["key"],
+            reason=said["reason"],
+            request_id=said["request_id"],
+            reported=said["reported"],
+            connection=json.dumps(json.loads(said["connection"] or "{}"), sort_keys=True),
+            rings_until_ms=int(said["rings_until_ms"] or 0),
+        )
+
+    @property
+    def final(self) -> tuple[str, str] | None:
+        """Whether anybody picked up, and whose word that is."""
+        said = json.loads(self.connection)
+        return (said["status"], said["source"]) if said.get("status", "ringing") != "ringing" else None
 
 
 class LedgerInvariants(RuleBasedStateMachine):
@@ -48,12 +81,10 @@ class LedgerInvariants(RuleBasedStateMachine):
         names: Any = self.client.keys(self.bench.keys.record("*"))
         with self.client.pipeline(transaction=False) as pipe:
             for name in names:
-                pipe.hmget(name, "call_id", "state", "token", "attempt", "hop", "key", "reason")
+                pipe.hmget(name, *FIELDS)
             rows = pipe.execute()
         return {
-            name.rpartition(":")[2]: Seen(
-                row[0], State(row[1]), int(row[2]), int(row[3]), int(row[4]), row[5], row[6] or ""
-            )
+            name.rpartition(":")[2]: Seen.of(dict(zip(FIELDS, row, strict=True)))
             for name, row in zip(names, rows, strict=True)
         }
 
@@ -97,6 +128,18 @@ class LedgerInvariants(RuleBasedStateMachine):
     def no_key_belongs_to_two_transfers(self) -> None:
         keys = [seen.key for seen in self.records() if seen.key]
         assert len(keys) == len(set(keys))
+
+    @invariant()
+    def no_request_belongs_to_two_transfers(self) -> None:
+        requests = [seen.request_id for seen in self.records() if seen.request_id]
+        assert len(requests) == len(set(requests))
+
+    @invariant()
+    def what_the_platform_has_reported_on_was_accepted_or_waits_for_its_answer(self) -> None:
+        """So no attempt follows: `submitted` is an ending."""
+        for seen in self.records():
+            if seen.reported:
+                assert seen.state in {State.SENDING, State.SUBMITTED}
 
     @invariant()
     def every_key_has_a_ttl(self) -> None:

@@ -124,6 +124,19 @@ class Keys:
         """Whatever it is: what a record was when it could not be read; set aside for an engineer."""
         return f"{self.namespace}:damaged:{transfer_id}"
 
+    def request(self, request_id: str) -> str:
+        """String: the transfer whose request the platform knows by this id."""
+        return f"{self.namespace}:request:{request_id}"
+
+    def unmatched(self, of: str) -> str:
+        """List: the last reports of a call (or else of a request) of which nobody knows whose they are."""
+        return f"{self.namespace}:unmatched:{of}"
+
+    @property
+    def heard(self) -> str:
+        """Hash: when each source last reported anything of a connection."""
+        return f"{self.namespace}:heard"
+
     @property
     def probe(self) -> str:
         """No key: by writing nothing to it, whoever looks learns whether Redis takes writes."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from redis.exceptions import ResponseError
 
+from transfer_tasks.connection import Connection
 from transfer_tasks.ledger.texts import read_number, read_object
 from transfer_tasks.outcome import Reason, State, TransferOutcome
 from transfer_tasks.signature import Written
@@ -32,6 +33,8 @@ class TransferRecord:
         asked_by: The id of the key that has signed it, as a worker has verified; before that, what the
             signature says, and that nobody has verified it. Empty where nothing is signed.
         attempt_notes: What is known of each attempt, in order, the platform's whole answer included.
+        request_id: The platform's id of the request; empty where nobody knows it.
+        connection: Whether anybody picked up; None where nobody has said anything.
         is_damaged: Whether something of it was missing, or could not be read. The next step that needs it, or
             the sweep, sets the record aside.
     """
@@ -55,6 +58,8 @@ class TransferRecord:
     source: str
     http_status: int | None
     detail: str
+    request_id: str = ""
+    connection: Connection | None = None
     is_damaged: bool = False
 
     @classmethod
@@ -91,6 +96,8 @@ class TransferRecord:
             source=fields.get("source", ""),
             http_status=read.number("http_status") if fields.get("http_status") else None,
             detail=fields.get("detail", ""),
+            request_id=fields.get("request_id", ""),
+            connection=Connection.from_json(fields["connection"]) if "connection" in fields else None,
             is_damaged=read.is_damaged,
         )
 

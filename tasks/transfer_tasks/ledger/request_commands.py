@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from transfer_tasks.connection import Connection, ReportResult, ReportVerdict
 from transfer_tasks.ledger.keys import NAMESPACE
 from transfer_tasks.ledger.script import Command, load_script
 from transfer_tasks.ledger.verdicts import (
@@ -22,8 +23,13 @@ from transfer_tasks.outcome import Reason, State
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from transfer_tasks.connection import ConnectionReport
+
 T = TypeVar("T")
 
+
+RING_SECONDS: Final = 120.0
+"""How long a target counts as ringing where nobody can say: the longest that the platform takes for one."""
 
 _FREE_TEXTS: Final = frozenset({"command", "detail", "operator", "reason", "why"})
 """What people or other systems have said: masked here, whoever hands it over."""
@@ -141,5 +147,40 @@ class RequestCommands:
             state=state,
             reason=reason,
             source=source,
+            detail=detail,
+        )
+
+    def report_connection(
+        self, report: ConnectionReport, *, longest_ring_seconds: float | None = None, detail: str = ""
+    ) -> Command[ReportResult]:
+        """Put on record what a source says of a request; it sends nothing.
+
+        Args:
+            report: What is said.
+            longest_ring_seconds: How long the request may ring (`transfer_tasks.registry.ring_time`): with
+                `ringing`, no other request of the call is accepted meanwhile. None where nobody can say.
+            detail: For an engineer's word: who, and what was seen.
+        """
+
+        def parse(r: list[str]) -> ReportResult:
+            return ReportResult(
+                verdict=ReportVerdict(r[0]),
+                transfer_id=r[1],
+                state=State(r[2]) if r[2] else None,
+                connection=Connection.from_json(r[3]) if r[3] else None,
+            )
+
+        return self._build(
+            "report_connection",
+            parse,
+            transfer_id=report.transfer_id,
+            call_id=report.call_id,
+            request_id=report.request_id,
+            status=report.status,
+            reason=report.reason or "",
+            caller_gone="1" if report.caller_gone else "",
+            source=report.source,
+            at_ms=round(report.at.timestamp() * 1000) if report.at else "",
+            ring_ms=round((RING_SECONDS if longest_ring_seconds is None else longest_ring_seconds) * 1000),
             detail=detail,
         )

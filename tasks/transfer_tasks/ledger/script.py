@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_OF_CONNECTIONS: Final = frozenset({"report_connection", "end_attempt", "recover"})
+"""The steps that need `connections.lua`: who reads one that it doesn't need pays for it."""
+
 _FIRST_STATEMENT: Final = re.compile(r"^local ([\w,\s]+) = unpack\(ARGV, 3\)$", re.MULTILINE)
 
 
@@ -53,11 +56,12 @@ class Script:
 def load_script(name: str) -> Script:
     """Return the script `scripts/<name>.lua`."""
     folder = files("transfer_tasks.ledger") / "scripts"
-    prelude, limits, damaged, step, finish = (
+    own = ("connections",) if name in _OF_CONNECTIONS else ()
+    *before, step, finish = (
         (folder / f"{part}.lua").read_text("utf-8")
-        for part in ("prelude", "limits", "damaged", name, "finish")
+        for part in ("prelude", "limits", "damaged", *own, name, "finish")
     )
-    return Script(name, f"{prelude}{limits}{damaged}\nlocal function step()\n{step}\nend\n{finish}")
+    return Script(name, f"{''.join(before)}\nlocal function step()\n{step}\nend\n{finish}")
 
 
 class Command(NamedTuple, Generic[T]):

@@ -53,6 +53,11 @@ class Scene:
         bench.lose_answer(self.unknown)
         bench.limit(call="5/600", all="1000/3600", destination__support="1000/60")
         bench.run(OPERATOR.pause("nobody", operator="ana", reason="a test", limit=10))
+        self.ringing = self._claim("call-6")
+        bench.begin(self.ringing)
+        bench.end(self.ringing, answer_json='{"request_id": "r-6"}')
+        bench.report("ringing", "call-6", "r-6")
+        bench.report("connected", "call-6", "r-of-others")
         self.quarantine(bench)
         self.entry: Any = bench.client.lindex(bench.keys.quarantine, 0)
         self._raw = redis.Redis(connection_pool=redis.ConnectionPool(**self._options()))
@@ -125,6 +130,10 @@ STEPS: dict[str, Callable[[LedgerBench, Scene], Any]] = {
     "cancel": lambda bench, of: bench.cancel(of.waiting),
     "expire": lambda bench, of: bench.expire(of.waiting),
     "resolve": lambda bench, of: bench.resolve(of.unknown.transfer_id, transferred=True),
+    "report_connection": lambda bench, of: bench.report("connected", "call-5", "r-1"),
+    "report_connection (ringing)": lambda bench, of: bench.report("ringing", "call-4", "r-1"),
+    "report_connection (final)": lambda bench, of: bench.report("connected", "call-6", "r-6"),
+    "report_connection (unmatched)": lambda bench, of: bench.report("ringing", "call-9", "r-1"),
     "refuse": lambda bench, of: bench.refuse("new"),
     "heartbeat": lambda bench, of: bench.heartbeat("w1"),
     "set_limits": lambda bench, of: bench.limit(call="4/600"),

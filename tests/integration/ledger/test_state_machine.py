@@ -7,11 +7,13 @@ deadline is some milliseconds away; leases end because a rule ends them.
 
 from __future__ import annotations
 
+import json
 import uuid
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import hypothesis.strategies as st
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import (
     Bundle,
@@ -23,6 +25,7 @@ from hypothesis.stateful import (
 
 from support.ledger_bench import LONG_MS, LedgerBench
 from support.ledger_invariants import CALLS, LedgerInvariants, Seen
+from transfer_tasks.connection import ConnectionStatus, ReportSource, ReportVerdict
 from transfer_tasks.ledger.verdicts import Begun, Claim, Ended
 from transfer_tasks.outcome import Reason, State
 from transfer_tasks.redis.connection import connect
@@ -30,6 +33,7 @@ from transfer_tasks.redis.connection import connect
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from transfer_tasks.connection import ReportResult
 
 WORKERS = ("w1", "w2")
 SHORT_MS = 4
@@ -42,6 +46,7 @@ ENDINGS = (
     (State.UNKNOWN, Reason.ANSWER_LOST),
     RETRY,
 )
+REQUESTS = st.sampled_from(["", "", "r-1", "r-2", "r-3"])
 LATE = {State.EXPIRED, State.FAILED}
 NOT_SENT = LATE | {State.REJECTED}
 ENDED_BY_WORKER = {State.SUBMITTED, State.REJECTED, State.FAILED, State.UNKNOWN}
@@ -62,13 +67,18 @@ LEGAL: dict[str, set[tuple[State | None, State]]] = {
         # Evidence said that it had not been moved, and then its answer came after all.
         (State.FAILED, State.SUBMITTED),
         (State.FAILED, State.REJECTED),
+        # Reports that were kept are of another transfer, now that this one's request is known.
+        *((old, State.SUBMITTED) for old in (State.CLAIMED, State.WAITING)),
     },
+    # What the platform has reported on ends as submitted, whatever was known or believed.
+    "report": {(old, State.SUBMITTED) for old in (State.UNKNOWN, State.FAILED, State.CLAIMED, State.WAITING)},
     "cancel": {(State.WAITING, State.CANCELLED), (State.CLAIMED, State.CANCELLED)},
     "expire": {(State.WAITING, late) for late in LATE},
     "resolve": {(State.UNKNOWN, State.SUBMITTED), (State.UNKNOWN, State.FAILED)},
     "recover": {
         (State.CLAIMED, State.WAITING),
         (State.SENDING, State.UNKNOWN),
+        (State.SENDING, State.SUBMITTED),
         *((State.WAITING, late) for late in LATE),
         *((State.CLAIMED, late) for late in LATE),
     },
@@ -141,10 +151,10 @@ class LedgerMachine(LedgerInvariants):
         if reply.verdict == "repeat" and key == "":
             first = self.before[reply.transfer_id]
             assert first.state.is_open or first.state in {State.UNKNOWN, State.SUBMITTED}
-            assert first.state is not State.SUBMITTED or repeat_window_ms
+            assert first.state is not State.SUBMITTED or repeat_window_ms or first.rings_until_ms
         if reply.verdict == "in_progress":
             stands = self.before[reply.transfer_id]
-            assert stands.state.is_open or stands.state is State.UNKNOWN
+            assert stands.state.is_open or stands.state is State.UNKNOWN or stands.rings_until_ms
             assert stands.call_id == call_id
         if reply.verdict == "conflict":
             assert key == self.before[reply.transfer_id].key
@@ -213,9 +223,9 @@ class LedgerMachine(LedgerInvariants):
     def begin_any_attempt(self, claim, attempt):
         self.begin(claim, attempt)
 
-    @rule(target=past_steps, claim=claims, ending=st.sampled_from(ENDINGS))
-    def end(self, claim, ending):
-        self.end_attempt(claim, ending)
+    @rule(target=past_steps, claim=claims, ending=st.sampled_from(ENDINGS), request_id=REQUESTS)
+    def end(self, claim, ending, request_id):
+        self.end_attempt(claim, ending, request_id)
         return ("end", claim, ending)
 
     @rule(step=past_steps)
@@ -246,8 +256,9 @@ class LedgerMachine(LedgerInvariants):
         targets=(claims, past_steps),
         transfer_id=transfers,
         ending=st.sampled_from([None, *ENDINGS]),
+        request_id=REQUESTS,
     )
-    def claim_and_send(self, transfer_id, ending):
+    def claim_and_send(self, transfer_id, ending, request_id):
         """The way to most deep states, which are rare at random. Without an ending the worker is busy."""
         self.worked += 1
         claim = self.step("claim", partial(self.bench.claim, transfer_id, worker="w1"))
@@ -255,8 +266,28 @@ class LedgerMachine(LedgerInvariants):
             return never_valid(transfer_id)
         self.begin(claim, claim.attempts + 1)
         if ending:
-            self.end_attempt(claim, ending)
+            self.end_attempt(claim, ending, request_id)
         return claim
+
+    @rule(
+        call_id=st.sampled_from(["", *CALLS]),
+        request_id=REQUESTS,
+        status=st.sampled_from(ConnectionStatus),
+        source=st.sampled_from(ReportSource),
+        ring_seconds=st.sampled_from([0, 1000]),
+    )
+    def report(self, call_id, request_id, status, source, ring_seconds):
+        if call_id or request_id:
+            self.report_of(partial(self.bench.report, status, call_id, request_id), source, ring_seconds)
+
+    @rule(
+        transfer_id=transfers,
+        status=st.sampled_from(ConnectionStatus),
+        source=st.sampled_from(ReportSource),
+        ring_seconds=st.sampled_from([0, 1000]),
+    )
+    def report_of_what_is_named(self, transfer_id, status, source, ring_seconds):
+        self.report_of(partial(self.bench.report, status, transfer_id=transfer_id), source, ring_seconds)
 
     @rule(worker=st.sampled_from(WORKERS))
     def take_over_from_a_dead_worker(self, worker):
@@ -308,13 +339,34 @@ class LedgerMachine(LedgerInvariants):
         holder = self.permitted.setdefault((claim.transfer_id, attempt), claim.token)
         assert holder == claim.token, "two claims are valid at once"
 
-    def end_attempt(self, claim: Claim, ending: tuple[State, Reason]) -> None:
+    def report_of(self, report: Callable[..., ReportResult], source: ReportSource, ring_seconds: int) -> None:
+        old, queued = self.before, self.client.lrange(self.bench.queue, 0, -1)
+        ask = partial(report, source=source, ring_seconds=ring_seconds)
+        result = self.step("report", ask)
+        assert self.client.lrange(self.bench.queue, 0, -1) == queued, (
+            "a report has put something on the queue"
+        )
+        for key, new in self.before.items():
+            assert (new.attempt, new.token) == (old[key].attempt, old[key].token)
+        if not source.is_platform and source is not ReportSource.OPERATOR:
+            assert {key: seen.state for key, seen in old.items()} == {
+                key: seen.state for key, seen in self.before.items()
+            }
+        told = self.before
+        again = self.step("report", ask)
+        assert again.transfer_id == result.transfer_id or result.verdict is ReportVerdict.UNMATCHED
+        assert again.verdict is not ReportVerdict.MATCHED
+        assert again.verdict is not ReportVerdict.CONTRADICTION
+        assert self.before == told, "a report that came twice has changed something"
+
+    def end_attempt(self, claim: Claim, ending: tuple[State, Reason], request_id: str = "") -> None:
         # Nobody ends as submitted or unknown what was never begun; a worker that does is not ours.
         never_begun = (claim.transfer_id, self.before[claim.transfer_id].attempt) not in self.permitted
         if never_begun and ending[0] in {State.SUBMITTED, State.UNKNOWN}:
             return
         seen = self.before[claim.transfer_id]
-        reply = self.step("end", partial(self.bench.end, claim, *ending))
+        answer_json = json.dumps({"message": "queued"} | ({"request_id": request_id} if request_id else {}))
+        reply = self.step("end", partial(self.bench.end, claim, *ending, answer_json=answer_json))
         if int(claim.token) != seen.token:
             assert not isinstance(reply, Ended), "a fenced-off worker ended a transfer"
             assert self.before[claim.transfer_id] == seen
@@ -326,7 +378,8 @@ class LedgerMachine(LedgerInvariants):
         after = self.look()
         changed = {key for key in after if after[key] != self.before.get(key)}
         assert self.before.keys() <= after.keys(), "a record is gone"
-        if name != "recover":
+        # A request that becomes known gives reports that were kept to whom they belong.
+        if name not in {"recover", "report", "end"}:
             assert len(changed) <= 1, "one step changed two transfers"
         for key in changed:
             old, new = self.before.get(key), after[key]
@@ -337,10 +390,14 @@ class LedgerMachine(LedgerInvariants):
                 assert new.token >= old.token
                 assert new.attempt >= old.attempt
                 assert (new.call_id, new.hop, new.key) == (old.call_id, old.hop, old.key)
+                # An answer may name another request than the one that a report was of.
+                if old.final and not (name == "end" and old.state is State.SENDING):
+                    assert new.final == old.final, "the first final stands"
         self.before = after
         return reply
 
 
+@pytest.mark.timeout(900)  # thousands of steps, each looked at whole, on a machine that may be busy
 def test_no_sequence_of_steps_reaches_an_illegal_state(redis_url):
     with connect(redis_url, timeout_seconds=30) as client:
         run_state_machine_as_test(

@@ -92,13 +92,18 @@ if after ~= '' and (last ~= after or not MOVED_NOTHING[get(last, 'state')[1]]) t
   return stand_back('overtaken', 'transfer.refused', last or after)
 end
 if last then
-  local r = get(last, 'state', 'destination_digest', 'ended_ms', 'hop')
+  local r = get(last, 'state', 'destination_digest', 'ended_ms', 'hop', 'rings_until_ms')
   local state, is_same = r[1], r[2] == destination_digest
   if OPEN[state] or state == 'unknown' then
     if is_same then return stand_back('repeat', 'transfer.repeated', last) end
     return stand_back('in_progress', 'transfer.refused', last)
   end
-  if state == 'submitted' and is_same and NOW - tonumber(r[3]) < tonumber(repeat_window_ms) then
+  -- The platform has said that its target rings, or (0) that nobody has picked up.
+  local rings_until = tonumber(r[5])
+  local is_ringing = state == 'submitted' and rings_until and NOW < rings_until
+  if is_ringing and not is_same then return stand_back('in_progress', 'transfer.refused', last) end
+  if state == 'submitted' and is_same
+      and (is_ringing or rings_until ~= 0 and NOW - tonumber(r[3]) < tonumber(repeat_window_ms)) then
     return stand_back('repeat', 'transfer.repeated', last)
   end
 end

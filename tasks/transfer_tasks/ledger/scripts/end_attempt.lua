@@ -21,7 +21,7 @@ local transfer_id, token, state, reason, http_status, detail, answer, attempt_ms
 attempt_ms = tonumber(attempt_ms)
 -- With what an ending needs besides: one read.
 local r = get(transfer_id, 'state', 'token', 'attempt', 'reason', 'source', 'worker', 'begun_ms', 'accepted_ms',
-  'labels', 'call_id', 'key', 'hop', 'reply_to', 'moved_by', 'http_status', 'detail', 'ended_ms')
+  'labels', 'call_id', 'key', 'hop', 'reply_to', 'moved_by', 'http_status', 'detail', 'ended_ms', 'reported')
 local current, attempt = r[1], r[3]
 if not current and is_missing(transfer_id) then return { 'lost', 'missing', '' } end
 if r[2] ~= token then
@@ -109,9 +109,20 @@ if not OPEN[current] then
 end
 AUDIT_IS_KEPT = true -- by `accept`, within one deadline
 if current == 'sending' then count_attempt(reason) end
-if state ~= 'claimed' then
+-- The platform has reported on this request meanwhile, so it has it: whatever became of the answer, no attempt follows.
+-- Only where it refuses this very request, the report was of another.
+local reported = r[18]
+if reported and state == 'rejected' then
+  connections().disown(transfer_id)
+elseif reported and current == 'sending' and state ~= 'submitted' then
+  ending = confirmation(reported, '; its answer: ' .. reason)
+  ending.data = { attempt_ms = attempt_ms, worker = r[6] }
+end
+if ending.state ~= 'claimed' then
   note_attempt()
-  return { 'ended', endings().finish(transfer_id, 'transfer.finished', ending) }
+  local outcome = endings().finish(transfer_id, 'transfer.finished', ending)
+  if state == 'submitted' then connections().learn_from(transfer_id, answer) end
+  return { 'ended', outcome }
 end
 if current == 'claimed' then return { 'again' } end
 

@@ -221,6 +221,7 @@ local function endings()
     -- It is in statistics and metrics, where nobody masks: a name with so many digits may hold a number.
     return select(2, string.gsub(name, '%d', '')) < 7 and name or 'unreadable'
   end
+  E.destination_of = destination_of
 
   local function list_ending(id, state, reason, destination)
     local list = NS .. 'ended:' .. state .. ':' .. int(math.floor(NOW / 3600000))

@@ -97,22 +97,27 @@ local function redeliver(redelivery)
   requeued = requeued + 1
 end
 
-local function give_up(id, reason, worker)
+local function give_up(id, reason, worker, reported)
   count_attempt(reason)
+  if reported then
+    ending.finish(id, 'transfer.finished', confirmation(reported, '; its answer: ' .. reason))
+    return
+  end
   count('given_up|' .. reason)
   ending.finish(id, 'transfer.finished', { state = 'unknown', reason = reason, source = 'recovery', data = { worker = worker } })
   given_up = given_up + 1
 end
 
 local function look_in_flight(id)
-  local r = get(id, 'state', 'worker', 'expires_ms', 'begun_ms', 'token', 'accepted_ms')
+  local r = get(id, 'state', 'worker', 'expires_ms', 'begun_ms', 'token', 'accepted_ms', 'reported')
   local state, worker = r[1], r[2] or ''
   if not state and is_missing(id) then
     write('ZREM', IN_FLIGHT, id)
   elseif state == 'sending' then
-    -- It may have gone out. Nobody sends it again; if its worker still lives, its answer corrects this.
-    if not is_alive(worker) then give_up(id, 'worker_died', worker)
-    elseif may_judge and NOW > tonumber(r[4]) + attempt_bound_ms then give_up(id, 'answer_lost', worker) end
+    -- It may have gone out; it has, where the platform has reported on it. Nobody sends it again; if its worker still
+    -- lives, its answer corrects this.
+    if not is_alive(worker) then give_up(id, 'worker_died', worker, r[7])
+    elseif may_judge and NOW > tonumber(r[4]) + attempt_bound_ms then give_up(id, 'answer_lost', worker, r[7]) end
   elseif state == 'claimed' and not is_alive(worker) then
     if NOW >= tonumber(r[3]) then expire(id) else
       -- The token moves on here already, so that the old holder can do nothing before the successor has claimed.

@@ -11,7 +11,7 @@ from transfer_tasks.ledger.commands import LedgerCommands
 from transfer_tasks.ledger.script import load_script
 
 SCRIPTS = files("transfer_tasks.ledger") / "scripts"
-FRAME = {"prelude.lua", "limits.lua", "damaged.lua", "finish.lua"}
+FRAME = {"prelude.lua", "limits.lua", "damaged.lua", "connections.lua", "finish.lua"}
 NAMES = sorted(path.name.removesuffix(".lua") for path in SCRIPTS.iterdir() if path.name not in FRAME)
 
 

@@ -1,0 +1,260 @@
+
+-- The second fact of a transfer: whether anybody picked up. report_connection.lua says what a report is.
+--
+-- On a record:
+--   request_id      the platform's id of its request, from its answer or from the first report that is certainly of it
+--   reported        the platform source that was the first to report on it: so the platform has the request
+--   connection      JSON {status, source, heard_ms, reason, caller_gone, at_ms, ringing_ms, platform_final, contradictions}
+--   rings_until_ms  until when its target may be ringing, where the platform has said so; 0 where nobody picked up
+--
+--   request:<request id>                     string: the transfer
+--   unmatched:<call id, or the request id>   list: reports, JSON, of which nobody knows whose they are; the last 20
+
+-- How a transfer ends whose request the platform has, as it has reported; `why` is what was known besides.
+local function confirmation(source, why)
+  local of = source == 'operator' and source or 'platform'
+  return { state = 'submitted', reason = 'transfer_confirmed', source = of, detail = 'reported by ' .. source .. why }
+end
+
+-- A function of functions, as `endings`: nearly no step needs them.
+local function connections()
+  local C = {}
+  local IS_PLATFORM = { room = true, platform_api = true, webhook = true }
+  local IS_FINAL = { connected = true, not_connected = true }
+  local UNSETTLED_MS, MAX_UNMATCHED, MAX_CONTRADICTIONS = 20 * 60000, 20, 5
+  local LEARNT = {} -- request id -> transfer: what is not written yet
+
+  local function request_key(request_id) return NS .. 'request:' .. request_id end
+  local function unmatched_key(of) return NS .. 'unmatched:' .. of end
+
+  local function decode(text)
+    local ok, said = pcall(cjson.decode, text or '')
+    return ok and type(said) == 'table' and said or nil
+  end
+
+  function C.read(id)
+    local said = decode(get(id, 'connection')[1])
+    return said and (IS_FINAL[said.status] or said.status == 'ringing') and said or nil
+  end
+
+  local function owner_of(request_id)
+    local id = LEARNT[request_id] or redis.call('GET', request_key(request_id))
+    return id and get(id, 'request_id')[1] == request_id and id or nil
+  end
+
+  local function learn(id, request_id)
+    LEARNT[request_id] = id
+    set(id, 'request_id', request_id)
+    write('SET', request_key(request_id), id, 'EX', RETENTION)
+  end
+
+  -- Whether a request of a transfer may be at the platform. An attempt that was proven not carried out may, all the
+  -- same, where the platform says so before the next one.
+  local function may_be_there(id)
+    local r = get(id, 'state', 'reason', 'attempt')
+    local state = r[1]
+    return state == 'sending' or state == 'submitted' or state == 'unknown' or (state == 'failed' and r[2] == 'not_transferred')
+      or (OPEN[state] and (tonumber(r[3]) or 0) > 0)
+  end
+
+  -- Whether what was heard then may be of a request of this transfer, on which the platform has not said its last word.
+  local function is_unsettled(id, heard_ms)
+    if not may_be_there(id) then return false end
+    local r, c = get(id, 'state', 'ended_ms', 'begun_ms'), C.read(id)
+    if c and c.platform_final or (tonumber(r[3]) or 0) > heard_ms then return false end
+    return OPEN[r[1]] or NOW - (tonumber(r[2]) or NOW) < UNSETTLED_MS
+  end
+
+  -- The transfer that a report is certainly of; nil where that is not known. It takes the report's request id, if
+  -- the platform gave it and it has none.
+  local function find(report)
+    local id = report.request_id ~= '' and owner_of(report.request_id)
+    if id then
+      local is_of_call = report.call_id == '' or get(id, 'call_id')[1] == report.call_id
+      return is_of_call and may_be_there(id) and id or nil
+    end
+    if report.call_id == '' then return nil end
+    local sole
+    for _, of in ipairs(redis.call('LRANGE', NS .. 'call:' .. report.call_id, 0, -1)) do
+      if is_unsettled(of, report.heard_ms) then
+        if sole then return nil end
+        sole = of
+      end
+    end
+    if sole and report.request_id ~= '' then
+      if get(sole, 'request_id')[1] or not IS_PLATFORM[report.source] then return nil end
+      learn(sole, report.request_id)
+    end
+    return sole
+  end
+
+  local function tell(id, report)
+    audit(id, 'transfer.' .. report.status, cjson.encode({ source = report.source, reason = report.reason,
+      caller_gone = report.caller_gone, at_ms = report.at_ms, request_id = text_or_nil(report.request_id) }))
+  end
+
+  local function count_final(id, c)
+    local field = 'connection|' .. c.status .. '|' .. (c.reason or 'unstated') .. '|'
+    local destination = endings().destination_of(get(id, 'labels')[1])
+    count(field .. destination, 1, field .. 'other')
+    count_in_slice(field .. destination, 1, field .. 'other')
+  end
+
+  -- What the next request of the call may meet: see accept.lua.
+  local function note_window(id, report)
+    if report.status == 'connected' then unset(id, 'rings_until_ms')
+    elseif IS_PLATFORM[report.source] then set(id, 'rings_until_ms', '0') end
+  end
+
+  -- Put a report on record; return what became of it.
+  local function write_down(id, report)
+    local c, verdict = C.read(id), 'repeated'
+    local by_platform = IS_PLATFORM[report.source]
+    if report.status == 'queued' then
+      return by_platform and not get(id, 'reported')[1] and 'matched' or verdict
+    elseif report.status == 'ringing' then
+      if c and c.ringing_ms then return verdict end
+      if not c then
+        c, verdict = { status = 'ringing', source = report.source, at_ms = report.at_ms, heard_ms = report.heard_ms }, 'matched'
+        set(id, 'rings_until_ms', int(report.heard_ms + report.ring_ms))
+        tell(id, report)
+      end
+      c.ringing_ms = report.heard_ms
+    elseif not c or not IS_FINAL[c.status] then
+      c = { status = report.status, reason = report.reason, caller_gone = report.caller_gone, source = report.source,
+        at_ms = report.at_ms, heard_ms = report.heard_ms, ringing_ms = c and c.ringing_ms, platform_final = by_platform }
+      verdict = 'matched'
+      note_window(id, report)
+      tell(id, report)
+      count_final(id, c)
+    elseif c.status == report.status then
+      if (c.reason or not report.reason) and (c.caller_gone or not report.caller_gone)
+          and (c.platform_final or not by_platform) then return verdict end
+      c.reason, c.caller_gone = c.reason or report.reason, c.caller_gone or report.caller_gone
+      c.platform_final = c.platform_final or by_platform
+      note_window(id, report)
+    else
+      local others = c.contradictions or {}
+      for _, other in ipairs(others) do
+        if other.source == report.source and other.status == report.status then return verdict end
+      end
+      verdict, c.platform_final = 'contradiction', c.platform_final or by_platform
+      if #others < MAX_CONTRADICTIONS then
+        others[#others + 1] = { status = report.status, reason = report.reason, source = report.source, heard_ms = report.heard_ms }
+      end
+      c.contradictions = others
+    end
+    set(id, 'connection', cjson.encode(c))
+    return verdict
+  end
+
+  -- Whoever asks for the next transfer after one that is `submitted` means to move the call once more.
+  local function meet_later_transfers(id)
+    local E, of = endings(), get(id, 'call_id', 'hop')
+    for _, later in ipairs(redis.call('LRANGE', NS .. 'call:' .. of[1], int(of[2]), -1)) do
+      E.meet_request_of(id, later)
+      if get(later, 'state')[1] == 'submitted' then return end
+    end
+  end
+
+  -- The platform has the request: that settles what was not known, or believed. What is `sending` waits for its answer.
+  local function settle(id, report)
+    local state = get(id, 'state')[1]
+    local by_platform = IS_PLATFORM[report.source]
+    if by_platform and not get(id, 'reported')[1] then set(id, 'reported', report.source) end
+    if state == 'sending' or state == 'submitted' then return end
+    if not by_platform and not (state == 'unknown' and report.source == 'operator') then return end
+    local why = report.detail ~= '' and ': ' .. report.detail or ''
+    local event = OPEN[state] and 'transfer.finished' or 'transfer.resolved'
+    endings().finish(id, event, confirmation(report.source, why))
+    if state == 'failed' and report.status ~= 'not_connected' then meet_later_transfers(id) end
+  end
+
+  local function apply(id, report)
+    local verdict = write_down(id, report)
+    settle(id, report)
+    count('report|' .. report.source .. '|' .. verdict)
+    if verdict ~= 'matched' then return verdict end
+    keep(record_key(id))
+    for channel in string.gmatch(get(id, 'reply_to')[1] or '', '%S+') do WORDS[#WORDS + 1] = { 'PUBLISH', channel, id } end
+    return verdict
+  end
+
+  -- Look again at what could not be matched, now that more is known; one match may lead to the next.
+  local function match_kept(of)
+    local key, kept = unmatched_key(of), {}
+    if redis.call('EXISTS', key) == 0 then return end
+    for _, text in ipairs(redis.call('LRANGE', key, 0, -1)) do kept[#kept + 1] = { text = text, report = decode(text) } end
+    local is_more = true
+    while is_more do
+      is_more = false
+      for at = 1, #kept do
+        local entry = kept[at]
+        local id = entry.report and find(entry.report)
+        if id then
+          apply(id, entry.report)
+          write('LREM', key, 1, entry.text)
+          entry.report, is_more = nil, true
+        end
+      end
+    end
+  end
+
+  local function keep_unmatched(report)
+    count('report|' .. report.source .. '|unmatched')
+    local key = unmatched_key(report.call_id ~= '' and report.call_id or report.request_id)
+    for _, text in ipairs(redis.call('LRANGE', key, 0, -1)) do
+      local is_same, other = true, decode(text) or {}
+      for _, field in ipairs({ 'request_id', 'status', 'reason', 'source', 'caller_gone' }) do
+        is_same = is_same and other[field] == report[field]
+      end
+      if is_same then return end
+    end
+    write('RPUSH', key, cjson.encode(report))
+    write('LTRIM', key, -MAX_UNMATCHED, -1)
+    keep_for_an_hour(key)
+  end
+
+  -- Take a report; return what became of it, and whose it is.
+  function C.take(report)
+    local named = report.transfer_id ~= '' and report.transfer_id
+    local id = named or find(report)
+    if named then
+      local state = get(id, 'state')[1]
+      local is_possible = may_be_there(id) and
+        (IS_PLATFORM[report.source] or state == 'sending' or state == 'submitted' or state == 'unknown')
+      if not is_possible then return 'refused', id end
+    elseif not id then
+      keep_unmatched(report)
+      return 'unmatched', ''
+    end
+    local verdict = apply(id, report)
+    match_kept(get(id, 'call_id')[1])
+    return verdict, id
+  end
+
+  -- A report that was thought to be of this transfer is of another: the answer has another id, or says no.
+  function C.disown(id)
+    local r, c = get(id, 'request_id', 'reported', 'call_id'), C.read(id)
+    for _, field in ipairs({ 'request_id', 'reported', 'connection', 'rings_until_ms' }) do unset(id, field) end
+    if not c then return end
+    keep_unmatched({ call_id = r[3], request_id = r[1] or '', transfer_id = '', status = c.status, reason = c.reason,
+      caller_gone = c.caller_gone, source = c.source, at_ms = c.at_ms, heard_ms = c.heard_ms, ring_ms = 0, detail = '' })
+  end
+
+  -- Take the request id that the platform's answer names, if it names one.
+  function C.learn_from(id, answer)
+    local said = string.find(answer, '"request_id"', 1, true) and decode(answer)
+    local request_id = said and said.request_id
+    if type(request_id) == 'number' then request_id = int(request_id) end
+    if type(request_id) ~= 'string' or #request_id > 128 or not string.match(request_id, '^[%w_.:+/=-]+$') then return end
+    local known, owner = get(id, 'request_id')[1], owner_of(request_id)
+    if known == request_id or owner then return end
+    if known then C.disown(id) end
+    learn(id, request_id)
+    match_kept(get(id, 'call_id')[1])
+    match_kept(request_id)
+  end
+
+  return C
+end

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 # Whatever a connection begins with, and what preflight itself asks.
 OF_CONNECTIONS = {"AUTH", "CLIENT", "CONFIG", "DISCARD", "EXEC", "HELLO", "INFO", "MULTI", "SELECT"}
 WITHOUT_KEYS = {"EVAL", "EVALSHA", "PING", "PUBLISH", "PUNSUBSCRIBE", "PSUBSCRIBE", "SUBSCRIBE", "TIME"}
+OF_IDS = "record|call|key|request|unmatched|limit|worker|reply|statistics|ended"
 WORD = re.compile(r'"((?:\\.|[^"\\])*)"')
 NAMED_BY_SUBCOMMAND = {"SCRIPT", "XGROUP", "XINFO"}
 
@@ -41,7 +42,7 @@ def shape(command: Iterable[str]) -> str:
     if name in {"XREADGROUP", "XREAD"}:
         words = words[[word.upper() for word in words].index("STREAMS") + 1 :]
     key = words[0] if words else ""
-    key = re.sub(r"^(transfer:(?:record|call|key|request|unmatched|limit|worker|reply|statistics|ended)):.*", r"\1:*", key)
+    key = re.sub(rf"^(transfer:(?:{OF_IDS})):.*", r"\1:*", key)
     key = re.sub(r"\x06\x16\d$", "", key)  # the lists of kombu's priorities
     key = re.sub(r"^\S+?\.(reply\.)?transfer\.control\.pidbox", r"*.\1transfer.control.pidbox", key)
     return f"{name} {key}"

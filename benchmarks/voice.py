@@ -31,7 +31,7 @@ from voice.cluster import DESTINATIONS, SIGNING_KEY, Cluster
 ROOT = Path(__file__).resolve().parent.parent
 IN_FLIGHT = 50
 TRANSFER_SECONDS = 2.0  # the sandbox's delay for the destination `slow`
-GOODBYE = "Goodbye"
+ASKED = "asked for the connection"
 
 
 def open_client(cluster: Cluster) -> TransferClient:
@@ -40,6 +40,7 @@ def open_client(cluster: Cluster) -> TransferClient:
         redis_url=SecretStr(cluster.redis_url),
         destinations_file=DESTINATIONS,
         signing_key=SecretStr(SIGNING_KEY),
+        announce="after",
         repeat_window_seconds=0,
     )
     return TransferClient(settings=settings)
@@ -98,14 +99,14 @@ async def measure_latencies(cluster: Cluster, calls: int) -> dict[str, list[floa
     nltk.download = lambda *_, **__: False  # piopiy.utils.string (0.6.1) downloads a model when imported
     from voice.loopback import Loopback, say, transfer
 
-    to_post, to_goodbye, to_answer = [], [], []
+    to_post, to_sentence, to_answer = [], [], []
     async with open_client(cluster) as client, Loopback(client) as voice:
         for _ in range(calls):
             call = await voice.ring(transfer("support"))
             await call.say("A person, please.")
-            heard_at = await call.hears(GOODBYE)
+            heard_at = await call.hears(ASKED)
             asked_at = call.wits.tool_calls_at[0]
-            to_goodbye.append(heard_at - asked_at)
+            to_sentence.append(heard_at - asked_at)
             to_post.append(cluster.posts(call.call_id)[0].at - asked_at)
             await call.hang_up()
 
@@ -116,7 +117,7 @@ async def measure_latencies(cluster: Cluster, calls: int) -> dict[str, list[floa
             await call.hang_up()
     named = {
         "tool call → POST at the platform": to_post,
-        "tool call → goodbye handed to the voice": to_goodbye,
+        "tool call → the sentence handed to the voice": to_sentence,
         "tool call → the model asked for its answer": to_answer,
     }
     return {name: [seconds * 1000 for seconds in times] for name, times in named.items()}

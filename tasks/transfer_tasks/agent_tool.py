@@ -12,8 +12,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, Self
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 from transfer_tasks.voice.environment import describe_problem
 
@@ -21,19 +23,48 @@ if problem := describe_problem():
     raise ImportError(f"transfer_tasks.agent_tool needs piopiy-ai: {problem}")
 
 from piopiy.adapters.schemas.function_schema import FunctionSchema
-from piopiy.frames.frames import FunctionCallResultProperties, TTSSpeakFrame
+from piopiy.frames.frames import (
+    BotSpeakingFrame,
+    BotStartedSpeakingFrame,
+    BotStoppedSpeakingFrame,
+    DataFrame,
+    FunctionCallResultProperties,
+    InterruptionFrame,
+    TTSSpeakFrame,
+    UserSpeakingFrame,
+    UserStartedSpeakingFrame,
+    UserStoppedSpeakingFrame,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from types import TracebackType
 
+    from piopiy.frames.frames import Frame
+    from piopiy.processors.frame_processor import FrameProcessor
     from piopiy.services.llm_service import FunctionCallParams, LLMService
     from piopiy.voice_agent import VoiceAgent
 
-    from transfer_tasks.voice import TransferClient
+    from transfer_tasks.voice import TransferClient, TransferSession, Wording
 
 DESCRIPTION: Final = (
-    "Transfer the caller to somebody else. Use it when the caller asks for it or needs what you can't give. "
-    "The caller hears by itself that the transfer is on its way, and how it ended."
+    "Ask for the caller to be connected to somebody else. Use it when the caller asks for it or needs what "
+    "you can't give. The answer says what the caller has been told and what you should say. Accepted is "
+    "not answered."
+)
+NARRATE: Final = (
+    "Before you call it, tell the caller in one sentence that you are connecting them. Then say what the "
+    "answer gives you as say_to_caller, in the caller's language, and no more than that."
+)
+"""What a model is told that speaks for itself."""
+
+_SPEECH: Final = (
+    BotStartedSpeakingFrame,
+    BotSpeakingFrame,
+    BotStoppedSpeakingFrame,
+    UserStartedSpeakingFrame,
+    UserSpeakingFrame,
+    UserStoppedSpeakingFrame,
 )
 
 
@@ -43,8 +74,11 @@ class TransferTool:
     Args:
         client: Shared by all sessions of the process.
         call_id: The call, as `create_session` was given it; never a global.
+        wording: What this caller hears, if it is not the client's: in their language, say.
         name: What the model calls the tool.
         description: When the model should use it.
+        narration: Who speaks: the session, through the agent's text-to-speech, or the ``model`` itself, which
+            gets the sentences to say. A speech-to-speech model has no other voice.
     """
 
     def __init__(
@@ -52,13 +86,17 @@ class TransferTool:
         client: TransferClient,
         call_id: str | None,
         *,
+        wording: Wording | None = None,
         name: str = "transfer_call",
         description: str = DESCRIPTION,
+        narration: Literal["session", "model"] = "session",
     ) -> None:
-        self.session = client.session(call_id)
+        self.session = client.session(call_id, wording=wording)
+        self._speech = _AgentSpeech(self.session)
+        self._say = self._speech.say if narration == "session" else None
         self.schema = FunctionSchema(
             name=name,
-            description=description,
+            description=description if self._say else f"{description} {NARRATE}",
             properties=client.tool_properties(),
             required=["destination", "reason"],
         )
@@ -81,16 +119,13 @@ class TransferTool:
         if mcp_tools is not None and self.schema not in mcp_tools.standard_tools:
             mcp_tools.standard_tools.append(self.schema)
         llm.register_function(self.schema.name, self.handle, cancel_on_interruption=False)
+        self._speech.listen(llm, agent._transport.output())  # noqa: SLF001 - `Action` has made it
 
     async def handle(self, params: FunctionCallParams) -> None:
         """Answer one call of the tool by the model. Takes exactly one parameter, as 0.6.1 demands."""
-
-        async def say(text: str) -> None:
-            await params.llm.push_frame(TTSSpeakFrame(text))
-
         arguments = params.arguments if isinstance(params.arguments, Mapping) else {}
         answer = await self.session.transfer(
-            _text(arguments, "destination"), reason=_text(arguments, "reason"), say=say
+            _text(arguments, "destination"), reason=_text(arguments, "reason"), say=self._say
         )
         # None leaves it to the SDK, which runs the model once no other tool call is open.
         properties = FunctionCallResultProperties(run_llm=False) if answer.ends_conversation else None
@@ -104,6 +139,77 @@ class TransferTool:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.session.__aexit__(kind, error, trace)
+
+
+@dataclass
+class _EndOfSentence(DataFrame):  # type: ignore[misc]  # the vendor's is untyped
+    """Follows a sentence through the pipeline; the transport passes it on when that has been heard."""
+
+    has_passed: bool = False
+    has_sounded: bool = False
+    is_cut_off: bool = False
+    is_over: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class _AgentSpeech:
+    """An agent's voice, as its pipeline knows it (piopiy-ai 0.6.1): who speaks, when a sentence ends.
+
+    Most services hold back what follows a sentence until it is spoken; some let it overtake the sound. So a
+    sentence is over once its end has passed and something has sounded since, or what sounded then stops; or
+    once the caller interrupts it.
+    """
+
+    def __init__(self, session: TransferSession) -> None:
+        self._session = session
+        self._llm: LLMService | None = None
+        self._output: FrameProcessor | None = None
+        self._spoken: list[_EndOfSentence] = []
+
+    def listen(self, llm: LLMService, output: FrameProcessor) -> None:
+        """Follow what an agent's transport passes on; once, however often the tool is registered."""
+        if self._llm is not llm:
+            self._llm, self._output = llm, output
+            output.add_event_handler("on_after_push_frame", self._note)
+
+    async def say(self, text: str) -> Awaitable[object]:
+        """Hand over a sentence; return what is done when it is over."""
+        assert self._llm is not None  # noqa: S101 - the model has the tool from `listen` on
+        end = _EndOfSentence()
+        self._spoken.append(end)
+        await self._llm.push_frame(TTSSpeakFrame(text))
+        await self._llm.push_frame(end)
+        return self._hear(end)
+
+    async def _hear(self, end: _EndOfSentence) -> None:
+        await end.is_over.wait()
+        if not end.is_cut_off:  # what was passed on may still lie in the room's buffer, up to a second of it
+            await asyncio.sleep(_buffered_seconds(self._output))
+
+    def _note(self, _: FrameProcessor, frame: Frame) -> None:
+        if isinstance(frame, _SPEECH):
+            self._session.note_speech()
+        if isinstance(frame, BotStartedSpeakingFrame | BotSpeakingFrame):
+            for end in self._spoken:
+                end.has_sounded = True
+        elif isinstance(frame, _EndOfSentence):
+            frame.has_passed = True
+            self._finish(lambda end: end is frame and end.has_sounded)
+        elif isinstance(frame, BotStoppedSpeakingFrame):
+            self._finish(lambda end: end.has_passed)
+        elif isinstance(frame, InterruptionFrame):
+            for end in self._spoken:
+                end.is_cut_off = True
+            self._finish(lambda _: True)
+
+    def _finish(self, is_over: Callable[[_EndOfSentence], bool]) -> None:
+        for end in filter(is_over, self._spoken):
+            end.is_over.set()
+        self._spoken = [end for end in self._spoken if not end.is_over.is_set()]
+
+
+def _buffered_seconds(output: Any) -> float:
+    source = getattr(getattr(output, "_client", None), "_audio_source", None)
+    return float(source.queued_duration) if source is not None else 0.0
 
 
 def _text(arguments: Mapping[str, Any], name: str) -> str:

@@ -115,10 +115,16 @@ class LedgerUnavailable(TransferTasksError):
 
 
 class OutcomeTimeout(TransferTasksError, TimeoutError):
-    """The transfer has not ended within the time the caller gave; it goes on."""
+    """The transfer has not ended within the time the caller gave; it goes on.
 
-    def __init__(self, *, transfer_id: str, state: str, waited_seconds: float) -> None:
+    Attributes:
+        state: Where it stood when it was looked at last.
+        was_read: Whether its record could be read at all in that time.
+    """
+
+    def __init__(self, *, transfer_id: str, state: str, waited_seconds: float, was_read: bool = True) -> None:
         self.transfer_id, self.state, self.waited_seconds = transfer_id, state, waited_seconds
+        self.was_read = was_read
         super().__init__(f"Transfer {transfer_id} is still {state} after {waited_seconds:.1f} s.")
 
 

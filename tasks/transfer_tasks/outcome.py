@@ -99,7 +99,7 @@ GUIDE: Final[dict[Reason, Guide]] = {
         state=State.SUBMITTED,
         meaning="Piopiy accepted the request; nobody has picked up yet.",
         next_step="Nothing. Whether somebody picked up is in Piopiy's call log.",
-        say="I'm transferring you now. Goodbye.",
+        say="I've asked for the connection. One moment, please.",
     ),
     Reason.TRANSFER_CONFIRMED: Guide(
         state=State.SUBMITTED,

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,10 @@ from transfer_tasks.outcome import GUIDE, Reason, State, TransferOutcome
 
 if TYPE_CHECKING:
     from transfer_tasks.intent import TransferIntent
+
+
+LOOK_SECONDS = 1.0
+"""How often a waiting handle looks whether Redis is back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +85,9 @@ class RecordingPublisher:
         self.is_closed = False
         self._script = list(script)
 
+    async def check(self, intent: TransferIntent) -> None:
+        """Object to nothing: what is asked is judged by `submit`."""
+
     async def submit(self, intent: TransferIntent) -> RecordedTransfer:
         """Record a request, and accept it unless the script says otherwise."""
         self.intents.append(intent)
@@ -122,6 +130,7 @@ class RecordedTransfer:
         intent: What was asked.
         reports: The evidence that the session gave: ``transferred`` or ``not_transferred``.
         was_cancelled: Whether it was withdrawn in time.
+        submitted_at: When it was asked for, by the event loop's clock.
     """
 
     def __init__(
@@ -140,7 +149,7 @@ class RecordedTransfer:
         self._scripted = scripted
         self._settled: TransferOutcome | None = None
         self._has_settled = asyncio.Event()
-        self._submitted_at = asyncio.get_running_loop().time()
+        self.submitted_at = _now()
 
     @property
     def transfer_id(self) -> str:
@@ -164,17 +173,25 @@ class RecordedTransfer:
 
     async def outcome(self, timeout: float | None = None) -> TransferOutcome:  # noqa: ASYNC109 - as the real one
         """Wait for the scripted ending."""
-        left = max(0.0, self._known().after_seconds - self._age_seconds())
-        patience_seconds = left if timeout is None else min(left, timeout)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(patience_seconds):
-                await self._has_settled.wait()
-        if self._settled is None:
-            if patience_seconds < left:
+        give_up_at = math.inf if timeout is None else _now() + timeout
+        was_read = False
+        while self._settled is None:
+            was_read = was_read or self._publisher.is_reachable
+            left_seconds = self._known().after_seconds - self._age_seconds()
+            if left_seconds <= 0 and self._publisher.is_reachable:
+                self._settle(self._known().reason, source="worker")
+            elif (patience_seconds := give_up_at - _now()) <= 0:
                 raise OutcomeTimeout(
-                    transfer_id=self.transfer_id, state=self.state_now(), waited_seconds=patience_seconds
+                    transfer_id=self.transfer_id,
+                    state=self.state_now(),
+                    waited_seconds=timeout or 0.0,
+                    was_read=was_read,
                 )
-            self._settle(self._known().reason, source="worker")
+            else:
+                next_look = left_seconds if 0 < left_seconds < LOOK_SECONDS else LOOK_SECONDS
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(min(next_look, patience_seconds)):
+                        await self._has_settled.wait()
         assert self._settled is not None  # noqa: S101 - narrows the type
         return self._settled
 
@@ -215,7 +232,7 @@ class RecordedTransfer:
         return self._scripted
 
     def _age_seconds(self) -> float:
-        return asyncio.get_running_loop().time() - self._submitted_at
+        return _now() - self.submitted_at
 
     def _settle(self, reason: Reason, *, source: str, detail: str = "") -> None:
         sent = reason not in {Reason.CANCELLED_BY_SESSION, Reason.DEADLINE_PASSED}
@@ -230,3 +247,8 @@ class RecordedTransfer:
             detail=detail,
         )
         self._has_settled.set()
+
+
+def _now() -> float:
+    """Return the loop's monotonic time."""
+    return asyncio.get_running_loop().time()

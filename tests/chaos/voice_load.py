@@ -98,6 +98,7 @@ class VoiceLoad:
             redis_url=SecretStr(self._cluster.redis_url_of(PUBLISHERS[0])),
             session_evidence_grace_seconds=GRACE_SECONDS,
             expires_in_seconds=6,
+            announce="after",  # every sentence is a claim then, and judged
             repeat_window_seconds=REPEAT_WINDOW_SECONDS,
         )
         async with TransferClient(choices=map(_choice, NUMBERS), settings=settings) as client:

@@ -15,7 +15,7 @@ from functools import wraps
 from support.fast_loop import run_fast
 from transfer_tasks.outcome import Reason
 from transfer_tasks.testing import RecordingPublisher
-from transfer_tasks.voice import Choice, TransferClient, VoiceSettings, Wording
+from transfer_tasks.voice import Choice, TransferClient, TransferSession, VoiceSettings, Wording
 
 RING_SECONDS = 20
 
@@ -67,13 +67,17 @@ class Caller:
 
 @contextlib.asynccontextmanager
 async def client_of(
-    *script: Any, wording: Wording | None = None, **settings: Any
+    *script: Any,
+    wording: Wording | None = None,
+    publisher: RecordingPublisher | None = None,
+    **settings: Any,
 ) -> AsyncIterator[tuple[TransferClient, RecordingPublisher]]:
-    publisher = RecordingPublisher(*script)
+    """Open a client whose requests end by a script; it asks at once unless `announce` says otherwise."""
+    publisher = publisher or RecordingPublisher(*script)
     client = TransferClient(
         publisher,
         choices=CHOICES,
-        settings=VoiceSettings(_env_file=None, **settings),
+        settings=VoiceSettings(_env_file=None, **{"announce": "after", **settings}),
         wording=wording,
     )
     async with client:
@@ -82,3 +86,12 @@ async def client_of(
 
 def new_call_id() -> str:
     return str(uuid.uuid4())
+
+
+@contextlib.asynccontextmanager
+async def session_of(
+    *script: Any, **options: Any
+) -> AsyncIterator[tuple[TransferSession, RecordingPublisher]]:
+    """Open one call's session; options as for `client_of`."""
+    async with client_of(*script, **options) as (client, publisher), client.session(new_call_id()) as session:
+        yield session, publisher

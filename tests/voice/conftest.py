@@ -66,6 +66,7 @@ def open_voice() -> Callable[..., Any]:
             "redis_url": SecretStr(cluster.redis_url),
             "destinations_file": DESTINATIONS,
             "signing_key": SecretStr(SIGNING_KEY),
+            "announce": "after",  # most tests are about what comes after the request
             **settings,
         }
         parts = {name: part for name, part in (("equip", equip), ("mcp_tools", mcp_tools)) if part}

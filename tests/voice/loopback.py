@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from transfer_tasks.voice import TransferClient
 
 AUDIO_RATE = 24000
+SHORT_SECONDS = 0.02
+"""What a sentence takes where a test is not about that."""
+
 SETTLING_SECONDS = 0.1
 """From the caller's joining until every processor of the pipeline has started."""
 
@@ -59,8 +62,11 @@ class FakeRoom(telecmi.TelecmiTransportClient):
     async def disconnect(self) -> None:
         self._connected = False
 
-    async def publish_audio(self, _: Any) -> None:
-        pass
+    async def publish_audio(self, frame: Any) -> None:
+        seconds = frame.samples_per_channel / frame.sample_rate
+        if self.call.mouth.sentence_seconds > SHORT_SECONDS:  # as the room: sound takes its time
+            await asyncio.sleep(seconds)
+        self.call.sounded_seconds += seconds
 
     async def lose_caller(self) -> None:
         """Do what the room does when the caller's leg ends."""
@@ -87,11 +93,13 @@ class Mouth(TTSService):
     def __init__(self) -> None:
         super().__init__(sample_rate=AUDIO_RATE)
         self.spoken: list[tuple[float, str]] = []
+        self.sentence_seconds = SHORT_SECONDS
 
     async def run_tts(self, text: str) -> Any:
         self.spoken.append((time.time(), text.strip()))
         yield TTSStartedFrame()
-        yield TTSAudioRawFrame(audio=bytes(AUDIO_RATE // 50 * 2), sample_rate=AUDIO_RATE, num_channels=1)
+        audio = bytes(int(AUDIO_RATE * self.sentence_seconds) * 2)
+        yield TTSAudioRawFrame(audio=audio, sample_rate=AUDIO_RATE, num_channels=1)
         yield TTSStoppedFrame()
 
 
@@ -158,6 +166,7 @@ class Call:
     is_live: asyncio.Event = field(default_factory=asyncio.Event)
     has_ended: asyncio.Event = field(default_factory=asyncio.Event)
     room: FakeRoom | None = None
+    sounded_seconds: float = 0.0
 
     @property
     def room_name(self) -> str:

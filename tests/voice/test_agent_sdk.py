@@ -8,11 +8,15 @@ from __future__ import annotations
 import asyncio
 import inspect
 from importlib.metadata import version
+from types import SimpleNamespace
 
 import pytest
+from livekit.rtc import AudioSource
 from piopiy.adapters.schemas.function_schema import FunctionSchema
 from piopiy.adapters.schemas.tools_schema import ToolsSchema
+from piopiy.processors.frame_processor import FrameProcessor
 from piopiy.services.openai.llm import OpenAILLMService
+from piopiy.transports.services import telecmi
 from piopiy.voice_agent import VoiceAgent
 
 from transfer_tasks.agent_tool import TransferTool
@@ -157,6 +161,7 @@ async def prepare_agent(mcp_tools=None):
     agent = VoiceAgent(instructions="Help.")
     llm = OpenAILLMService(model="m", api_key="k", base_url="http://127.0.0.1:9/v1")
     agent._llm, agent._mcp_client = llm, mcp_tools
+    agent._transport = SimpleNamespace(output=FrameProcessor)
     return agent, llm
 
 
@@ -181,6 +186,13 @@ async def test_registering_before_action_or_after_the_start_is_an_error_that_say
     agent._llm, agent._task = llm, object()
     with pytest.raises(RuntimeError, match=r"before VoiceAgent\.start"):
         tool.register(agent, llm)
+
+
+def test_the_room_says_how_much_of_what_it_was_given_it_has_not_played_yet():
+    assert isinstance(AudioSource.queued_duration, property)
+    room = telecmi.TelecmiTransportClient.__mro__[1]
+    assert "_audio_source" in inspect.getsource(room.__init__)
+    assert "_client" in inspect.getsource(telecmi.TelecmiOutputTransport.__init__)
 
 
 def test_the_handler_takes_exactly_one_parameter():

@@ -10,7 +10,7 @@ import pytest
 from transfer_tasks.outcome import GUIDE, Reason
 from voice.loopback import say, transfer
 
-GOODBYE = GUIDE[Reason.ACCEPTED_BY_PLATFORM].say
+ASKED = GUIDE[Reason.ACCEPTED_BY_PLATFORM].say
 RING_SECONDS = 5
 """As the test's registry has it for `support`."""
 
@@ -71,7 +71,7 @@ async def test_a_hang_up_in_one_call_leaves_the_others_alone(private_cluster, op
         await calls[1].hang_up()
         await asyncio.to_thread(cluster.start_worker)
         for call in (calls[0], calls[2]):
-            await call.hears(GOODBYE)
+            await call.hears(ASKED)
         assert [len(cluster.posts(call.call_id)) for call in calls] == [1, 0, 1]
 
 
@@ -122,7 +122,7 @@ async def test_an_unknown_transfer_that_did_not_happen_may_be_asked_for_again_on
         await call.say("A person, please.")
         await call.hears(GUIDE[Reason.NOT_TRANSFERRED].say, within_seconds=RING_SECONDS + 6)
         await call.say("Try again.")
-        await call.hears(GOODBYE)
+        await call.hears(ASKED)
         assert [post.carried_out for post in cluster.posts(call.call_id)] == [False, True]
         assert [record.hop for record in cluster.records(call.call_id)] == [1, 2]
 
@@ -167,7 +167,7 @@ async def test_a_worker_killed_before_it_sends_is_replaced_while_the_caller_hold
         await asyncio.to_thread(cluster.wait_for_state, call.call_id, "waiting")
         first.kill_group()
         await asyncio.to_thread(cluster.start_worker)
-        await call.hears(GOODBYE, within_seconds=10)
+        await call.hears(ASKED, within_seconds=10)
         assert len(cluster.posts(call.call_id)) == 1
 
 

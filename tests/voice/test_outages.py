@@ -9,7 +9,7 @@ import pytest
 from transfer_tasks.outcome import GUIDE, Reason
 from voice.loopback import say, transfer
 
-GOODBYE = GUIDE[Reason.ACCEPTED_BY_PLATFORM].say
+ASKED = GUIDE[Reason.ACCEPTED_BY_PLATFORM].say
 HOLDING = "One moment, please. I'm connecting you."
 APOLOGY = "I'm sorry, I couldn't transfer you just now."
 TROUBLE = "I'm sorry, I'm having trouble with the transfer. Please stay on the line."
@@ -54,7 +54,7 @@ async def test_with_redis_silent_the_caller_is_told_in_time_and_the_request_with
         await asyncio.to_thread(cluster.start_worker)
         after = await voice.ring(transfer("support"))
         await after.say("A person, please.")
-        await after.hears(GOODBYE)
+        await after.hears(ASKED)
         assert cluster.posts(call.call_id) == []
 
 
@@ -68,7 +68,7 @@ async def test_redis_that_is_back_for_the_next_turn_serves_it(private_cluster, o
         await call.hears("try again")
         await asyncio.to_thread(cluster.redis, "restart")
         await call.say("Yes.")
-        await call.hears(GOODBYE, within_seconds=10)
+        await call.hears(ASKED, within_seconds=10)
         assert len(cluster.posts(call.call_id)) == 1
 
 
@@ -82,7 +82,7 @@ async def test_redis_that_goes_away_while_a_caller_waits_is_waited_for(private_c
         await call.hears(HOLDING)
         await asyncio.to_thread(cluster.redis, "restart")
         await asyncio.to_thread(cluster.start_worker)
-        await call.hears(GOODBYE, within_seconds=10)
+        await call.hears(ASKED, within_seconds=10)
         assert len(cluster.posts(call.call_id)) == 1
 
 

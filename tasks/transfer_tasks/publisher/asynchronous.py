@@ -112,13 +112,7 @@ class AsyncTransferPublisher:
             PublishUnavailable: Redis can't be used; nothing is queued.
             PublishOutcomeUnknown: It may be queued; submitting the same intent object again is safe.
         """
-        if self._rules and (objection := self._rules.find_objection(intent)):
-            raise InvalidIntent(
-                field=objection.field,
-                value=objection.value,
-                problem=objection.problem,
-                fix=objection.fix,
-            )
+        await self.check(intent)
         try:
             accepted = await self._accept(intent)
         except LedgerUnavailable as error:
@@ -139,6 +133,20 @@ class AsyncTransferPublisher:
             hop=accepted.hop,
             is_repeat=accepted.verdict == "repeat",
         )
+
+    async def check(self, intent: TransferIntent) -> None:
+        """Raise what `submit` would raise without asking Redis.
+
+        Raises:
+            InvalidIntent: The registry, if this side knows it, forbids the destination.
+        """
+        if self._rules and (objection := self._rules.find_objection(intent)):
+            raise InvalidIntent(
+                field=objection.field,
+                value=objection.value,
+                problem=objection.problem,
+                fix=objection.fix,
+            )
 
     async def _accept(self, intent: TransferIntent) -> Accepted:
         line = self._lines.get()
@@ -186,7 +194,7 @@ class AsyncTransferPublisher:
     async def wait(self, transfer_id: str, *, timeout: float | None) -> TransferOutcome:  # noqa: ASYNC109 - the wait is ours
         """Wait for a transfer's outcome: see `AsyncTransferHandle.outcome`."""
         started = time.monotonic()
-        state = "unread"
+        state, was_read = "unread", False
         give_up_at = started + (UNREAD_PATIENCE_SECONDS if timeout is None else timeout)
         budget_seconds = self.settings.publish_budget_seconds
         line = self._lines.get()
@@ -203,6 +211,7 @@ class AsyncTransferPublisher:
                 except LedgerUnavailable:
                     state = "unreadable (Redis does not answer)"
                 else:
+                    was_read = True
                     match seen:
                         case Ended(outcome):
                             return outcome
@@ -216,7 +225,12 @@ class AsyncTransferPublisher:
                                 give_up_at = time.monotonic() + timeout
                 now = time.monotonic()
                 if now >= give_up_at:
-                    raise OutcomeTimeout(transfer_id=transfer_id, state=state, waited_seconds=now - started)
+                    raise OutcomeTimeout(
+                        transfer_id=transfer_id,
+                        state=state,
+                        waited_seconds=now - started,
+                        was_read=was_read,
+                    )
                 if is_woken:
                     await asyncio.sleep(REST_SECONDS)
                 with contextlib.suppress(TimeoutError):

@@ -52,6 +52,7 @@ class TransferClient:
         self.settings = settings or VoiceSettings.load()
         self.wording = wording or Wording()
         self.choices = read_choices(choices, destinations_file=self.settings.destinations_file)
+        self.wording.check_destinations(list(self.choices))
         log.info(
             "Destinations on offer: %s, from %s",
             ", ".join(self.choices),
@@ -60,14 +61,19 @@ class TransferClient:
         self.publisher: Publisher = _SubmissionGate(publisher or AsyncTransferPublisher(self.settings))
         self._cleanup = SessionCleanup()
 
-    def session(self, call_id: str | None) -> TransferSession:
-        """Return the transfers of one call, for ``async with``: leave it when the call's session ends."""
+    def session(self, call_id: str | None, *, wording: Wording | None = None) -> TransferSession:
+        """Return the transfers of one call, for ``async with``: leave it when the call's session ends.
+
+        Args:
+            call_id: The call, as the platform names it.
+            wording: What this caller hears, if it is not the client's: in their language, say.
+        """
         return TransferSession(
             call_id,
             publisher=self.publisher,
             choices=self.choices,
             settings=self.settings,
-            wording=self.wording,
+            wording=wording or self.wording,
             cleanup=self._cleanup,
         )
 
@@ -99,10 +105,17 @@ class _SubmissionGate:
         self._publisher = publisher
         self._locks = LoopLocal(asyncio.Lock)
 
+    async def check(self, intent: TransferIntent) -> None:
+        await self._wait_for_turn()
+        await self._publisher.check(intent)
+
     async def submit(self, intent: TransferIntent) -> Handle:
+        await self._wait_for_turn()
+        return await self._publisher.submit(intent)
+
+    async def _wait_for_turn(self) -> None:
         async with self._locks.get():
             await asyncio.sleep(0)
-        return await self._publisher.submit(intent)
 
     def handle(self, transfer_id: str) -> Handle:
         return self._publisher.handle(transfer_id)

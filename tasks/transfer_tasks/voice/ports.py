@@ -23,6 +23,7 @@ class Handle(Protocol):
 class Publisher(Protocol):
     """What a session needs of `AsyncTransferPublisher`."""
 
-    async def submit(self, intent: TransferIntent) -> Handle: ...  # noqa: D102 - as in AsyncTransferPublisher
+    async def check(self, intent: TransferIntent) -> None: ...  # noqa: D102 - as in AsyncTransferPublisher
+    async def submit(self, intent: TransferIntent) -> Handle: ...  # noqa: D102
     def handle(self, transfer_id: str) -> Handle: ...  # noqa: D102
     async def close(self) -> None: ...  # noqa: D102

@@ -8,8 +8,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from transfer_tasks.outcome import Reason, State
-from transfer_tasks.voice.active_transfer import ActiveTransfer, Say
-from transfer_tasks.voice.wording import AnyReason, SessionReason, TransferAnswer, Wording
+from transfer_tasks.voice.active_transfer import ActiveTransfer
+from transfer_tasks.voice.request import TransferRequest
+from transfer_tasks.voice.speech import Speech
+from transfer_tasks.voice.wording import SessionReason, TransferAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from transfer_tasks.voice.choices import Choices
     from transfer_tasks.voice.ports import Publisher
     from transfer_tasks.voice.settings import VoiceSettings
+    from transfer_tasks.voice.speech import Say
+    from transfer_tasks.voice.wording import AnyReason, Wording
 
 log = logging.getLogger(__name__)
 
@@ -51,11 +55,11 @@ class SessionCleanup:
 
     def withdraw(self, active: ActiveTransfer, *, detail: str) -> asyncio.Task[bool]:
         """Cancel an active transfer's request if it has not been sent."""
-        return _start(self._withdrawals, active.withdraw(detail=detail))
+        return _start(self._withdrawals, active.request.withdraw(detail=detail))
 
     def watch(self, active: ActiveTransfer, *, ended_at: float) -> None:
         """Report an active transfer's request as carried out if its answer is lost: the session has ended."""
-        report = active.report_transferred(ended_at=ended_at, notice_seconds=STOP_NOTICE_SECONDS)
+        report = active.request.report_transferred(ended_at=ended_at, notice_seconds=STOP_NOTICE_SECONDS)
         _start(self._evidence, report)
 
     def settle(self, active: ActiveTransfer, *, is_evidence: bool) -> asyncio.Task[None]:
@@ -81,7 +85,7 @@ class SessionCleanup:
     async def _settle(self, active: ActiveTransfer, *, is_evidence: bool) -> None:
         ended_at = _now()
         await active.stop()
-        is_withdrawn = await active.withdraw(detail="the session ended")
+        is_withdrawn = await active.request.withdraw(detail="the session ended")
         if is_evidence and not is_withdrawn:
             self.watch(active, ended_at=ended_at)
 
@@ -122,6 +126,7 @@ class TransferSession:
         self.call_id = call_id
         self._publisher, self._choices, self._settings = publisher, choices, settings
         self._wording, self._cleanup = wording, cleanup
+        self._speech = Speech(sentence_seconds=settings.announce_seconds)
         self._active: ActiveTransfer | None = None
         self._has_ended = False
 
@@ -134,8 +139,9 @@ class TransferSession:
         Args:
             destination: One of the names on offer.
             reason: What the caller wants, for people to read; cut to what an intent may hold.
-            say: Hands a sentence to the caller's ear and returns at once. With it the session speaks the
-                holding lines and the answer's own sentence; without it that is up to who gets the answer.
+            say: Hands a sentence to the caller's ear and returns at once: nothing, or an awaitable that is
+                done when the sentence has been heard. With it the session speaks for itself; without
+                it, what is to be said is in the answer, for the model.
         """
         if self._has_ended:
             return self._answer(SessionReason.SESSION_ENDED)
@@ -143,17 +149,28 @@ class TransferSession:
             return self._answer(SessionReason.NO_SUCH_DESTINATION)
         active = self._active
         is_repeat = active is not None and self._stands(active)
-        if active is not None and not is_repeat and active.may_ring():
-            return self._answer(Reason.TRANSFER_IN_PROGRESS)
+        if active is not None and (active.destination != destination if is_repeat else active.may_ring()):
+            return replace(self._answer(Reason.TRANSFER_IN_PROGRESS), destination=active.destination)
         if active is None or not is_repeat:
             active = self._active = self._start_transfer(destination, reason=reason, say=say)
-        elif active.destination != destination:
-            return self._answer(Reason.TRANSFER_IN_PROGRESS)
+        elif active.task.done():
+            return await active.answer_again(say)
+        else:
+            await active.reassure()
         # Unlike awaiting the task, this passes no cancellation on, in neither direction.
         await asyncio.wait({active.task})
-        if active.must_withdraw and active.withdrawal is None:
-            active.withdrawal = self._cleanup.withdraw(active, detail="the queue did not answer in time")
+        request = active.request
+        if request.must_withdraw and request.withdrawal is None:
+            request.withdrawal = self._cleanup.withdraw(active, detail="the queue did not answer in time")
         return replace(active.answer(), is_repeat=is_repeat)
+
+    def note_speech(self) -> None:
+        """Note that somebody speaks, or has just stopped: the caller, the model, anybody.
+
+        For adapters of frameworks. The session breaks long silences itself; after its answer it does so only
+        if it is told of the others' speech.
+        """
+        self._speech.report()
 
     async def end(self, *, is_evidence: bool = True) -> None:
         """End the session: what leaving the context manager does.
@@ -166,6 +183,8 @@ class TransferSession:
         self._has_ended = True
         active = self._active
         settling = None
+        if active is not None:
+            active.hush()
         if active is not None and not active.is_settled():
             counts = is_evidence and self._settings.session_evidence
             settling = self._cleanup.settle(active, is_evidence=counts)
@@ -185,17 +204,22 @@ class TransferSession:
 
     def _start_transfer(self, destination: str, *, reason: str, say: Say | None) -> ActiveTransfer:
         last = self._active
-        earlier = last if last is not None and not last.is_settled() else None
-        return ActiveTransfer(
+        seconds = self._settings.expires_in_seconds
+        request = TransferRequest(
             self._publisher,
+            lambda: self._choices[destination].intent(
+                self.call_id, reason=reason, expires_in_seconds=seconds
+            ),
+            destination=destination,
+            expires_in_seconds=seconds,
+            earlier=last.request if last is not None and not last.is_settled() else None,
+        )
+        return ActiveTransfer(
+            request,
             self._settings,
             self._wording,
-            make_intent=lambda: self._choices[destination].intent(
-                self.call_id, reason=reason, expires_in_seconds=self._settings.expires_in_seconds
-            ),
+            speech=self._speech,
             longest_ring_seconds=self._choices.longest_ring_seconds(destination),
-            destination=destination,
-            earlier=earlier,
             say=say,
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field
 
@@ -14,8 +14,12 @@ class VoiceSettings(PublisherSettings):
 
     Attributes:
         expires_in_seconds: How long after the request nobody may send any more.
-        holding_after_seconds: How long the caller waits in silence before the first holding line.
-        holding_every_seconds: How long between further holding lines, where the wording has any.
+        announce: Whether the caller hears what is about to happen before the request goes out, or only what
+            became of it after.
+        announce_seconds: How long a sentence is taken to last where the framework does not report its end.
+        holding_after_seconds: How long the caller waits in silence before the first holding line, if nothing
+            was said before.
+        holding_every_seconds: How long a silence may be after that, until the next line.
         session_evidence: Whether a session is evidence of what became of a transfer whose answer was lost: if
             it ended, the transfer was carried out; if it is still in the call when the request can't be
             ringing any more, and the grace time after that is over, it was not. Off: such a transfer stays
@@ -28,8 +32,10 @@ class VoiceSettings(PublisherSettings):
     """
 
     expires_in_seconds: float = Field(default=15, ge=1, le=300, allow_inf_nan=False)
+    announce: Literal["before", "after"] = "before"
+    announce_seconds: float = Field(default=3, ge=0, le=10, allow_inf_nan=False)
     holding_after_seconds: float = Field(default=1.5, ge=0, le=60, allow_inf_nan=False)
-    holding_every_seconds: float = Field(default=8, ge=1, le=60, allow_inf_nan=False)
+    holding_every_seconds: float = Field(default=7, ge=1, le=60, allow_inf_nan=False)
     session_evidence: bool = True
     session_evidence_grace_seconds: float = Field(default=6, ge=0, le=60, allow_inf_nan=False)
     session_evidence_retry: bool = False

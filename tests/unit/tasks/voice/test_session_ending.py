@@ -54,8 +54,8 @@ async def test_a_hang_up_while_the_request_is_being_put_on_the_queue_withdraws_i
             return handle
 
     publisher = Slow(ending(OK, after_seconds=10, unsent_seconds=8))
-    client = TransferClient(publisher, choices=CHOICES, settings=VoiceSettings(_env_file=None))
-    async with client:
+    settings = VoiceSettings(_env_file=None, announce="after")
+    async with TransferClient(publisher, choices=CHOICES, settings=settings) as client:
         await hang_up_during(client.session(new_call_id()), Caller(), after_seconds=0.2)
         assert publisher.handles[0].was_cancelled
 

@@ -25,7 +25,7 @@ def test_the_wording_snippet_runs():
     (snippet,) = [each for each in SNIPPETS if "wording = Wording(" in each]
     names = {}
     exec(snippet, names)
-    assert names["wording"].holding[1] == "Es dauert noch etwas."
+    assert names["wording"].announcement("support") == "I'm putting you through to technical support."
 
 
 def test_the_example_test_passes():
@@ -44,7 +44,7 @@ def test_the_table_of_settings_has_each_with_its_default():
     }
     table = dict(re.findall(r"^\| `(TRANSFER_\w+)` \| (\S+) \|", VOICE, re.MULTILINE))
     assert table == {
-        name: str(default).lower() if isinstance(default, bool) else f"{default:g}"
+        name: f"{default:g}" if isinstance(default, float) else str(default).lower()
         for name, default in own.items()
     }
 

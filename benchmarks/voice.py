@@ -97,7 +97,8 @@ async def measure_burst(cluster: Cluster) -> Ticker:
 async def measure_latencies(cluster: Cluster, calls: int) -> dict[str, list[float]]:
     """Let callers ask one after the other; return milliseconds from the model's tool call."""
     nltk.download = lambda *_, **__: False  # piopiy.utils.string (0.6.1) downloads a model when imported
-    from voice.loopback import Loopback, say, transfer
+    from voice.loopback import Loopback
+    from voice.model import say, transfer
 
     to_post, to_sentence, to_answer = [], [], []
     async with open_client(cluster) as client, Loopback(client) as voice:

@@ -22,7 +22,8 @@ from piopiy.voice_agent import VoiceAgent
 from transfer_tasks.agent_tool import TransferTool
 from transfer_tasks.testing import RecordingPublisher
 from transfer_tasks.voice import Choice, TransferClient, VoiceSettings
-from voice.loopback import Loopback, call_tool, say
+from voice.loopback import Loopback
+from voice.model import call_tool, say
 
 HUMAN = FunctionSchema("transfer_to_human", "Get a human", {"reason": {"type": "string"}}, ["reason"])
 

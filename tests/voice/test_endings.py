@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from transfer_tasks.outcome import GUIDE, Reason
-from voice.loopback import say, transfer
+from voice.model import say, transfer
 
 ASKED = GUIDE[Reason.ACCEPTED_BY_PLATFORM].say
 RING_SECONDS = 5

@@ -18,7 +18,8 @@ from piopiy.services.cartesia.tts import CartesiaTTSService
 from piopiy.services.deepgram.stt import DeepgramSTTService
 
 from voice.cluster import SIGNING_KEY
-from voice.loopback import FakeRoom, Platform, transfer
+from voice.loopback import FakeRoom, Platform
+from voice.model import transfer
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 ENVIRONMENT = {

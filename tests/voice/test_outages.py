@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from transfer_tasks.outcome import GUIDE, Reason
-from voice.loopback import say, transfer
+from voice.model import say, transfer
 
 ASKED = GUIDE[Reason.ACCEPTED_BY_PLATFORM].say
 HOLDING = "One moment, please. I'm connecting you."

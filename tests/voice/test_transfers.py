@@ -9,7 +9,7 @@ import pytest
 
 from transfer_tasks.outcome import GUIDE, Reason
 from transfer_tasks.voice import Wording
-from voice.loopback import Step, call_tool, say, transfer
+from voice.model import Step, call_tool, say, transfer
 
 ASKED = GUIDE[Reason.ACCEPTED_BY_PLATFORM].say
 REPEATED = "I've already asked for the connection to support. Please stay on the line."

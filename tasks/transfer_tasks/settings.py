@@ -47,7 +47,7 @@ def load_settings(settings_class: type[SettingsT], **given: Any) -> SettingsT:
     except ValidationError as error:
         lines = error.errors(include_url=False, include_input=False, include_context=False)
         problems = [
-            f"{_variable(settings_class, line['loc'])} {_complaint(line['type'], line['msg'])}"
+            f"{_name_place(settings_class, line['loc'])} {_complaint(line['type'], line['msg'])}"
             for line in lines
         ]
     except pydantic_settings.SettingsError as error:
@@ -57,12 +57,16 @@ def load_settings(settings_class: type[SettingsT], **given: Any) -> SettingsT:
     raise SettingsError(problems)  # outside of the handlers: the cause holds the values
 
 
-def _variable(settings_class: type[BaseSettings], location: tuple[int | str, ...]) -> str:
-    if not location:
-        return "The settings as a whole:"
-    name = str(location[0])  # a field with an alias is reported under the alias, which is the variable
-    prefix = settings_class.model_config["env_prefix"] if name in settings_class.model_fields else ""
-    return f"{prefix}{name}".upper()
+def _name_place(settings_class: type[BaseSettings], location: tuple[int | str, ...]) -> str:
+    return name_variable(settings_class, str(location[0])) if location else "The settings as a whole:"
+
+
+def name_variable(settings_class: type[BaseSettings], name: str) -> str:
+    """Return the environment variable of a field, by its name or its alias."""
+    if name not in settings_class.model_fields:
+        return name.upper()  # an alias is the variable
+    alias = settings_class.model_fields[name].validation_alias
+    return (alias if isinstance(alias, str) else f"{settings_class.model_config['env_prefix']}{name}").upper()
 
 
 def _complaint(code: str, message: str) -> str:

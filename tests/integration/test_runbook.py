@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+from pathlib import Path
 
 import pytest
 from celery import Celery
@@ -131,6 +132,14 @@ def old_worker(cluster, publisher, bench, monkeypatch):
     )
 
 
+def one_differs(cluster, publisher, bench, monkeypatch):
+    cluster.start_worker()
+    cluster.start_worker()
+    typo = Path(cluster.environment["TRANSFER_DESTINATIONS_FILE"]).with_name("typo.toml")
+    typo.write_text(REGISTRY.replace("555-0143", "555-0134"))
+    cluster.start_worker(TRANSFER_DESTINATIONS_FILE=str(typo))
+
+
 SCENES = {
     scene.__name__.replace("_", " "): scene
     for scene in (
@@ -143,6 +152,7 @@ SCENES = {
         remote_control,
         redis_gone,
         old_worker,
+        one_differs,
     )
 }
 
@@ -195,6 +205,7 @@ def test_every_snippet_belongs_to_a_scene():
         "What are unknowns, and how do I settle them?",
         "Who has changed a worker?",
         "Redis is gone, what now?",
+        "Which worker differs?",
         "Rolling a new version",
     ],
 )

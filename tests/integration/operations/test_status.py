@@ -313,3 +313,18 @@ def test_a_flood_is_seen_with_who_asks_and_where_to(ask, bench):
     text = ask("status").stdout
     assert re.search(r"asked by\s+agent /loop +4 +4 +4\s", text)
     assert re.search(r"ended to\s+support +3 +3 +3\s", text)
+
+
+def test_a_registry_that_is_wrong_at_one_of_three_workers_is_told_with_who_has_it(ask, cluster, tmp_path):
+    for number, endpoint in enumerate(("0100", "0100", "0101"), 1):
+        path = tmp_path / f"registry-{number}.toml"
+        path.write_text(f'[support]\ndescription = "Help"\nendpoints = ["+1 202-555-{endpoint}"]\n')
+        cluster.start_worker(TRANSFER_DESTINATIONS_FILE=str(path))
+    seen = as_json(ask("status", "--json"))
+    (strange,) = [worker["worker"] for worker in seen["workers"] if worker["worker"].startswith("w3@")]
+    concern = next(concern for concern in seen["concerns"] if "differ" in concern["text"])
+    assert concern["text"] == f"Workers differ, and so do their answers: registry at {strange} (1 of 3)"
+    assert concern["command"] == "call-transfer doctor"
+    found = next(line for line in ask("doctor").stdout.splitlines() if " workers " in line)
+    assert f"registry at {strange} (1 of 3)" in found
+    assert "Give all of them the same registry file" in found

@@ -19,6 +19,7 @@ from transfer_tasks.outcome import GUIDE, Reason
 from transfer_tasks.registry.limits import LIMIT_KINDS
 from transfer_worker.monitoring.counts import BUCKETS_MS
 from transfer_worker.monitoring.damage import read_count
+from transfer_worker.monitoring.differences import KINDS, find_differences
 from transfer_worker.monitoring.present import read_present
 from transfer_worker.monitoring.statistics import PLATFORM_ANSWERS
 
@@ -120,6 +121,16 @@ def _gauges(present: Present) -> Iterator[Metric]:
             worker.heartbeat_age_seconds,
         )
     yield ages
+    unlike = GaugeMetricFamily(
+        "transfer_worker_differs",
+        "Whether a worker has another version, registry or setting than most of the workers.",
+        labels=("worker", "what"),
+    )
+    differing = {(worker, of.kind) for of in find_differences(present.workers) for worker in of.workers}
+    for worker in filter(lambda worker: worker.is_alive, present.workers):
+        for kind in KINDS:
+            unlike.add_metric((worker.worker, kind), (worker.worker, kind) in differing)
+    yield unlike
 
 
 def _counters(totals: Counts) -> Iterator[Metric]:

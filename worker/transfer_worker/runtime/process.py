@@ -29,6 +29,7 @@ from transfer_worker.delivery.refusal import Door
 from transfer_worker.delivery.retry import RetryPolicy
 from transfer_worker.delivery.service import TransferService
 from transfer_worker.gateway import PiopiyGateway
+from transfer_worker.ledger.digests import digest_registry, digest_settings
 from transfer_worker.ledger.recovery import LEASE_SECONDS, Recovery
 from transfer_worker.ledger.steps import LedgerSteps
 from transfer_worker.queue.ahead import LookAhead
@@ -59,7 +60,12 @@ class WorkerProcess:
         self.settings = settings
         # A restarted worker is another one: its predecessor's claims are not its own.
         self.worker = f"{hostname}/{os.getpid()}-{secrets.token_hex(3)}"
-        self._about, self._started_at = _describe_process(settings), time.monotonic()
+        rules = settings.load_rules()
+        self._about = _describe_process(settings) | {
+            "registry": digest_registry(rules.registry),
+            "settings": digest_settings(settings),
+        }
+        self._started_at = time.monotonic()
         self._file = self._open_audit_file()
         url = settings.redis_url.get_secret_value()
         client = connect(url, timeout_seconds=REDIS_TIMEOUT_SECONDS)
@@ -73,7 +79,6 @@ class WorkerProcess:
             proxy_url=settings.piopiy_proxy_url.get_secret_value() if settings.piopiy_proxy_url else None,
             on_writing=HeadStartPool.end_head_start,
         )
-        rules = settings.load_rules()
         for seen in rules.review_registry():
             log.warning("registry.beyond_rules", file=str(settings.destinations_file), seen=seen)
         self.recovery = Recovery(

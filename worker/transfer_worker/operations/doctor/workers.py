@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+from transfer_worker.monitoring.differences import find_differences
+from transfer_worker.operations.status.workers import tell_difference
 from transfer_worker.runtime.findings import Finding
 
 if TYPE_CHECKING:
@@ -33,6 +35,14 @@ def check_workers(status: Status) -> Finding:
             "workers",
             seen=f"{len(alive)}, some of version {', '.join(others)}; this is {ours}",
             fix="Restart what is old. Workers go first, publishers after them.",
+        )
+    # Their versions are one, as we have just seen.
+    if differences := find_differences(status.present.workers):
+        return Finding.warning(
+            "workers",
+            seen=f"{len(alive)}, which differ: {'; '.join(map(tell_difference, differences))}",
+            fix="Give all of them the same registry file and settings, and restart those that had others: a "
+            "worker reads them at its start.",
         )
     return Finding.ok("workers", seen=f"{len(alive)}, all of version {ours}")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from math import ceil
 from typing import TYPE_CHECKING, Final
@@ -12,6 +11,8 @@ from transfer_tasks.outcome import Reason
 from transfer_worker.monitoring.history import find_beginning
 from transfer_worker.monitoring.statistics import PLATFORM_ANSWERS, count_endings
 from transfer_worker.operations.pauses import EVERYTHING, name_for_people
+from transfer_worker.operations.status.concern import Concern, tell_since, tell_span
+from transfer_worker.operations.status.workers import find_concerns_of_workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -19,38 +20,14 @@ if TYPE_CHECKING:
 
     from transfer_worker.monitoring.counts import Counts
     from transfer_worker.monitoring.double_posts import DoublePost
-    from transfer_worker.monitoring.present import Present
     from transfer_worker.monitoring.statistics import Status, Window
     from transfer_worker.operations.pauses import Pause
-
-OLD_WAITING_SECONDS: Final = 3.0
-"""Every request is claimed within milliseconds while workers run: a caller hears the difference."""
-
-GONE_MS: Final = 900_000
-"""How long one that is gone, and has no successor of its name, is a concern: it may be replaced elsewhere."""
-
-MANY_RESTARTS: Final = 3
-STEADY_SECONDS: Final = 300
-"""A worker that has run for so long has come through."""
 
 NAMED_DOUBLE_POSTS: Final = 3
 """How many are named on the screen; `--json` has all."""
 
 FAILURE_SHARE: Final = 0.1
 """Of the endings, and of the platform's answers, of the last minute."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Concern:
-    """Something that somebody should look at.
-
-    Attributes:
-        text: What it is.
-        command: What tells more.
-    """
-
-    text: str
-    command: str
 
 
 def find_concerns(status: Status, pauses: tuple[Pause, ...]) -> Iterator[Concern]:
@@ -62,14 +39,14 @@ def find_concerns(status: Status, pauses: tuple[Pause, ...]) -> Iterator[Concern
             text=f"Paused by {pause.by}: {name_for_people(pause.destination)}: {pause.reason}",
             command=f"call-transfer resume {name}",
         )
-    yield from _concerns_of_workers(status)
+    yield from find_concerns_of_workers(status)
     yield from _concerns_of_platform(status)
     yield from _concerns_of_limits(status)
     yield from _concerns_of_endings(status)
     present = status.present
     if present.unknown:
         yield Concern(
-            text=f"{present.unknown} unknown, the oldest for {_span(present.oldest_unknown_seconds)}: "
+            text=f"{present.unknown} unknown, the oldest for {tell_span(present.oldest_unknown_seconds)}: "
             "they may have been carried out",
             command="call-transfer list --state unknown",
         )
@@ -131,52 +108,6 @@ def _concerns_of_redis(status: Status) -> Iterator[Concern]:
         )
 
 
-def _concerns_of_workers(status: Status) -> Iterator[Concern]:
-    present = status.present
-    gone = [worker for worker in present.workers if not worker.is_alive]
-    if status.redis.refuses_writes:
-        pass  # heartbeats are writes: who lives can't be told
-    elif len(gone) == len(present.workers):
-        age = present.heartbeat_age_seconds
-        since = "there was never one" if age is None else f"the last one {_span(age)} ago"
-        yield Concern(text=f"No worker gives a sign of life ({since})", command="call-transfer doctor")
-    else:
-        alive = {worker.worker.partition("/")[0] for worker in present.workers if worker.is_alive}
-        names = [worker.worker for worker in gone]
-        names += [
-            f"{lost.worker} ({_since(lost.last_heartbeat_ms)})"
-            for lost in present.gone
-            if lost.node not in alive and present.now_ms - lost.last_heartbeat_ms < GONE_MS
-        ]
-        if names:
-            yield Concern(text=f"A worker is gone: {', '.join(names)}", command="call-transfer tail")
-    yield from _concerns_of_heartbeats(present)
-    if present.oldest_waiting_seconds > OLD_WAITING_SECONDS:
-        yield Concern(
-            text=f"{present.waiting} waiting, the oldest for {_span(present.oldest_waiting_seconds)}",
-            command="call-transfer list --state waiting",
-        )
-
-
-def _concerns_of_heartbeats(present: Present) -> Iterator[Concern]:
-    """Yield what living workers say of themselves."""
-    for worker in present.workers:
-        restarts, up_seconds = _count(worker.about.get("restarts")), _count(worker.about.get("up_seconds"))
-        if worker.is_alive and restarts >= MANY_RESTARTS and up_seconds < STEADY_SECONDS:
-            yield Concern(
-                text=f"{worker.worker} is restarted again and again: {restarts} times, "
-                f"the last {up_seconds} s ago; its log says why (worker.restarted)",
-                command="call-transfer tail",
-            )
-        changes = worker.about.get("remote_control")
-        if worker.is_alive and isinstance(changes, list) and changes:
-            yield Concern(
-                text=f"Remote control has changed {worker.worker}, until it restarts: "
-                + "; ".join(str(change)[:200] for change in changes),
-                command="call-transfer tail --no-follow",
-            )
-
-
 def _concerns_of_platform(status: Status) -> Iterator[Concern]:
     window = _recent(status)
     if refused := window.reasons.get(Reason.UNAUTHORIZED, 0):
@@ -199,7 +130,7 @@ def _concerns_of_platform(status: Status) -> Iterator[Concern]:
 def _concerns_of_audit(status: Status) -> Iterator[Concern]:
     audit, hour = status.present.audit, status.windows[-1]
     if audit.is_late:
-        age = _span(audit.oldest_seconds)
+        age = tell_span(audit.oldest_seconds)
         yield Concern(
             text=f"The audit log is behind: {audit.lines} lines, the oldest for {age}",
             command="call-transfer doctor",
@@ -270,7 +201,7 @@ class _Beginning:
     span: str
 
     def __str__(self) -> str:
-        return f", {_since(self.at_ms)}"
+        return f", {tell_since(self.at_ms)}"
 
     @classmethod
     def of(cls, status: Status, judge: Callable[[Counts], tuple[int, int]]) -> _Beginning:
@@ -296,19 +227,3 @@ def _failures_to(counts: Counts, *, destination: str) -> tuple[int, int]:
     ended, failures = count_endings(counts)
     failed = sum(of for (to, _), of in failures.items() if destination in {"", to})
     return ended[destination] if destination else ended.total(), failed
-
-
-def _count(value: object) -> int:
-    """Return a number that a heartbeat names; 0 for anything else."""
-    return value if isinstance(value, int) else 0
-
-
-def _since(at_ms: float) -> str:
-    return f"since {datetime.fromtimestamp(at_ms / 1000, UTC):%H:%M:%S} UTC"
-
-
-def _span(seconds: float) -> str:
-    """Return a span for people."""
-    if seconds < 120:
-        return f"{seconds:.1f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"

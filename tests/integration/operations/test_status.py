@@ -328,3 +328,9 @@ def test_a_registry_that_is_wrong_at_one_of_three_workers_is_told_with_who_has_i
     found = next(line for line in ask("doctor").stdout.splitlines() if " workers " in line)
     assert f"registry at {strange} (1 of 3)" in found
     assert "Give all of them the same registry file" in found
+
+
+def test_workers_keep_their_places_on_the_screen_whoever_beats_first(ask, bench):
+    for worker in ("w2", "w3", "w1"):
+        bench.heartbeat(worker)
+    assert [worker["worker"] for worker in as_json(ask("status", "--json"))["workers"]] == ["w1", "w2", "w3"]

@@ -183,7 +183,8 @@ def _read_workers(
     ledger: Ledger, heartbeats: list[tuple[str, float]], now_ms: int, damage: Damage
 ) -> tuple[WorkerStatus, ...]:
     # One that has stopped gracefully stays with the score 0 until the next sweep.
-    names = {worker: heartbeat_ms for worker, heartbeat_ms in heartbeats if heartbeat_ms}
+    # By name: in the order of heartbeats, a watched screen's lines would change places.
+    names = {worker: heartbeat_ms for worker, heartbeat_ms in sorted(heartbeats) if heartbeat_ms}
     if not names:
         return ()
     abouts = cast("list[str | None]", ledger.client.mget([ledger.keys.worker(name) for name in names]))

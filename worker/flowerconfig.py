@@ -3,4 +3,4 @@
 The settings are in the package, where `call-transfer up` finds them in an installed wheel too.
 """
 
-from transfer_worker.runtime.flowerconfig import *  # noqa: F403 - Flower takes every name that this file has
+from transfer_worker.monitoring.flowerconfig import *  # noqa: F403 - Flower takes every name that this file has

@@ -94,9 +94,8 @@ def notify(scene, name):
 
 
 def test_celery_inspect_shows_no_number_either(scene):
-    transfer_id = send_plainly(
-        scene.cluster, {"call_id": str(uuid.uuid4()), "destination": SLOW_NUMBER, "reason": SIP_USER}
-    )
+    intent = {"call_id": str(uuid.uuid4()), "destination": SLOW_NUMBER}
+    transfer_id = send_plainly(scene.cluster, {**intent, "reason": f"ask sip:{SIP_USER}@pbx.example.com"})
     wait_until(lambda: scene.state_of(transfer_id) is State.SENDING)
 
     with Celery(broker=scene.cluster.redis_url, set_as_current=False) as plain:

@@ -108,6 +108,10 @@ def test_only_what_people_look_at_has_a_port_on_the_host_and_that_on_loopback_on
     }
 
 
+def test_flower_has_twice_the_memory_that_it_needs():
+    assert SERVICES["flower"]["mem_limit"] == SERVICES["flower-operator"]["mem_limit"] == "512m"
+
+
 def test_flower_does_not_start_without_a_login():
     assert SERVICES["flower"]["environment"]["FLOWER_BASIC_AUTH"].startswith("${FLOWER_BASIC_AUTH:?")
 

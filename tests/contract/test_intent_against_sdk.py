@@ -14,6 +14,7 @@ from piopiy.voice.validators import validate_transfer_request
 from support.sdk_intents import CALL_ID, CALLER_ID, action
 from transfer_tasks.errors import InvalidIntent
 from transfer_tasks.intent import EndpointsDestination, PipelineDestination, TransferIntent
+from transfer_tasks.intent.fields import is_destination_name
 
 FIXTURES = Path(__file__).parent / "fixtures" / "intents_v1.jsonl"
 
@@ -183,7 +184,8 @@ PIPELINES = st.tuples(st.lists(OTHERS, max_size=3), CONNECT, st.lists(OTHERS, ma
 
 
 DESTINATIONS = st.one_of(
-    st.from_regex(r"[a-z][a-z0-9_-]{0,20}", fullmatch=True),
+    # A name that looks like a number is none.
+    st.from_regex(r"[a-z][a-z0-9_-]{0,20}", fullmatch=True).filter(is_destination_name),
     PHONES,
     SIPS,
     AGENTS,

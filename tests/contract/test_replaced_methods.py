@@ -53,6 +53,7 @@ REPLACED = {
     "MaskedRequest.__init__": "efdf47149cde",
     "MaskedRequest.info": "3c2e986f6780",
     "MaskedRequest.revoked": "5132788b1bc8",
+    "MaskedRequest.send_event": "75ec861e3f35",
     "QueueMessage.__init__": "c90d08ccfa2e",
     "QuickConnection.switch": "2b1f8abee4fe",
     "QuickConnection.ensure_connection": "6eadd030fa74",

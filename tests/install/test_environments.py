@@ -22,14 +22,15 @@ import importlib, json, pkgutil, sys
 names = []
 for package in map(importlib.import_module, sys.argv[1:]):
     names += [found.name for found in pkgutil.walk_packages(package.__path__, package.__name__ + ".")]
-left_out = {"transfer_tasks.agent_tool", "transfer_worker.__main__", "transfer_worker.runtime.flowerconfig"}
+left_out = {"transfer_tasks.agent_tool", "transfer_worker.__main__"}
+left_out |= {"transfer_worker.monitoring.flowerconfig"}
 imported = [name for name in names if name not in left_out and importlib.import_module(name)]
 print(json.dumps({"imported": imported, "loaded": sorted({name.partition(".")[0] for name in sys.modules}),
                   "from": importlib.import_module(sys.argv[1]).__file__}))
 """
 FIND_FLOWER_SETTINGS = """
 from importlib.util import find_spec
-print(find_spec("transfer_worker.runtime.flowerconfig").origin)
+print(find_spec("transfer_worker.monitoring.flowerconfig").origin)
 """
 
 

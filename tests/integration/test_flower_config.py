@@ -15,6 +15,7 @@ from flower.options import default_options
 
 from support import urlopen_directly, wait_until
 from support.ports import pick_free_port
+from transfer_worker import monitoring
 
 CELERY = Path(sys.executable).with_name("celery")
 CONFIG = Path(__file__).parents[2] / "worker" / "flowerconfig.py"
@@ -110,8 +111,9 @@ def test_what_it_saw_is_on_disk_when_it_ends(start_flower, tmp_path):
 
 
 def test_every_name_in_the_file_is_an_option_of_this_flower():
-    names = set(re.findall(r"^(\w+) = _setting\(\s*\"(\w+)\"", CONFIG.read_text(), re.MULTILINE))
-    assert len(names) == CONFIG.read_text().count("= _setting(")
+    text = Path(monitoring.__file__).with_name("flowerconfig.py").read_text()
+    names = set(re.findall(r"^(\w+) = _setting\(\s*\"(\w+)\"", text, re.MULTILINE))
+    assert len(names) == text.count("= _setting(") > 0
     for assigned, read_from_environment in names:
         assert assigned == read_from_environment
         assert assigned in default_options

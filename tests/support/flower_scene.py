@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from support.cluster import Cluster
+    from support.processes import SpawnedProcess
     from transfer_tasks.outcome import State
 
 import json
@@ -47,6 +48,7 @@ class Scene:
     url: str
     database: Path
     ledger: Ledger
+    flower: SpawnedProcess
     transfers: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     def fetch(self, path: str) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pydantic_core import to_json
 
 from transfer_tasks.masking import mask_text
-from transfer_tasks.publisher.message import build_message
+from transfer_tasks.publisher.message import build_message, describe
 from transfer_tasks.signature import Written
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def build_accept(
         message=build_message(
             transfer_id=intent.transfer_id,
             call_id=intent.call_id,
-            labels=labels,
+            labels=describe(intent),
             queue=queue,
             written=written,
         ),

@@ -15,10 +15,13 @@ from typing import TYPE_CHECKING, Final
 
 from pydantic_core import to_json
 
+from transfer_tasks.masking import mask_text
 from transfer_tasks.signature import NOTHING_WRITTEN, Written
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from transfer_tasks.intent import TransferIntent
 
 TASK_NAME: Final = "transfer_tasks.transfer_call"
 
@@ -36,6 +39,20 @@ SIGNATURE_HEADER: Final = "signature"
 """The signature of that copy: see `Written`. Absent where nothing is signed."""
 
 
+MOST_OF_A_REASON: Final = 100
+"""So many characters of a request's reason are shown in Flower; the record has all of it."""
+
+
+def describe(intent: TransferIntent) -> dict[str, str]:
+    """Return what Flower shows of a request, masked: who asks, why, and where to."""
+    who = {
+        "requested_by": mask_text(intent.requested_by),
+        "reason": mask_text(intent.reason)[:MOST_OF_A_REASON],
+    }
+    # The destination last: it stands behind whatever somebody has written into the other two.
+    return {name: said for name, said in who.items() if said} | intent.labels()
+
+
 def build_message(
     *,
     transfer_id: str,
@@ -49,7 +66,7 @@ def build_message(
     Args:
         transfer_id: Becomes the task id and the delivery tag.
         call_id: Shown in Flower.
-        labels: Masked description of the destination, shown in Flower.
+        labels: Masked description of the request, shown in Flower.
         queue: The queue's name, which is also its routing key.
         written: What `INTENT_HEADER` and `SIGNATURE_HEADER` carry.
     """

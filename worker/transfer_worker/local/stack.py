@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
-from transfer_worker import runtime
+from transfer_worker import monitoring
 from transfer_worker.errors import TransferWorkerError
 from transfer_worker.local.embedded_redis import EmbeddedRedis
 from transfer_worker.runtime.lifeline import Lifeline
@@ -26,7 +26,7 @@ START_SECONDS: Final = 20.0
 DRAIN_SECONDS: Final = 15.0
 """How long a child may take to end gracefully; longer than the longest HTTP request."""
 
-_FLOWER_CONF: Final = Path(runtime.__file__).with_name("flowerconfig.py")
+_FLOWER_CONF: Final = Path(monitoring.__file__).with_name("flowerconfig.py")
 _POLL_SECONDS: Final = 0.02
 _PROCESS_IS_READY: Final = r'"(transfer-[\d-]+@\S+) ready\."'
 

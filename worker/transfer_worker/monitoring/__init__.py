@@ -1,1 +1,1 @@
-"""Figures about transfers, workers and Redis, for people and for Prometheus."""
+"""Figures about transfers, workers and Redis, for people, in Flower and for Prometheus."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from celery.worker.request import Request
@@ -10,6 +11,7 @@ from celery.worker.state import revoked as revoked_ids
 from transfer_tasks.errors import InvalidIntent
 from transfer_tasks.intent import TransferIntent
 from transfer_tasks.masking import mask_text
+from transfer_tasks.publisher.message import describe
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,6 +22,10 @@ REVOKED: Final = "is_revoked"
 """Under this name the task finds whether somebody has revoked its id by Celery's `revoke`."""
 
 _NAMED: Final = "'destination': '"
+
+_UUID: Final = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_TRANSFER: Final = re.compile(_UUID)
+_CALL: Final = re.compile(rf"{{'call_id': '({_UUID})'")
 
 
 class MaskedRequest(Request):  # type: ignore[misc]  # Celery has no types
@@ -39,8 +45,8 @@ class MaskedRequest(Request):  # type: ignore[misc]  # Celery has no types
         # Read at the door; the pool need not read it again.
         self._body, self._content_type, self._content_encoding = self.message.payload, None, None
         shown = self._describe(self.args, self.kwargs, str(self.kwargsrepr))
-        self._argsrepr, self._kwargsrepr = "()", shown
-        self._request_dict.update(argsrepr="()", kwargsrepr=shown)
+        self._argsrepr, self._kwargsrepr = self._spell_ids(shown), shown
+        self._request_dict.update(argsrepr=self._argsrepr, kwargsrepr=shown)
 
     def revoked(self) -> bool:
         """Never drop a message here; whoever carries it out learns of it, and says so on record.
@@ -67,13 +73,28 @@ class MaskedRequest(Request):  # type: ignore[misc]  # Celery has no types
                 intent = TransferIntent.from_elsewhere(asked)
             except InvalidIntent:
                 return repr({"destination": "unreadable"})
-            shown = repr({"call_id": intent.call_id, **intent.labels()})
+            shown = repr({"call_id": intent.call_id, **describe(intent)})
         shown = mask_text(shown)
         # A literal, so that Flower's search for kwargs:call_id=… finds it; taken apart it would cost more.
         head, is_named, name = shown.rpartition(_NAMED)
         if is_named and (listed := cls.endpoints.get(name.removesuffix("'}"))):
             return f"{head}{_NAMED}{name[:-1]}, 'to': {listed!r}}}"
         return shown
+
+    def _spell_ids(self, shown: str) -> str:
+        """Return transfer and call without dashes: Flower's search finds them in this spelling, too."""
+        transfer, call = _TRANSFER.fullmatch(self.id), _CALL.match(shown)
+        found = (transfer and transfer[0], call and call[1])
+        return " ".join(name.replace("-", "") for name in found if name)
+
+    def send_event(self, type: str, **fields: Any) -> None:  # noqa: A002 - the name is Celery's
+        """Say how a failure ended where a success does, too; Celery's `Request.send_event` has another field.
+
+        Flower 2.2.0 searches and sorts by `result`, never by `exception`.
+        """
+        if "exception" in fields:
+            fields.setdefault("result", fields["exception"])
+        super().send_event(type, **fields)
 
     def info(self, safe: bool = False) -> Any:
         """Describe this request to `celery inspect`; Celery's `Request.info` shows the arguments, too."""

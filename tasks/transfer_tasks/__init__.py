@@ -8,7 +8,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from transfer_tasks.connection import Connection, ConnectionReason, ConnectionStatus
     from transfer_tasks.errors import (
+        ConnectionTimeout,
         IdempotencyConflict,
         InvalidIntent,
         LedgerUnavailable,
@@ -27,6 +29,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AsyncTransferPublisher",
+    "Connection",
+    "ConnectionReason",
+    "ConnectionStatus",
+    "ConnectionTimeout",
     "IdempotencyConflict",
     "InvalidIntent",
     "LedgerUnavailable",
@@ -47,6 +53,9 @@ __all__ = [
 
 _MODULES: Final = {
     "AsyncTransferPublisher": "publisher",
+    "Connection": "connection",
+    "ConnectionReason": "connection",
+    "ConnectionStatus": "connection",
     "Reason": "outcome",
     "State": "outcome",
     "TransferIntent": "intent",

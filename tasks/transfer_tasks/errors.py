@@ -12,6 +12,7 @@
     ├── PublishOutcomeUnknown   the answer was lost; submitting the same intent object again is safe
     ├── LedgerUnavailable       Redis can't be used; nothing is known about what was asked for
     ├── OutcomeTimeout          the outcome is not known yet; the transfer goes on
+    ├── ConnectionTimeout       nobody has said yet whether somebody picked up
     └── TransferNotFound        no record has this id (or it is older than the retention)
 """
 
@@ -126,6 +127,19 @@ class OutcomeTimeout(TransferTasksError, TimeoutError):
         self.transfer_id, self.state, self.waited_seconds = transfer_id, state, waited_seconds
         self.was_read = was_read
         super().__init__(f"Transfer {transfer_id} is still {state} after {waited_seconds:.1f} s.")
+
+
+class ConnectionTimeout(TransferTasksError, TimeoutError):
+    """Nobody has said within the time the caller gave whether somebody picked up; perhaps nobody ever will.
+
+    Attributes:
+        is_ringing: Whether it is said to ring.
+    """
+
+    def __init__(self, *, transfer_id: str, is_ringing: bool, waited_seconds: float) -> None:
+        self.transfer_id, self.is_ringing, self.waited_seconds = transfer_id, is_ringing, waited_seconds
+        seen = "is still ringing" if is_ringing else "has no word of a connection"
+        super().__init__(f"Transfer {transfer_id} {seen} after {waited_seconds:.1f} s.")
 
 
 class TransferNotFound(TransferTasksError, LookupError):

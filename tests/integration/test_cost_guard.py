@@ -18,7 +18,7 @@ from support.ledger_bench import LedgerBench
 from support.publishing import make_settings, waiting_for
 from support.signing import VOICE_KEY
 from transfer_tasks.ledger.script import load_script
-from transfer_tasks.publisher import AsyncTransferPublisher, TransferPublisher, asynchronous
+from transfer_tasks.publisher import AsyncTransferPublisher, TransferPublisher, looking
 from transfer_tasks.redis.connection import connect
 from transfer_tasks.settings import PublisherSettings
 
@@ -120,7 +120,7 @@ async def test_a_session_that_waits_costs_a_look_before_and_the_look_that_it_is_
     bench: LedgerBench, monitor: Monitor, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A wake-up only wakes; neither look lies before the POST of a worker."""
-    monkeypatch.setattr(asynchronous, "LOOK_SECONDS", 1000)
+    monkeypatch.setattr(looking, "LOOK_SECONDS", 1000)
     async with AsyncTransferPublisher(make_settings(redis_url, publish_budget_seconds=30)) as publisher:
         await publisher.submit(make_intent())  # loads the script
         handle = await publisher.submit(make_intent())

@@ -12,7 +12,7 @@ from support.cluster import make_intent
 from support.publishing import make_settings, waiting_for
 from support.signing import VOICE_KEY
 from transfer_tasks.outcome import Reason, State
-from transfer_tasks.publisher import AsyncTransferPublisher, asynchronous
+from transfer_tasks.publisher import AsyncTransferPublisher, looking
 
 if TYPE_CHECKING:
     from support.ledger_bench import LedgerBench
@@ -66,7 +66,7 @@ async def test_a_forged_outcome_ends_nobodys_wait(
 async def test_a_word_that_is_none_wakes_nobody_and_the_true_one_is_heard_after_it(
     signed: SignedCluster, signed_settings: Any, word: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(asynchronous, "LOOK_SECONDS", 1000)
+    monkeypatch.setattr(looking, "LOOK_SECONDS", 1000)
     with signed.bench() as bench, signed.held_up():
         async with AsyncTransferPublisher(signed_settings) as publisher:
             handle = await publisher.submit(make_intent("support"))
@@ -79,7 +79,7 @@ async def test_a_word_that_is_none_wakes_nobody_and_the_true_one_is_heard_after_
 async def test_many_forged_wake_ups_are_not_as_many_looks(
     signed: SignedCluster, signed_settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(asynchronous, "LOOK_SECONDS", 1000)
+    monkeypatch.setattr(looking, "LOOK_SECONDS", 1000)
     looks = 0
     async with AsyncTransferPublisher(signed_settings) as publisher:
         run = publisher._lines.get().ledger.run

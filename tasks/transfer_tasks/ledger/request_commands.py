@@ -10,6 +10,7 @@ from transfer_tasks.ledger.script import Command, load_script
 from transfer_tasks.ledger.verdicts import (
     Accepted,
     Ended,
+    Known,
     Lost,
     Missing,
     Open,
@@ -149,6 +150,14 @@ class RequestCommands:
             source=source,
             detail=detail,
         )
+
+    def read_connection(self, transfer_id: str) -> Command[Known | Missing]:
+        """Look whether anybody picked up."""
+
+        def parse(r: list[str]) -> Known | Missing:
+            return Missing() if r[0] == "missing" else Known(State(r[0]), Connection.from_json(r[1]))
+
+        return self._build("read_connection", parse, transfer_id=transfer_id)
 
     def report_connection(
         self, report: ConnectionReport, *, longest_ring_seconds: float | None = None, detail: str = ""

@@ -12,6 +12,8 @@ from transfer_tasks.signature import Written
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from transfer_tasks.connection import Connection
+
 
 class Accepted(NamedTuple):
     """The reply of `accept`: see scripts/accept.lua for the verdicts."""
@@ -89,6 +91,13 @@ class Open:
 @dataclass(frozen=True, slots=True)
 class Missing:
     """There is no such record."""
+
+
+class Known(NamedTuple):
+    """Where a transfer stands, and whether anybody picked up, as far as anybody has said."""
+
+    state: State
+    connection: Connection | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 import time
@@ -11,6 +10,7 @@ from math import floor
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from transfer_tasks.errors import (
+    ConnectionTimeout,
     IdempotencyConflict,
     InvalidIntent,
     LedgerUnavailable,
@@ -22,16 +22,20 @@ from transfer_tasks.errors import (
 )
 from transfer_tasks.ledger.async_ledger import AsyncLedger
 from transfer_tasks.ledger.verdicts import Ended, Missing, Open
+from transfer_tasks.outcome import State
 from transfer_tasks.publisher.acceptance import build_accept, with_deadline
 from transfer_tasks.publisher.handle import AsyncTransferHandle
+from transfer_tasks.publisher.looking import Wait, look_on
 from transfer_tasks.publisher.loop_local import LoopLocal, keep_for_ever, leave_to_parent_on_fork
 from transfer_tasks.publisher.replies import ReplyListener
 from transfer_tasks.redis.connection import connect_async
 from transfer_tasks.settings import PublisherSettings
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
     from types import TracebackType
 
+    from transfer_tasks.connection import Connection
     from transfer_tasks.intent import TransferIntent
     from transfer_tasks.ledger.commands import LedgerCommands
     from transfer_tasks.ledger.script import Command
@@ -41,23 +45,18 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-LOOK_SECONDS: Final = 1.0
-"""How often a waiting handle looks at the record, in case a wake-up was missed."""
-
-REST_SECONDS: Final = 0.05
-"""How long a handle rests that was woken for nothing: many forged wake-ups are not as many looks."""
-
 UNREAD_PATIENCE_SECONDS: Final = 30.0
 """How long a wait without a limit of its own goes on while not even the deadline can be read."""
-
-LEAST_LOOK_SECONDS: Final = 0.1
-"""What a look at the record gets when the caller's patience is over, or was none."""
 
 DELIVERY_MS: Final = 1000
 """How long a request may take to Redis without its deadline coming earlier."""
 
 ENDING_MARGIN_SECONDS: Final = 15.0
 """How long after its deadline a transfer that was sent in time may still take to end."""
+
+
+RINGING_PATIENCE_SECONDS: Final = 150.0
+"""How long after an ending somebody may still pick up: the platform's longest ringing, and a grace."""
 
 
 class _Line:
@@ -193,49 +192,55 @@ class AsyncTransferPublisher:
 
     async def wait(self, transfer_id: str, *, timeout: float | None) -> TransferOutcome:  # noqa: ASYNC109 - the wait is ours
         """Wait for a transfer's outcome: see `AsyncTransferHandle.outcome`."""
+        wait = Wait(UNREAD_PATIENCE_SECONDS if timeout is None else timeout)
+        look = self.commands.expire(transfer_id, source="publisher")
+        async with contextlib.aclosing(self._look_on(transfer_id, look, wait)) as looks:
+            async for seen in looks:
+                match seen:
+                    case Ended(outcome):
+                        return outcome
+                    case Missing():
+                        raise TransferNotFound(transfer_id)
+                    case Open(state=state, remaining_ms=remaining_ms):
+                        wait.state = state
+                        wait.look_at_deadline(remaining_ms)
+                        if timeout is None:
+                            timeout = max(0.0, remaining_ms / 1000) + ENDING_MARGIN_SECONDS
+                            wait.give_up_at = time.monotonic() + timeout
+        raise OutcomeTimeout(
+            transfer_id=transfer_id,
+            state=wait.state,
+            waited_seconds=wait.waited_seconds,
+            was_read=wait.was_read,
+        )
+
+    async def wait_for_connection(self, transfer_id: str, *, timeout: float | None) -> Connection | None:  # noqa: ASYNC109 - the wait is ours
+        """Wait whether anybody picks up: see `AsyncTransferHandle.connection`."""
         started = time.monotonic()
-        state, was_read = "unread", False
-        give_up_at = started + (UNREAD_PATIENCE_SECONDS if timeout is None else timeout)
-        budget_seconds = self.settings.publish_budget_seconds
+        outcome = await self.wait(transfer_id, timeout=timeout)
+        if outcome.state not in {State.SUBMITTED, State.UNKNOWN}:
+            return None
+        left = RINGING_PATIENCE_SECONDS if timeout is None else timeout - (time.monotonic() - started)
+        wait, connection = Wait(left), None
+        look = self.commands.read_connection(transfer_id)
+        async with contextlib.aclosing(self._look_on(transfer_id, look, wait)) as looks:
+            async for seen in looks:
+                if isinstance(seen, Missing):
+                    raise TransferNotFound(transfer_id)
+                connection = seen.connection
+                if connection and connection.status.is_final:
+                    return connection
+                if seen.state not in {State.SUBMITTED, State.UNKNOWN}:
+                    return None
+        waited_seconds = time.monotonic() - started
+        raise ConnectionTimeout(
+            transfer_id=transfer_id, is_ringing=connection is not None, waited_seconds=waited_seconds
+        )
+
+    def _look_on(self, transfer_id: str, look: Command[T], wait: Wait) -> AsyncGenerator[T]:
         line = self._lines.get()
-        look = line.ledger.commands.expire(transfer_id, source="publisher")
-        async with line.replies.expect(transfer_id) as woken:
-            await line.replies.ready(within_seconds=min(LOOK_SECONDS, give_up_at - started))
-            while True:
-                patience = LOOK_SECONDS
-                is_woken = woken.is_set()
-                woken.clear()  # before the look: who wakes us after it may have seen more
-                time_left = max(give_up_at - time.monotonic(), LEAST_LOOK_SECONDS)
-                try:
-                    seen = await line.ledger.run(look, budget_seconds=min(budget_seconds, time_left))
-                except LedgerUnavailable:
-                    state = "unreadable (Redis does not answer)"
-                else:
-                    was_read = True
-                    match seen:
-                        case Ended(outcome):
-                            return outcome
-                        case Missing():
-                            raise TransferNotFound(transfer_id)
-                        case Open(state=open_state, remaining_ms=remaining_ms):
-                            state = open_state
-                            patience = _next_look_seconds(remaining_ms)
-                            if timeout is None:
-                                timeout = max(0.0, remaining_ms / 1000) + ENDING_MARGIN_SECONDS
-                                give_up_at = time.monotonic() + timeout
-                now = time.monotonic()
-                if now >= give_up_at:
-                    raise OutcomeTimeout(
-                        transfer_id=transfer_id,
-                        state=state,
-                        waited_seconds=now - started,
-                        was_read=was_read,
-                    )
-                if is_woken:
-                    await asyncio.sleep(REST_SECONDS)
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(min(patience, give_up_at - now)):
-                        await woken.wait()
+        budget_seconds = self.settings.publish_budget_seconds
+        return look_on(line.ledger, line.replies, transfer_id, look, wait=wait, budget_seconds=budget_seconds)
 
     async def close(self) -> None:
         """Close every connection of this event loop. Transfers go on without us."""
@@ -249,10 +254,3 @@ class AsyncTransferPublisher:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
-
-
-def _next_look_seconds(remaining_ms: int) -> float:
-    """Look right after the deadline: if no worker is there to say so, we end the transfer ourselves."""
-    if remaining_ms <= 0:
-        return LOOK_SECONDS
-    return min(LOOK_SECONDS, remaining_ms / 1000 + 0.005)

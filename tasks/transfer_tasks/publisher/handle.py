@@ -10,6 +10,7 @@ from transfer_tasks.ledger.verdicts import Missing
 from transfer_tasks.outcome import Reason
 
 if TYPE_CHECKING:
+    from transfer_tasks.connection import Connection
     from transfer_tasks.outcome import TransferOutcome
     from transfer_tasks.publisher.asynchronous import AsyncTransferPublisher
 
@@ -43,6 +44,23 @@ class AsyncTransferHandle:
             TransferNotFound: The record is gone.
         """
         return await self.publisher.wait(self.transfer_id, timeout=timeout)
+
+    async def connection(self, timeout: float | None = None) -> Connection | None:  # noqa: ASYNC109 - the wait is ours
+        """Wait until somebody says whether anybody picked up: the second fact, after the outcome.
+
+        Args:
+            timeout: In seconds, the outcome included; by default until the outcome and 150 s more.
+
+        Returns:
+            `connected` or `not_connected`; None where the request never reached the platform, or was proven
+            not to have been carried out.
+
+        Raises:
+            OutcomeTimeout: Not even the outcome is known yet.
+            ConnectionTimeout: Nobody has said yet. Where no source reports, nobody ever will.
+            TransferNotFound: The record is gone.
+        """
+        return await self.publisher.wait_for_connection(self.transfer_id, timeout=timeout)
 
     async def cancel(self, *, detail: str = "") -> bool:
         """Withdraw the transfer if it has not been sent; say whether it is cancelled now.

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
     from types import TracebackType
 
+    from transfer_tasks.connection import Connection
     from transfer_tasks.intent import TransferIntent
     from transfer_tasks.outcome import TransferOutcome
     from transfer_tasks.publisher.handle import AsyncTransferHandle
@@ -181,6 +182,10 @@ class TransferHandle:
     def outcome(self, timeout: float | None = None) -> TransferOutcome:
         """Wait until it is known how the transfer ended: see `AsyncTransferHandle.outcome`."""
         return self.publisher.wait_for(self._here().outcome(timeout))
+
+    def connection(self, timeout: float | None = None) -> Connection | None:
+        """Wait whether anybody picks up: see `AsyncTransferHandle.connection`."""
+        return self.publisher.wait_for(self._here().connection(timeout))
 
     def cancel(self, *, detail: str = "") -> bool:
         """Withdraw the transfer if it has not been sent: see `AsyncTransferHandle.cancel`."""

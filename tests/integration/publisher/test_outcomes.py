@@ -27,7 +27,7 @@ from transfer_tasks.errors import (
 )
 from transfer_tasks.ledger.verdicts import Claim
 from transfer_tasks.outcome import Reason, State
-from transfer_tasks.publisher import AsyncTransferPublisher, asynchronous
+from transfer_tasks.publisher import AsyncTransferPublisher, asynchronous, looking
 
 if TYPE_CHECKING:
     from support.ledger_bench import LedgerBench
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def no_more_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let waiting handles look at the record no more after their first look: they have to be told."""
-    monkeypatch.setattr(asynchronous, "LOOK_SECONDS", 1000)
+    monkeypatch.setattr(looking, "LOOK_SECONDS", 1000)
 
 
 def end_as_submitted(bench: LedgerBench, transfer_id: str) -> None:
@@ -138,7 +138,7 @@ async def test_a_handle_can_be_made_from_an_id_alone(patient_publisher, bench):
 async def test_patience_that_ends_is_a_timeout_and_changes_nothing(
     patient_publisher, bench, patience_seconds, monkeypatch
 ):
-    monkeypatch.setattr(asynchronous, "LEAST_LOOK_SECONDS", 10)
+    monkeypatch.setattr(looking, "LEAST_LOOK_SECONDS", 10)
     handle = await patient_publisher.submit(make_intent())
     with within(patience_seconds + MARGIN_SECONDS), pytest.raises(OutcomeTimeout) as told:
         await handle.outcome(timeout=patience_seconds)

@@ -359,14 +359,14 @@ def test_a_fault_of_the_writer_itself_does_not_end_it(
     redis_url: str, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     faults = iter([RuntimeError("never thought of")])
-    read_line = audit_writer.read_line
+    read_line = audit_writer.read_line_for_file
 
     def stumble(event_id: str, fields: Any) -> dict[str, Any]:
         if fault := next(faults, None):
             raise fault
         return read_line(event_id, fields)
 
-    monkeypatch.setattr(audit_writer, "read_line", stumble)
+    monkeypatch.setattr(audit_writer, "read_line_for_file", stumble)
     add_lines(redis_client, 2)
     writer, log = start_writer(redis_url, "w")
     wait_until(lambda: len(log.lines) == 2, 10)

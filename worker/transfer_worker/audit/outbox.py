@@ -55,6 +55,11 @@ class AuditEvent(StrEnum):
     CONTROL_OBEYED = "control.obeyed"
 
 
+_SAID_BY_PEOPLE: Final = frozenset({"asked", "requested_by"})
+_QUOTES: Final = " (got "
+"""Whatever refuses a request shows so what stood there."""
+
+
 class MalformedEntry(ValueError):
     """An outbox entry is none of ours: a field is missing, or can't be read."""
 
@@ -84,6 +89,21 @@ def read_line(event_id: str, fields: Mapping[str, str]) -> dict[str, Any]:
     except _UNREADABLE as error:
         raise MalformedEntry(f"{type(error).__name__}: {error}"[:200]) from error
     return line
+
+
+def read_line_for_file(event_id: str, fields: Mapping[str, str]) -> dict[str, Any]:
+    """Return one outbox entry as it may leave Redis: nothing in a file has a time to live, or can be erased.
+
+    What a request says and what a session reports stays behind, and with it a detail that quotes a request.
+
+    Raises:
+        MalformedEntry: As `read_line`.
+    """
+    line = read_line(event_id, fields)
+    kept = {name: value for name, value in line.items() if name not in _SAID_BY_PEOPLE}
+    if kept.get("source") == "session" or _QUOTES in str(kept.get("detail", "")):
+        kept.pop("detail", None)
+    return kept
 
 
 def read_any_line(event_id: str, fields: Mapping[str, str]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ import redis
 
 from transfer_tasks.errors import LedgerUnavailable
 from transfer_worker.audit.heads import HeadKeeper
-from transfer_worker.audit.outbox import BATCH_LINES, BLOCK_SECONDS, GROUP, MalformedEntry, read_line
+from transfer_worker.audit.outbox import BATCH_LINES, BLOCK_SECONDS, GROUP, MalformedEntry, read_line_for_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -235,7 +235,7 @@ class AuditWriter:
             if not fields:  # trimmed
                 continue
             try:
-                lines[event_id] = self._clean(read_line(event_id, fields))
+                lines[event_id] = self._clean(read_line_for_file(event_id, fields))
             except MalformedEntry as error:
                 self._log.error("audit.set_aside", entry=event_id, why=str(error))
                 self._set_aside(event_id, fields, str(error))

@@ -140,7 +140,7 @@ class PiopiyGateway:
             client.rest.voice.transfer(call_id, pipeline)
         except PiopiyValidationError as error:
             raise Refused(
-                reason=Reason.REFUSED_BY_PLATFORM, detail=_one_line(f"The SDK refused it: {error}")
+                reason=Reason.REFUSED_BY_PLATFORM, detail=_one_line(f"The SDK refused it (got {error})")
             ) from error
         except Exception as error:  # noqa: BLE001 - whatever went wrong, a POST may be out: it must end as known or unknown
             failure = error

@@ -15,6 +15,7 @@ from support import wait_until
 from support.ledger_bench import finish, move_twice
 from support.operating import COMMAND, as_json, send, stop_with_ctrl_c
 from transfer_tasks.outcome import Reason, State
+from transfer_worker.operations.listing import Wanted, count_transfers
 
 pytestmark = pytest.mark.usefixtures("no_key_leaks")
 
@@ -334,3 +335,34 @@ def test_workers_keep_their_places_on_the_screen_whoever_beats_first(ask, bench)
     for worker in ("w2", "w3", "w1"):
         bench.heartbeat(worker)
     assert [worker["worker"] for worker in as_json(ask("status", "--json"))["workers"]] == ["w1", "w2", "w3"]
+
+
+def test_transfers_are_counted_by_any_of_their_traits(ask, bench):
+    for who, destination in (("agent loop", "sales"), ("agent loop", "sales"), ("agent quiet", "support")):
+        finish(bench, asked_by=who, destination=destination)
+    fail(bench, destination="sales")
+    bench.accept(queue="", asked_by="agent loop", destination="sales")
+
+    def counted(*options):
+        return as_json(ask("list", *options, "--json"))["counts"]
+
+    assert counted("--by", "requester", "--by", "destination") == [
+        {"count": 3, "requester": "agent loop", "destination": "sales"},
+        {"count": 1, "requester": "(not said)", "destination": "sales"},
+        {"count": 1, "requester": "agent quiet", "destination": "support"},
+    ]
+    assert counted("--by", "state", "--by", "reason", "--destination", "sales") == [
+        {"count": 2, "state": "submitted", "reason": "accepted_by_platform"},
+        {"count": 1, "state": "failed", "reason": "platform_unreachable"},
+        {"count": 1, "state": "waiting", "reason": "-"},
+    ]
+    text = ask("list", "--requester", "agent loop", "--by", "destination").stdout
+    assert re.fullmatch(r"count +destination *\n +3 +sales *\n", text)
+    assert ask("list", "--state", "expired", "--by", "reason").stdout == "None.\n"
+    assert ask("list", "--by", "colour").exit_code == 2
+
+
+def test_counting_has_a_bound_and_says_where_there_are_more(bench):
+    fail(bench, destination="sales", times=3)
+    assert count_transfers(bench.ledger, Wanted(), by=["state"], limit=3) == ({("failed",): 3}, False)
+    assert count_transfers(bench.ledger, Wanted(), by=["state"], limit=2) == ({("failed",): 2}, True)

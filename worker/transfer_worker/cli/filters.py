@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -40,6 +41,21 @@ EndedAs = Annotated[
 Requester = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="Who asked: the name in the request, or a key's id."),
+]
+
+
+class Trait(StrEnum):
+    """What transfers can be counted by (operations/listing.py)."""
+
+    STATE = "state"
+    REASON = "reason"
+    DESTINATION = "destination"
+    REQUESTER = "requester"
+
+
+CountedBy = Annotated[
+    list[Trait] | None,
+    typer.Option("--by", help="Count them by this instead; may be given several times."),
 ]
 PerSecond = Annotated[
     float, typer.Option("--per-second", min=0.1, max=100, help="Without an id: how many a second at most.")

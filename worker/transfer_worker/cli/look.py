@@ -15,6 +15,9 @@ from transfer_worker.cli import filters
 from transfer_worker.cli.terminal import AsJson, WantedId, expected_errors, make_console, print_json
 
 if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Sequence
+
     from rich.console import RenderableType
 
     from transfer_worker.operations.lookup import OperatorTools
@@ -92,17 +95,20 @@ def list_(
         typer.Option("--reason", "--ended-as", help="How they ended.", metavar="REASON", show_choices=False),
     ] = None,
     requester: filters.Requester = None,
+    by: filters.CountedBy = None,
     limit: Annotated[int, typer.Option(min=1, max=filters.MAX_LISTED, help="The most to list.")] = 100,
     as_json: AsJson = False,
 ) -> None:
     """List transfers: first those that are open, the oldest first, then the ended ones, the newest first.
 
-    Numbers are masked. Where there are more than --limit, it says so (`is_cut` in JSON).
+    Numbers are masked. Where there are more than --limit, it says so (`is_cut` in JSON). With --by, only how
+    many there are of each kind, the most frequent first; --limit is nothing to that.
 
     Examples:
       call-transfer list --state failed --state unknown --since 5m
       call-transfer list --destination support --reason rate_limited
       call-transfer list --requester "agent billing-bot" --since 5m --limit 1000
+      call-transfer list --since 5m --by requester --by destination
 
     Exit codes:
       0  looked, also where there is none
@@ -112,12 +118,16 @@ def list_(
     with expected_errors(as_json=as_json):
         from transfer_worker.cli import status_screen
         from transfer_worker.operations import describe, lookup
-        from transfer_worker.operations.listing import list_transfers
+        from transfer_worker.operations.listing import count_transfers, list_transfers
 
         with lookup.open_tools() as at:
             wanted = filters.read_filter(
                 states=state, since=since, destination=destination, requester=requester, ended_as=reason
             )
+            if by:
+                counts, is_cut = count_transfers(at.ledger, wanted, by=by)
+                _tell_counts(by, counts, is_cut=is_cut, as_json=as_json)
+                return
             records = list_transfers(at.ledger, wanted, limit=limit + 1)
             is_cut = len(records) > limit
             transfers = describe.describe_listing(records[:limit], at.ledger)
@@ -131,6 +141,21 @@ def list_(
             typer.echo(
                 f"These are {limit}, and there are more: --limit, up to {filters.MAX_LISTED}.", err=True
             )
+
+
+def _tell_counts(by: Sequence[str], counts: Counter[tuple[str, ...]], *, is_cut: bool, as_json: bool) -> None:
+    from transfer_worker.cli import status_screen
+
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    described = [{"count": count, **dict(zip(by, kind, strict=True))} for kind, count in ordered]
+    if as_json:
+        print_json({"counts": described, "total": counts.total(), "is_cut": is_cut})
+    elif described:
+        make_console().print(status_screen.draw_counts(described))
+    else:
+        typer.echo("None.")
+    if is_cut and not as_json:
+        typer.echo(f"Only {counts.total()} were counted, the newest of those that ended.", err=True)
 
 
 def tail(

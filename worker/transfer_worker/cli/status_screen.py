@@ -167,6 +167,16 @@ def draw_listing(transfers: list[dict[str, Any]]) -> Table:
     return table
 
 
+def draw_counts(counts: list[dict[str, Any]]) -> Table:
+    """Return the lines of `list --by`."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in counts[0]:
+        table.add_column(name, justify="right" if name == "count" else "left")
+    for count in counts:
+        table.add_row(*(Text(str(value)) for value in count.values()))
+    return table
+
+
 def _cut(name: str) -> str:
     return name if len(name) <= MAX_NAME_COLUMNS else f"{name[: MAX_NAME_COLUMNS - 1]}…"
 

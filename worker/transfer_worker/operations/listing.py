@@ -7,6 +7,7 @@ that was asked for, not every record that there is.
 from __future__ import annotations
 
 import heapq
+from collections import Counter
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -21,12 +22,24 @@ from transfer_tasks.redis.diagnosis import diagnose
 from transfer_worker.operations.describe import name_requester
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from transfer_tasks.ledger.ledger import Ledger
 
 HOUR_MS: Final = 3_600_000
 PAGE: Final = 200
+
+
+MOST_COUNTED: Final = 100_000
+"""Some twenty seconds of looking."""
+
+TRAITS: Final[dict[str, Callable[[TransferRecord], str]]] = {
+    "state": lambda record: record.state.value,
+    "reason": lambda record: record.reason.value if record.reason else "-",
+    "destination": lambda record: mask_text(record.labels.get("destination", "?")),
+    "requester": lambda record: name_requester(record) or "(not said)",
+}
+"""What transfers are counted by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +99,25 @@ def list_transfers(ledger: Ledger, wanted: Wanted, *, limit: int = 100) -> list[
         LedgerUnavailable: Redis did not answer in time.
     """
     return list(islice(iterate_transfers(ledger, wanted, page=limit), limit))
+
+
+def count_transfers(
+    ledger: Ledger, wanted: Wanted, *, by: Sequence[str], limit: int = MOST_COUNTED
+) -> tuple[Counter[tuple[str, ...]], bool]:
+    """Count the transfers of each kind; whether there are more than were counted.
+
+    Args:
+        ledger: Where to look.
+        wanted: Which ones.
+        by: What makes a kind: names of `TRAITS`.
+        limit: The most to count.
+
+    Raises:
+        LedgerUnavailable: Redis did not answer in time.
+    """
+    transfers = iterate_transfers(ledger, wanted)
+    counts = Counter(tuple(TRAITS[name](of) for name in by) for of in islice(transfers, limit))
+    return counts, next(transfers, None) is not None
 
 
 def iterate_transfers(ledger: Ledger, wanted: Wanted, *, page: int = PAGE) -> Iterator[TransferRecord]:

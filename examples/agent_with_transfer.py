@@ -5,6 +5,7 @@ pip install "call-transfer[agent]" "piopiy-ai[deepgram,openai,cartesia]"
 
 import asyncio
 import os
+import sys
 
 from dotenv import load_dotenv
 from piopiy.agent import Agent
@@ -14,6 +15,7 @@ from piopiy.services.openai.llm import OpenAILLMService
 from piopiy.voice_agent import VoiceAgent
 
 from transfer_tasks.agent_tool import TransferTool
+from transfer_tasks.errors import TransferTasksError
 from transfer_tasks.voice import Choice, TransferClient
 
 load_dotenv()
@@ -49,4 +51,9 @@ async def main():
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    try:
+        asyncio.run(main())
+    except KeyError as missing:
+        sys.exit(f"{missing.args[0]} is not set. Put it into the environment, or into .env.")
+    except TransferTasksError as error:  # a wrong setting, or a destination that leads nowhere
+        sys.exit(str(error))

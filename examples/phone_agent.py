@@ -5,6 +5,7 @@ pip install "call-transfer[agent]" "piopiy-ai[deepgram,openai,cartesia]"
 
 import asyncio
 import os
+import sys
 
 from dotenv import load_dotenv
 from piopiy.agent import Agent
@@ -30,4 +31,7 @@ async def create_session(call_id):
 
 
 if __name__ == "__main__":
-    asyncio.run(Agent(os.environ["AGENT_ID"], os.environ["AGENT_TOKEN"], create_session).connect())
+    try:
+        asyncio.run(Agent(os.environ["AGENT_ID"], os.environ["AGENT_TOKEN"], create_session).connect())
+    except KeyError as missing:
+        sys.exit(f"{missing.args[0]} is not set. Put it into the environment, or into .env.")

@@ -125,7 +125,7 @@ class TransferTool:
         """Answer one call of the tool by the model. Takes exactly one parameter, as 0.6.1 demands."""
         arguments = params.arguments if isinstance(params.arguments, Mapping) else {}
         answer = await self.session.transfer(
-            _text(arguments, "destination"), reason=_text(arguments, "reason"), say=self._say
+            arguments.get("destination"), reason=arguments.get("reason"), say=self._say
         )
         # None leaves it to the SDK, which runs the model once no other tool call is open.
         properties = FunctionCallResultProperties(run_llm=False) if answer.ends_conversation else None
@@ -210,8 +210,3 @@ class _AgentSpeech:
 def _buffered_seconds(output: Any) -> float:
     source = getattr(getattr(output, "_client", None), "_audio_source", None)
     return float(source.queued_duration) if source is not None else 0.0
-
-
-def _text(arguments: Mapping[str, Any], name: str) -> str:
-    value = arguments.get(name)
-    return value if isinstance(value, str) else ""

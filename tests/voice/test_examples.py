@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import os
 import subprocess
 import sys
 import uuid
@@ -137,6 +138,48 @@ async def test_a_trigger_script_moves_the_phone_agents_caller(cluster, environme
         (post,) = cluster.posts(call_id)
         assert post.endpoint["type"] == kind
         await platform.stop(running)
+
+
+ALL = sorted(path.stem for path in EXAMPLES.glob("*.py"))
+TRIGGERS = [name for name in ALL if name.startswith("trigger")]
+
+
+def run_example(name, *arguments, without=None, **changes):
+    """Run an example as it is; return what it says when it ends at once."""
+    given = {key: value for key, value in os.environ.items() if key not in ENVIRONMENT}
+    given |= {**ENVIRONMENT, "OPENAI_API_KEY": "openai-key", **changes}
+    given.pop(without, None)
+    command = [sys.executable, "-W", "ignore", EXAMPLES / f"{name}.py", *arguments]
+    run = subprocess.run(command, env=given, capture_output=True, text=True, check=False)
+    assert run.returncode == 1
+    assert "Traceback" not in run.stderr
+    return run.stderr.strip().splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("name", "variable"),
+    [
+        *((name, "PIOPIY_NUMBER") for name in TRIGGERS),
+        ("phone_agent", "AGENT_ID"),
+        ("agent_with_transfer", "SUPPORT_NUMBER"),
+    ],
+)
+def test_an_example_without_one_of_its_variables_says_which_in_one_line(environment, name, variable):
+    arguments = [str(uuid.uuid4())] if name in TRIGGERS else []
+    assert run_example(name, *arguments, without=variable).startswith(f"{variable} is not set.")
+
+
+@pytest.mark.parametrize("name", TRIGGERS)
+def test_a_trigger_script_without_a_call_says_how_it_is_used(environment, name):
+    assert run_example(name) == f"Usage: python {name}.py CALL_ID"
+
+
+def test_a_trigger_script_says_in_one_line_what_is_wrong_with_a_call_or_with_redis(environment):
+    assert "call_id" in run_example("trigger_phone_transfer", "no call")
+    refused = run_example(
+        "trigger_phone_transfer", str(uuid.uuid4()), TRANSFER_REDIS_URL="redis://127.0.0.1:9"
+    )
+    assert "was not queued" in refused
 
 
 def test_no_example_holds_the_rest_token_or_a_call_of_its_own_in_a_global():

@@ -161,10 +161,17 @@ async def test_a_destination_that_the_model_made_up_reaches_nobody(cluster, open
         assert cluster.records(call.call_id) == []
 
 
-@pytest.mark.parametrize(
-    "arguments", [{}, {"destination": 7, "reason": None}, {"destination": ["support"], "extra": "x"}]
-)
-async def test_arguments_of_any_shape_get_an_answer(cluster, open_voice, arguments):
+async def test_arguments_that_can_be_understood_connect_the_caller(cluster, open_voice):
+    arguments = {"destination": [" Support"], "reason": None, "extra": "\ud800" + "x" * 5_000}
+    async with open_voice(cluster) as voice:
+        call = await voice.ring(call_tool("transfer_call", **arguments))
+        await call.say("A person, please.")
+        await call.hears(ASKED)
+        assert len(cluster.posts(call.call_id)) == 1
+
+
+@pytest.mark.parametrize("arguments", [{}, {"destination": 7, "reason": None}])
+async def test_arguments_that_can_not_get_an_answer(cluster, open_voice, arguments):
     async with open_voice(cluster) as voice:
         call = await voice.ring(call_tool("transfer_call", **arguments))
         await call.say("Help!")

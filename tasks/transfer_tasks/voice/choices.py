@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from transfer_tasks.registry.destinations import Destination
 
 MAX_REASON_CHARACTERS: Final = 500
+MAX_NAME_CHARACTERS: Final = 200
 _PROBE_CALL_ID: Final = "00000000-0000-4000-8000-000000000000"
 
 
@@ -38,7 +41,7 @@ class Choice:
     caller_id: str | None = None
 
     def intent(
-        self, call_id: str | None, *, reason: str = "", expires_in_seconds: float = 15
+        self, call_id: str | None, *, reason: object = "", expires_in_seconds: float = 15
     ) -> TransferIntent:
         """Return the request to move a call there.
 
@@ -49,7 +52,7 @@ class Choice:
             call_id=call_id,
             destination=self.name if self.to is None else self.to,
             caller_id=self.caller_id,
-            reason=reason[:MAX_REASON_CHARACTERS],
+            reason=_readable(reason),
             requested_by="voice session",
             expires_in_seconds=expires_in_seconds,
         )
@@ -74,6 +77,27 @@ class Choices(Mapping[str, Choice]):
             for name, choice in self._choices.items()
         }
 
+    def find(self, asked: object) -> str | None:
+        """Return the name that a model means by what it asked for; None where that is none on offer.
+
+        Case, spaces, dashes and underscores don't matter, nor does a list around one name. Where there is
+        only one destination, a model that names none means that.
+        """
+        if isinstance(asked, list | tuple) and len(asked) == 1:
+            asked = asked[0]
+        if asked is None or asked == "" or (isinstance(asked, list | tuple) and not asked):
+            return next(iter(self._choices)) if len(self._choices) == 1 else None
+        if not isinstance(asked, str) or len(asked) > MAX_NAME_CHARACTERS:
+            return None
+        if asked in self._choices:
+            return asked
+        alike = [name for name in self._choices if _plain(name) == _plain(asked)]
+        return alike[0] if len(alike) == 1 else None
+
+    def describe(self) -> dict[str, str]:
+        """Return what is on offer, for a model to choose from."""
+        return {choice.name: choice.description for choice in self.values()}
+
     def longest_ring_seconds(self, name: str) -> float | None:
         """Return how long a request to this destination may ring; None where that can't be known."""
         return self._ring_seconds[name]
@@ -92,7 +116,8 @@ def read_choices(offered: Iterable[Choice] | None, *, destinations_file: Path | 
     """Return what is on offer, by name: what is given, else the registry in the file.
 
     Raises:
-        SettingsError: There is nothing on offer, or the file holds mistakes.
+        SettingsError: There is nothing on offer, or the same name twice, or one that the registry does not
+            know; or the file holds mistakes.
         InvalidIntent: A choice leads nowhere.
     """
     registry: Mapping[str, Destination] = {}
@@ -100,12 +125,38 @@ def read_choices(offered: Iterable[Choice] | None, *, destinations_file: Path | 
         registry = DestinationRegistry.load(destinations_file)
     if offered is None:
         offered = [Choice(name=entry.name, description=entry.description) for entry in registry.values()]
+    offered = list(offered)
+    if problems := [*_find_problems(offered, registry)]:
+        raise SettingsError(problems)
     choices = Choices(offered, registry)
     if not choices:
         raise SettingsError(
             ["No destination is known: give choices, a destinations.toml, or TRANSFER_DESTINATIONS_FILE."]
         )
     return choices
+
+
+def _find_problems(offered: Iterable[Choice], registry: Mapping[str, Destination]) -> Iterator[str]:
+    for name, count in Counter(choice.name for choice in offered).items():
+        if count > 1:
+            yield f"The destination {name!r} is offered {count} times."
+    for choice in offered:
+        if choice.to is None and registry and choice.name not in registry:
+            yield (
+                f"The destination {choice.name!r} is not in the registry, and the choice does not say where "
+                f"it leads. The registry has {', '.join(registry)}."
+            )
+
+
+def _readable(reason: object) -> str:
+    """Return a model's reason as an intent may hold it, whatever the model wrote."""
+    text = "" if reason is None else str(reason)
+    # Half a surrogate pair is no text: neither Redis nor a log takes it.
+    return text[:MAX_REASON_CHARACTERS].encode("utf-8", "ignore").decode("utf-8")
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_-]+", "-", name.strip().casefold())
 
 
 def tool_properties(choices: Choices) -> dict[str, Any]:

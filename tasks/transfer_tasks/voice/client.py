@@ -67,7 +67,12 @@ class TransferClient:
         Args:
             call_id: The call, as the platform names it.
             wording: What this caller hears, if it is not the client's: in their language, say.
+
+        Raises:
+            RuntimeError: The client is closed.
         """
+        if self._cleanup.is_closed:
+            raise RuntimeError("This TransferClient is closed. Open one for the life of the process.")
         return TransferSession(
             call_id,
             publisher=self.publisher,

@@ -33,9 +33,14 @@ STOP_NOTICE_SECONDS: Final = 2.0
 
 
 class SessionCleanup:
-    """What sessions leave to be done after their end; shared by all sessions of a process."""
+    """What sessions leave to be done after their end; shared by all sessions of a process.
+
+    Attributes:
+        is_closed: Whether their client is closed, so that nothing can be asked for any more.
+    """
 
     def __init__(self) -> None:
+        self.is_closed = False
         self._sessions: set[TransferSession] = set()
         self._have_all_left = asyncio.Event()
         self._have_all_left.set()
@@ -68,6 +73,7 @@ class SessionCleanup:
 
     async def close(self, *, within_seconds: float) -> None:
         """Wait for the withdrawals. The end of a process is not evidence: nobody is watched any more."""
+        self.is_closed = True
         for task in self._evidence:
             task.cancel()
         try:
@@ -130,29 +136,33 @@ class TransferSession:
         self._active: ActiveTransfer | None = None
         self._has_ended = False
 
-    async def transfer(self, destination: str, *, reason: str = "", say: Say | None = None) -> TransferAnswer:
+    async def transfer(
+        self, destination: object, *, reason: object = "", say: Say | None = None
+    ) -> TransferAnswer:
         """Move the call, and return what is true about it. One transfer at a time, however often it is asked.
 
         Safe to be cancelled (by a caller who interrupts, say): the transfer goes on, and the next call of
         this method joins it.
 
         Args:
-            destination: One of the names on offer.
-            reason: What the caller wants, for people to read; cut to what an intent may hold.
+            destination: What the model gave for one of the names on offer.
+            reason: What the model gave for what the caller wants, for people to read; cut to what an intent
+                may hold.
             say: Hands a sentence to the caller's ear and returns at once: nothing, or an awaitable that is
                 done when the sentence has been heard. With it the session speaks for itself; without
                 it, what is to be said is in the answer, for the model.
         """
-        if self._has_ended:
-            return self._answer(SessionReason.SESSION_ENDED)
-        if destination not in self._choices:
-            return self._answer(SessionReason.NO_SUCH_DESTINATION)
+        if self._has_ended or self._cleanup.is_closed:
+            return await self._refuse_late(say)
+        name = self._choices.find(destination)
+        if name is None:
+            return self._answer(SessionReason.NO_SUCH_DESTINATION, offered=self._choices.describe())
         active = self._active
         is_repeat = active is not None and self._stands(active)
-        if active is not None and (active.destination != destination if is_repeat else active.may_ring()):
-            return replace(self._answer(Reason.TRANSFER_IN_PROGRESS), destination=active.destination)
+        if active is not None and (active.destination != name if is_repeat else active.may_ring()):
+            return self._answer(Reason.TRANSFER_IN_PROGRESS, destination=active.destination)
         if active is None or not is_repeat:
-            active = self._active = self._start_transfer(destination, reason=reason, say=say)
+            active = self._active = self._start_transfer(name, reason=reason, say=say)
         elif active.task.done():
             return await active.answer_again(say)
         else:
@@ -202,7 +212,21 @@ class TransferSession:
         # A session that broke says nothing about the call; one that was cancelled lost its caller.
         await self.end(is_evidence=kind is None or issubclass(kind, asyncio.CancelledError))
 
-    def _start_transfer(self, destination: str, *, reason: str, say: Say | None) -> ActiveTransfer:
+    async def _refuse_late(self, say: Say | None) -> TransferAnswer:
+        """Answer whoever asks when the session is over: to somebody who is still there, perhaps."""
+        log.error(
+            "A transfer was asked for in a session that is over, call %s. Does its agent go on after `async "
+            "with`, as LiveKit's does, whose start() returns at once? Then leave the `async with` out, and "
+            "call session.end() when the call ends.",
+            self.call_id,
+        )
+        answer = self._answer(SessionReason.SESSION_CLOSED)
+        if answer.to_say and await self._speech.speak(say, answer.to_say):
+            return replace(answer, told=(answer.to_say,), to_say=None)
+        return answer
+
+    def _start_transfer(self, destination: str, *, reason: object, say: Say | None) -> ActiveTransfer:
+        self._cleanup.join(self)  # whoever uses no `async with` is waited for, too
         last = self._active
         seconds = self._settings.expires_in_seconds
         request = TransferRequest(
@@ -230,8 +254,9 @@ class TransferSession:
         age_seconds = _now() - active.ended_at
         return active.answer().state is State.SUBMITTED and age_seconds < self._settings.repeat_window_seconds
 
-    def _answer(self, reason: AnyReason) -> TransferAnswer:
-        return TransferAnswer(reason=reason, phrase=self._wording.phrase(reason))
+    def _answer(self, reason: AnyReason, **more: Any) -> TransferAnswer:
+        phrase = self._wording.phrase(reason)
+        return TransferAnswer(reason=reason, phrase=phrase, to_say=phrase.say, **more)
 
 
 def _now() -> float:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from transfer_tasks.outcome import State
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from transfer_tasks.outcome import TransferOutcome
     from transfer_tasks.voice.wording.phrases import AnyReason, Phrase
 
@@ -25,6 +27,7 @@ class TransferAnswer:
         is_repeat: Whether another request of this session got this answer first.
         transfer_id: The transfer's id; empty where none was asked for.
         outcome: The ledger's own word, where there is one.
+        offered: Names and descriptions of what there is, for a model that named what there isn't.
     """
 
     reason: AnyReason
@@ -35,6 +38,7 @@ class TransferAnswer:
     is_repeat: bool = False
     transfer_id: str = ""
     outcome: TransferOutcome | None = None
+    offered: Mapping[str, str] | None = None
 
     @property
     def state(self) -> State:
@@ -57,6 +61,7 @@ class TransferAnswer:
             "status": self.state.value,
             "reason": self.reason.value,
             **({"destination": self.destination} if self.destination else {}),
+            **({"destinations": dict(self.offered)} if self.offered else {}),
             **({"caller_was_told": " ".join(self.told)} if self.told else {}),
             **({"say_to_caller": self.to_say} if self.to_say else {}),
             "note": self.phrase.note,

@@ -18,6 +18,7 @@ class SessionReason(StrEnum):
     QUEUE_SILENT = "queue_silent"
     OUTCOME_NOT_KNOWN = "outcome_not_known"
     SESSION_ENDED = "session_ended"
+    SESSION_CLOSED = "session_closed"
     INTERNAL_ERROR = "internal_error"
 
 
@@ -51,8 +52,8 @@ class Phrase:
 SESSION_GUIDE: Final[dict[SessionReason, Phrase]] = {
     SessionReason.NO_SUCH_DESTINATION: Phrase(
         state=State.REJECTED,
-        note="Nothing was asked for: there is no such destination. Choose one from the list in the tool's "
-        "description; if none fits, tell the caller what there is.",
+        note="Nothing was asked for: there is no such destination. Choose one of `destinations`; if none "
+        "fits, tell the caller what there is.",
         may_try_other=True,
     ),
     SessionReason.INVALID_REQUEST: Phrase(
@@ -74,6 +75,11 @@ SESSION_GUIDE: Final[dict[SessionReason, Phrase]] = {
         note="It is not known whether the transfer was carried out. Don't say that it worked or failed.",
     ),
     SessionReason.SESSION_ENDED: Phrase(state=State.CANCELLED, note="The call has ended. Say nothing more."),
+    SessionReason.SESSION_CLOSED: Phrase(
+        state=State.FAILED,
+        note="Nothing was asked for: this program's part for transfers has been closed though the call goes "
+        "on. Don't try again; help the caller yourself.",
+    ),
     SessionReason.INTERNAL_ERROR: Phrase(
         state=State.UNKNOWN,
         note="Something went wrong in this program; whether the call is moved is not known.",

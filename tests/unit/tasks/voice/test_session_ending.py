@@ -125,7 +125,7 @@ async def test_nothing_is_asked_for_once_a_session_has_ended():
         async with client.session(new_call_id()) as session:
             pass
         answer = await session.transfer("support")
-        assert answer.reason is SessionReason.SESSION_ENDED
+        assert answer.reason is SessionReason.SESSION_CLOSED
         assert publisher.intents == []
 
 

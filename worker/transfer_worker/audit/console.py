@@ -22,6 +22,8 @@ _STYLES: Final = {
     AuditEvent.RETRY_SCHEDULED: "yellow",
     AuditEvent.REQUEUED: "yellow",
     AuditEvent.REFUSED: "red",
+    AuditEvent.CONNECTED: "green",
+    AuditEvent.NOT_CONNECTED: "red",
     AuditEvent.MOVED_TWICE: "bold red",
     AuditEvent.PAUSED: "bold red",
     AuditEvent.RESUMED: "bold green",
@@ -40,17 +42,19 @@ _SAID_ALREADY: Final = frozenset(
     {"timestamp", "event", "event_id", "transfer_id", "call_id", "idempotency_key", "hop", "attempt"}
 )
 _QUIET: Final = frozenset({"worker", "source"})
+_REPORTED: Final = frozenset({AuditEvent.RINGING, AuditEvent.CONNECTED, AuditEvent.NOT_CONNECTED})
+"""Of these it is said whose word they are."""
 _LABELS: Final = frozenset({"destination", "to"})
 _WITH_LABELS: Final = frozenset(
     {
         AuditEvent.ACCEPTED, AuditEvent.FINISHED, AuditEvent.RESOLVED, AuditEvent.REFUSED, AuditEvent.PAUSED,
-        AuditEvent.RESUMED,
+        AuditEvent.RESUMED, *_REPORTED,
     }
 )  # fmt: skip
 _WITH_CALL: Final = frozenset(
     {
         AuditEvent.ACCEPTED, AuditEvent.FINISHED, AuditEvent.RESOLVED, AuditEvent.REFUSED,
-        AuditEvent.MOVED_TWICE, AuditEvent.ACKNOWLEDGED,
+        AuditEvent.MOVED_TWICE, AuditEvent.ACKNOWLEDGED, *_REPORTED,
     }
 )  # fmt: skip
 RECONNECT_SECONDS: Final = 0.5
@@ -70,7 +74,11 @@ def describe_line(line: Mapping[str, Any]) -> Text:
     text.append(f"{event.removeprefix('transfer.'):<15} ", style=style)
     if line.get("attempt"):
         text.append(f"attempt {line['attempt']}  ", style="dim")
-    left_out = _SAID_ALREADY | _QUIET | (frozenset() if event in _WITH_LABELS else _LABELS)
+    left_out = (
+        _SAID_ALREADY
+        | (_QUIET - {"source"} if event in _REPORTED else _QUIET)
+        | (frozenset() if event in _WITH_LABELS else _LABELS)
+    )
     shown = {name: value for name, value in line.items() if name not in left_out and value != ""}
     if state := shown.pop("state", None):
         text.append(f"{state} ", style=style)

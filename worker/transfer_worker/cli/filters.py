@@ -19,6 +19,14 @@ DEFAULT_SINCE: Final = "1h"
 MAX_LISTED: Final = 10_000
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
+
+class _Connection(StrEnum):
+    RINGING = "ringing"
+    CONNECTED = "connected"
+    NOT_CONNECTED = "not_connected"
+    NONE = "none"
+
+
 States = Annotated[
     list[State] | None, typer.Option("--state", help="Only these; may be given several times.")
 ]
@@ -57,6 +65,10 @@ CountedBy = Annotated[
     list[Trait] | None,
     typer.Option("--by", help="Count them by this instead; may be given several times."),
 ]
+Connections = Annotated[
+    _Connection | None,
+    typer.Option("--connection", help="Whether anybody picked up; none where nobody has said."),
+]
 PerSecond = Annotated[
     float, typer.Option("--per-second", min=0.1, max=100, help="Without an id: how many a second at most.")
 ]
@@ -87,6 +99,7 @@ def read_filter(
     destination: str | None,
     requester: str | None,
     ended_as: Reason | None,
+    connection: str | None = None,
 ) -> Wanted:
     """Return what the options say.
 
@@ -101,6 +114,7 @@ def read_filter(
         destination=destination or "",
         reason=ended_as,
         requester=requester or "",
+        connection=connection or "",
     )
 
 

@@ -96,6 +96,7 @@ def list_(
     ] = None,
     requester: filters.Requester = None,
     by: filters.CountedBy = None,
+    connection: filters.Connections = None,
     limit: Annotated[int, typer.Option(min=1, max=filters.MAX_LISTED, help="The most to list.")] = 100,
     as_json: AsJson = False,
 ) -> None:
@@ -107,6 +108,7 @@ def list_(
     Examples:
       call-transfer list --state failed --state unknown --since 5m
       call-transfer list --destination support --reason rate_limited
+      call-transfer list --connection not_connected --since 5m
       call-transfer list --requester "agent billing-bot" --since 5m --limit 1000
       call-transfer list --since 5m --by requester --by destination
 
@@ -122,7 +124,12 @@ def list_(
 
         with lookup.open_tools() as at:
             wanted = filters.read_filter(
-                states=state, since=since, destination=destination, requester=requester, ended_as=reason
+                states=state,
+                since=since,
+                destination=destination,
+                requester=requester,
+                ended_as=reason,
+                connection=connection,
             )
             if by:
                 counts, is_cut = count_transfers(at.ledger, wanted, by=by)

@@ -149,7 +149,9 @@ def draw_listing(transfers: list[dict[str, Any]]) -> Table:
         for title, name in (("asked by", "requested_by"), ("signed by", "asked_by"))
         if any(transfer[name] for transfer in transfers)
     }
-    for name in ("ended", "state", "to", *asked_by, "attempts", "call", "transfer"):
+    is_told = any(transfer["connection"] for transfer in transfers)
+    told = ["connection"] if is_told else []
+    for name in ("ended", "state", *told, "to", *asked_by, "attempts", "call", "transfer"):
         table.add_column(name, no_wrap=name in {"ended", "call", "transfer"})
     for transfer in transfers:
         state = Text(transfer["state"], style=style_of(transfer["state"]))
@@ -158,6 +160,7 @@ def draw_listing(transfers: list[dict[str, Any]]) -> Table:
         table.add_row(
             (transfer["ended_at"] or f"open, {transfer['age_seconds']:.0f} s")[:23],
             state,
+            *([Text(_tell_connection(transfer))] if is_told else []),
             f"{transfer.get('destination', '?')} {transfer.get('to', '')}".strip(),
             *(Text(_cut(transfer[name] or "-")) for name in asked_by.values()),
             str(transfer["attempts"]),
@@ -175,6 +178,11 @@ def draw_counts(counts: list[dict[str, Any]]) -> Table:
     for count in counts:
         table.add_row(*(Text(str(value)) for value in count.values()))
     return table
+
+
+def _tell_connection(transfer: dict[str, Any]) -> str:
+    reason = transfer["connection_reason"]
+    return (transfer["connection"] or "-") + (f" ({reason})" if reason else "")
 
 
 def _cut(name: str) -> str:

@@ -41,6 +41,11 @@ def print_story(console: Console, story: dict[str, Any]) -> None:
         for name, value in _facts(transfer):
             table.add_row(Text(f"  {name}", style="dim"), value)
         console.print(table)
+    for report in story["unmatched_reports"]:
+        console.print()
+        console.print(
+            Text(f"Nobody knows whose: {_fact_text(report)}, request {report['request_id'] or '-'}")
+        )
 
 
 def _headline(transfer: dict[str, Any]) -> Text:
@@ -78,11 +83,33 @@ def _facts(transfer: dict[str, Any]) -> Iterator[tuple[str, RenderableType]]:
         yield "ended", Text(f"{transfer['ended_at']}  says the {transfer['source']}")
     if transfer["detail"]:
         yield "detail", Text(transfer["detail"])
+    if transfer["request_id"]:
+        yield "request", Text(f"{transfer['request_id']} at the platform")
+    if connection := transfer["connection"]:
+        yield "connection", Text(_connection_text(connection))
+        for other in connection["contradictions"]:
+            yield "", Text(f"but {_fact_text(other)}, which changes nothing", style="bold red")
     if transfer["meaning"]:
         yield "means", Text(transfer["meaning"])
         yield "next", Text(transfer["next_step"])
         yield "session says", Text(transfer["say"] or "(nothing)")
     yield "key", Text(transfer["idempotency_key"] or "-")
+
+
+def _connection_text(connection: dict[str, Any]) -> str:
+    parts = [_fact_text(connection)]
+    if connection["at"]:
+        parts.append(f"at {connection['at']} by its clock")
+    if connection["ringing_at"] and connection["status"] != "ringing":
+        parts.append(f"rang at {connection['ringing_at']}")
+    if connection["caller_gone"]:
+        parts.append("the caller is gone")
+    return ", ".join(parts)
+
+
+def _fact_text(fact: dict[str, Any]) -> str:
+    reason = f" ({fact['reason']})" if fact["reason"] else ""
+    return f"{fact['status']}{reason}  {fact['heard_at']}  says the {fact['source']}"
 
 
 def _attempt_text(attempt: dict[str, Any]) -> str:

@@ -6,10 +6,16 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
+import redis
+
+from transfer_tasks.connection import Connection
+from transfer_tasks.errors import LedgerUnavailable
+from transfer_tasks.ledger.record import is_of_another_type
 from transfer_tasks.ledger.texts import read_object
 from transfer_tasks.masking import keep_visible, mask_text
+from transfer_tasks.redis.diagnosis import diagnose
 from transfer_worker.operations.lookup import read_clock_ms
 
 if TYPE_CHECKING:
@@ -39,6 +45,7 @@ def describe_story(
         "transfers": [
             _describe_record(record, now_ms, reveals_metadata=reveals_metadata) for record in records
         ],
+        "unmatched_reports": _read_unmatched(ledger, records[0].call_id),
     }
 
 
@@ -70,10 +77,51 @@ def _describe_record(record: TransferRecord, now_ms: int, *, reveals_metadata: b
         "source": record.source or None,
         "http_status": record.http_status,
         "detail": mask_text(record.detail),
+        "request_id": mask_text(record.request_id) or None,
+        "connection": _describe_connection(record.connection),
         "meaning": guide and guide.meaning,
         "next_step": guide and guide.next_step,
         "say": guide and guide.say,
     }
+
+
+def _describe_connection(connection: Connection | None) -> dict[str, Any] | None:
+    """Return whether anybody picked up; None where nobody has said anything."""
+    if connection is None:
+        return None
+    return {
+        "status": connection.status.value,
+        "reason": connection.reason and connection.reason.value,
+        "caller_gone": connection.caller_gone,
+        "source": connection.source.value,
+        "at": as_time(connection.at_ms),
+        "heard_at": as_time(connection.heard_at_ms),
+        "ringing_at": as_time(connection.ringing_at_ms),
+        "contradictions": [
+            {
+                "status": other.status.value,
+                "reason": other.reason and other.reason.value,
+                "source": other.source.value,
+                "heard_at": as_time(other.heard_at_ms),
+            }
+            for other in connection.contradictions
+        ],
+    }
+
+
+def _read_unmatched(ledger: Ledger, call_id: str) -> list[dict[str, Any]]:
+    """Return the last reports of a call of which nobody knows whose they are."""
+    try:
+        texts = cast("list[str]", ledger.client.lrange(ledger.keys.unmatched(call_id), 0, -1))
+    except redis.RedisError as error:
+        if is_of_another_type(error):
+            return []
+        raise LedgerUnavailable(f"show: {diagnose(error)}") from error
+    return [
+        {"request_id": mask_text(str((read_object(text) or {}).get("request_id", ""))) or None, **described}
+        for text in texts
+        if (described := _describe_connection(Connection.from_json(text)))
+    ]
 
 
 def describe_listing(records: list[TransferRecord], ledger: Ledger) -> list[dict[str, Any]]:
@@ -95,6 +143,10 @@ def describe_listing(records: list[TransferRecord], ledger: Ledger) -> list[dict
             "requested_by": name_requester(record) or None,
             "asked_by": mask_text(record.asked_by) or None,
             "attempts": record.attempts,
+            "connection": record.connection and record.connection.status.value,
+            "connection_reason": record.connection
+            and record.connection.reason
+            and record.connection.reason.value,
             "http_status": record.http_status,
             "detail": mask_text(record.detail),
             "accepted_at": as_time(record.accepted_at_ms),

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 HOUR_MS: Final = 3_600_000
 PAGE: Final = 200
+NOTHING_SAID: Final = "none"
+"""Stands for a connection of which nobody has said anything."""
 
 
 MOST_COUNTED: Final = 100_000
@@ -73,6 +75,7 @@ class Wanted:
         destination: A name from the registry, ``endpoints``, ``pipeline``, or ``unreadable``; any if empty.
         reason: How they ended; leaves the open ones out.
         requester: Who asked, by the name in the request, masked or not, or by the key's id; any if empty.
+        connection: A `ConnectionStatus`, or ``none`` where nobody has said anything; any if empty.
     """
 
     states: frozenset[State] = frozenset()
@@ -80,9 +83,13 @@ class Wanted:
     destination: str = ""
     reason: Reason | None = None
     requester: str = ""
+    connection: str = ""
 
-    def is_asked_by(self, record: TransferRecord) -> bool:
-        """Whether the one who is wanted has asked for it."""
+    def fits(self, record: TransferRecord) -> bool:
+        """Whether it is asked for by the one who is wanted, and connected as is wanted."""
+        connection = record.connection.status.value if record.connection else NOTHING_SAID
+        if self.connection not in {"", connection}:
+            return False
         key_id = record.asked_by.partition(" ")[0]  # "(not verified)" may follow
         return not self.requester or mask_text(self.requester) in {name_requester(record), key_id}
 
@@ -130,7 +137,7 @@ def iterate_transfers(ledger: Ledger, wanted: Wanted, *, page: int = PAGE) -> It
     open_states = states & OPEN_STATES if wanted.reason is None else frozenset()
     try:
         yield from filter(
-            wanted.is_asked_by,
+            wanted.fits,
             chain(
                 _iterate_open(ledger, open_states, destination=wanted.destination),
                 _iterate_ended(ledger, states - OPEN_STATES, wanted, page=min(page, PAGE)),

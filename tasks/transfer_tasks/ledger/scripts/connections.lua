@@ -90,7 +90,8 @@ local function connections()
 
   local function tell(id, report)
     audit(id, 'transfer.' .. report.status, cjson.encode({ source = report.source, reason = report.reason,
-      caller_gone = report.caller_gone, at_ms = report.at_ms, request_id = text_or_nil(report.request_id) }))
+      caller_gone = report.caller_gone, at_ms = report.at_ms, request_id = text_or_nil(report.request_id),
+      detail = text_or_nil(report.detail) }))
   end
 
   local function count_final(id, c)

@@ -12,11 +12,13 @@ from transfer_worker.cli.terminal import AsJson, MaybeId, Operator, Reason, expe
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from transfer_tasks.connection import ReportResult
     from transfer_tasks.ledger.record import TransferRecord
     from transfer_tasks.outcome import TransferOutcome
     from transfer_worker.operations.acting.turns import Turn
 
 _CHOICE = "--transferred/--not-transferred"
+_CONNECTED = "--connected/--not-connected"
 
 
 def resolve(
@@ -26,6 +28,12 @@ def resolve(
     transferred: Annotated[
         bool | None,
         typer.Option(_CHOICE, help="What the evidence says; one of the two.", show_default=False),
+    ] = None,
+    connected: Annotated[
+        bool | None,
+        typer.Option(
+            _CONNECTED, help="Whether anybody picked up, of one transfer; instead.", show_default=False
+        ),
     ] = None,
     state: filters.States = None,
     destination: filters.Destination = None,
@@ -41,11 +49,15 @@ def resolve(
 
     --not-transferred lets the same be asked for again, so be sure.
 
+    --connected and --not-connected say more: the platform accepted the request, and somebody picked up, or
+    nobody did. They settle an unknown, too, and are said of one that is submitted as well.
+
     Without an id, all unknowns that the options describe: they are listed, you are asked once, and each is
     settled by your word, under your name.
 
     Examples:
       call-transfer resolve ID --transferred --reason "in the call log at 14:02"
+      call-transfer resolve ID --not-connected --reason "the desk says it never rang"
       call-transfer resolve --destination sales --since 1h --not-transferred --reason "none is in the log"
 
     Exit codes:
@@ -62,14 +74,31 @@ def resolve(
         from transfer_worker.operations import lookup
         from transfer_worker.operations.acting import selection, settle
 
-        if transferred is None:
+        if (transferred is None) == (connected is None):
             raise OperationMisused(
-                field=_CHOICE, problem="neither is given", fix="Say which of the two the evidence shows."
+                field=_CHOICE,
+                problem="neither is given"
+                if connected is None
+                else "--connected says more, and is given, too",
+                fix="Say which of the two the evidence shows.",
+            )
+        if connected is not None and wanted_id is None:
+            raise OperationMisused(
+                field=_CONNECTED, problem="it is said of one transfer", fix="Name the transfer or its call."
             )
         with lookup.open_tools() as at:
+            if connected is not None and wanted_id is not None:
+                record = lookup.read_transfer(at.ledger, wanted_id)
+                seen = settle.settle_connection(
+                    at, record, connected=connected, operator=operator, reason=reason
+                )
+                _tell_connection(record, seen, as_json=as_json)
+                return
 
             def act(record: TransferRecord) -> TransferOutcome:
-                return settle.settle(at, record, transferred=transferred, operator=operator, reason=reason)
+                return settle.settle(
+                    at, record, transferred=bool(transferred), operator=operator, reason=reason
+                )
 
             if wanted_id is not None and not is_about_many:
                 _tell(act(lookup.read_transfer(at.ledger, wanted_id)), as_json=as_json)
@@ -160,6 +189,14 @@ def _in_turn(act: Callable[[TransferRecord], TransferOutcome]) -> Callable[[Tran
         return Turn(record, is_done=True, told=f"{outcome.state} ({outcome.reason})")
 
     return take
+
+
+def _tell_connection(record: TransferRecord, seen: ReportResult, *, as_json: bool) -> None:
+    status = seen.connection.status if seen.connection else None
+    if as_json:
+        print_json({"transfer_id": record.transfer_id, "state": seen.state, "connection": status})
+    else:
+        typer.echo(f"{seen.state}, {status}: transfer {record.transfer_id}")
 
 
 def _tell(outcome: TransferOutcome, *, as_json: bool) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from transfer_tasks.connection import ConnectionReport, ConnectionStatus, ReportSource, ReportVerdict
 from transfer_tasks.ledger.verdicts import Ended
 from transfer_tasks.masking import mask_text
 from transfer_tasks.outcome import Reason
 from transfer_worker.errors import OperationRefused
 
 if TYPE_CHECKING:
+    from transfer_tasks.connection import ReportResult
     from transfer_tasks.ledger.record import TransferRecord
     from transfer_tasks.outcome import TransferOutcome
     from transfer_worker.operations.lookup import OperatorTools
@@ -35,6 +37,35 @@ def settle(
     if not isinstance(seen, Ended):
         raise _refuse(record, f"{record.transfer_id} is {record.state}, and only an unknown can be settled")
     return seen.outcome
+
+
+def settle_connection(
+    tools: OperatorTools, record: TransferRecord, *, connected: bool, operator: str, reason: str
+) -> ReportResult:
+    """Say whether anybody picked up; that settles an unknown, too. Said so before is the same.
+
+    Raises:
+        OperationRefused: It was never at the platform, or somebody has said otherwise before.
+        LedgerUnavailable: Redis did not answer in time; the same again is safe.
+    """
+    report = ConnectionReport(
+        call_id=record.call_id,
+        request_id="",
+        transfer_id=record.transfer_id,
+        status=ConnectionStatus.CONNECTED if connected else ConnectionStatus.NOT_CONNECTED,
+        source=ReportSource.OPERATOR,
+    )
+    detail = f"{operator}: {mask_text(reason)}"
+    seen = tools.ledger.run(tools.commands.report_connection(report, detail=detail))
+    if seen.verdict is ReportVerdict.REFUSED:
+        raise _refuse(record, f"{record.transfer_id} is {record.state}: it connects nobody")
+    told = seen.connection
+    if told is None or told.status is not report.status:
+        said = f"{told.status}, says the {told.source}" if told else "nothing"
+        raise _refuse(
+            record, f"its record says {said}; the first final stands, and your word is kept beside it"
+        )
+    return seen
 
 
 def withdraw(tools: OperatorTools, record: TransferRecord, *, operator: str, reason: str) -> TransferOutcome:

@@ -10,7 +10,11 @@ import pytest
 from typer.testing import CliRunner
 
 from support.cluster import Cluster
+from support.ports import pick_free_port
+from support.redis_servers import listens
+from support.waiting import wait_until
 from transfer_worker import cli
+from transfer_worker.local.redis_executable import find_redis_server
 from transfer_worker.sandbox import SandboxServer
 
 if TYPE_CHECKING:
@@ -57,3 +61,30 @@ def ask(cluster: Cluster, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Ca
         return answer
 
     return run
+
+
+@pytest.fixture
+def start(spawn: ProcessSpawner, tmp_path: Path) -> Callable[..., int]:
+    """Start a server with these options; return its port."""
+
+    def start_server(*options: str, port: int = 0) -> int:
+        port = port or pick_free_port()
+        directory = tmp_path / f"redis-{port}"
+        directory.mkdir()
+        config = directory / "server.conf"
+        config.write_text("")  # a Sentinel must have one
+        spawn(
+            [str(find_redis_server()), str(config), "--port", str(port), "--dir", str(directory), *options],
+            env={},
+            name=f"redis-{port}",
+        )
+        wait_until(lambda: listens(port), 15, message="the server listens")
+        return port
+
+    return start_server
+
+
+@pytest.fixture
+def cluster_at(spawn: ProcessSpawner) -> Iterator[Callable[[str], Cluster]]:
+    with SandboxServer() as sandbox:
+        yield lambda url: Cluster(redis_url=url, sandbox=sandbox, spawn=spawn)

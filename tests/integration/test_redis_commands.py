@@ -1,4 +1,4 @@
-"""What a worker sends to Redis, watched by MONITOR, is what preflight tries (`runtime/redis_commands.py`)."""
+"""What a worker sends to Redis, watched by MONITOR, is what preflight tries (`roles/work.py`)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from support import wait_until
 from support.cluster import make_intent
 from transfer_tasks.ledger.keys import Keys
 from transfer_tasks.outcome import State
-from transfer_worker.runtime.redis_commands import list_commands
+from transfer_worker.roles import Place, Role, list_commands
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -97,7 +97,7 @@ def test_a_worker_sends_no_command_that_preflight_does_not_try(
         worker.send_signal(15)
         worker.wait(20)
 
-    tried = {shape(command) for command in list_commands(Keys(), queue="transfers", database=0)}
+    tried = {shape(command) for command in list_commands(Role.WORKER, Place())}
     assert len(monitor.shapes) > 40, monitor.shapes
     assert "HSET transfer:audit_heads" in monitor.shapes
     untried = {what: example for what, example in monitor.shapes.items() if what not in tried}

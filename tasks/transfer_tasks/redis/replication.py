@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from redis.asyncio.connection import Connection
 
-_CHANNEL: Final = "transfer:replicated"
+CHANNEL: Final = "transfer:replicated"
 _SCRIPTS: Final = frozenset({"EVALSHA", "EVAL"})
 
 
@@ -49,7 +49,7 @@ class Replication:
     @property
     def commands(self) -> tuple[tuple[str | int, ...], ...]:
         """What is sent, in order."""
-        return ("PUBLISH", _CHANNEL, ""), ("WAIT", self.replicas, self.patience_ms)
+        return ("PUBLISH", CHANNEL, ""), ("WAIT", self.replicas, self.patience_ms)
 
     def check(self, replies: Sequence[Any]) -> None:
         """Judge the replies to `commands`; an error of Redis's may stand for one.

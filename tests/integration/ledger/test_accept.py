@@ -149,14 +149,14 @@ def test_a_key_that_looks_like_a_later_hop_does_not_end_up_on_two_transfers(benc
 
 
 def test_a_repeat_is_heard_by_both_and_each_channel_once(bench, redis_url):
-    first = bench.accept(call_id="c", reply_to="reply-1")
-    for channel in ("reply-2", "reply-1", "reply-2"):
+    first = bench.accept(call_id="c", reply_to="transfer:reply:1")
+    for channel in ("transfer:reply:2", "transfer:reply:1", "transfer:reply:2"):
         bench.accept(call_id="c", reply_to=channel)
     with bench.client.pubsub(ignore_subscribe_messages=True) as listener:
-        listener.subscribe("reply-1", "reply-2")
+        listener.subscribe("transfer:reply:1", "transfer:reply:2")
         assert [listener.get_message(timeout=1) for _ in range(2)] == [None, None]  # both are subscribed
         bench.cancel(first.transfer_id)
         heard = [listener.get_message(timeout=1) for _ in range(2)]
         assert listener.get_message(timeout=0.05) is None
-    assert sorted(message["channel"] for message in heard) == ["reply-1", "reply-2"]
+    assert sorted(message["channel"] for message in heard) == ["transfer:reply:1", "transfer:reply:2"]
     assert {message["data"] for message in heard} == {first.transfer_id}

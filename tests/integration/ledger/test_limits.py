@@ -41,7 +41,7 @@ def test_a_call_is_moved_five_times_in_ten_minutes_where_nobody_has_set_a_limit(
 def test_what_is_refused_is_audited_counted_by_its_limit_and_never_queued(bench):
     bench.limit(call="1/60")
     ask(bench, call_id=CALL)
-    refused = bench.accept(call_id=CALL, destination="sales", reply_to="listener")
+    refused = bench.accept(call_id=CALL, destination="sales", reply_to=bench.keys.reply("listener"))
     assert refused.state is State.REJECTED
     assert bench.events(refused.transfer_id) == ["accepted", "finished"]
     last = bench.audit(refused.transfer_id)[-1]
@@ -191,7 +191,7 @@ def test_limits_last_while_there_is_a_worker(bench):
 
 def test_whatever_stands_in_place_of_the_limits_is_replaced(bench):
     bench.client.set(bench.keys.limits, "junk", ex=100)
-    heartbeat = bench.commands.heartbeat(worker="w1", lease_ms=1000, about_json="{}", queue="q")
+    heartbeat = bench.commands.heartbeat(worker="w1", lease_ms=1000, about_json="{}", queue=bench.queue)
     assert not bench.run(heartbeat).has_limits
     bench.limit(call="1/60")
     assert bench.run(heartbeat).has_limits

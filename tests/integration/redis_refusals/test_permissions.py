@@ -12,13 +12,13 @@ from support.cluster import OK_NUMBER, make_intent
 from support.redis_servers import add_user, app_url, look
 from transfer_tasks.errors import PublishOutcomeUnknown, PublishUnavailable, TransferNotFound
 from transfer_tasks.outcome import State
+from transfer_worker.roles import Place, describe_user
 from transfer_worker.runtime.findings import Verdict
-from transfer_worker.runtime.redis_commands import describe_rules
 
 
 def test_a_user_with_the_rules_of_the_documents_may_do_everything(start, cluster_at):
     port = start()
-    add_user(port, *describe_rules("transfers", 0).split())
+    add_user(port, *describe_user(Place()).split())
 
     findings = look(app_url(port))
     assert {found.check: found.verdict for found in findings.values()} == {
@@ -42,7 +42,7 @@ def test_a_user_with_the_rules_of_the_documents_may_do_everything(start, cluster
 def test_the_documents_have_the_rules_that_doctor_prints():
     page = (Path(__file__).parents[3] / "docs" / "compatibility.md").read_text("utf-8")
 
-    assert f"on >password {describe_rules('transfers', 0)}\n" in page
+    assert f"on >password {describe_user(Place())}\n" in page
 
 
 def test_a_publisher_alone_does_with_less(start, cluster_at):

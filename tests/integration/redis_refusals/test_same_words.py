@@ -12,7 +12,7 @@ from support.cluster import OK_NUMBER, make_intent
 from support.ports import pick_free_port
 from support.redis_servers import add_user, app_url, cluster_mode, run
 from transfer_tasks.errors import PublishUnavailable
-from transfer_worker.runtime.redis_commands import describe_rules
+from transfer_worker.roles import Place, describe_user
 
 
 def test_worker_doctor_send_and_status_say_the_same_of_a_wrong_password(start, cluster_at):
@@ -86,7 +86,7 @@ def test_a_worker_looks_at_the_memory_policy_when_redis_comes_at_last(start, clu
 
 def test_doctor_goes_on_where_the_user_may_not_look_at_other_applications_keys(start, cluster_at):
     port = start()
-    add_user(port, *describe_rules("transfers", 0).split())
+    add_user(port, *describe_user(Place()).split())
 
     code, said = run(cluster_at(app_url(port)), "doctor", "--json")
 

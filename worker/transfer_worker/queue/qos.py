@@ -60,6 +60,10 @@ class QueueMessage(virtual.Message):
             self._decoded_cache = [plain.arguments, plain.named, {}] if plain else [[], {}, {}]
 
 
+_ANSWERS: Final = ".pidbox"
+"""How kombu 5.7.0 ends the names of queues on which answers to remote control come."""
+
+
 class GatheringQoS(QoS):
     """kombu's unacknowledged deliveries of one channel; used by the event loop's thread only."""
 
@@ -79,8 +83,11 @@ class GatheringQoS(QoS):
     def restore_visible(self, start: int = 0, num: int = 10, interval: int = 10) -> None:
         """Give back what was fetched too long ago by Redis's clock; kombu's `QoS.restore_visible` asks ours.
 
-        Of two workers whose clocks differ, one would take the other's messages while it works on them.
+        Of two workers whose clocks differ, one would take the other's messages while it works on them. Who
+        only waits for answers (Flower, `celery inspect`) takes no transfers, and gives none back.
         """
+        if all(queue.endswith(_ANSWERS) for queue in self.channel.active_queues):
+            return
         self._vrestore_count += 1
         if (self._vrestore_count - 1) % (interval or 1):
             return

@@ -205,8 +205,10 @@ def _start_process(sender: Any, **_: Any) -> None:
     for finding in _wait_for_findings(settings, _process, log):
         if finding.verdict is Verdict.PROBLEM:
             problems.append(f"{finding.check}: {finding.seen}. {finding.fix}")
-        elif finding.verdict is not Verdict.OK:
+        elif finding.verdict is Verdict.WARNING:
             log.warning("preflight.warning", check=finding.check, seen=finding.seen, fix=finding.fix)
+        elif finding.verdict is Verdict.NOT_CHECKED:
+            log.info("preflight.not_checked", check=finding.check, seen=finding.seen, fix=finding.fix)
     if problems:
         _refuse_to_start(str(PreflightFailed(problems)))
     end_with_any_thread()

@@ -148,10 +148,21 @@ def check_worker(settings: WorkerSettings, client: redis.Redis) -> list[Finding]
 
 
 def check_ledger(
-    settings: PublisherSettings, client: redis.Redis, *, is_said_never_to_evict: bool = False
+    settings: PublisherSettings,
+    client: redis.Redis,
+    *,
+    is_for_worker: bool = True,
+    is_said_never_to_evict: bool = False,
 ) -> list[Finding]:
-    """Whether Redis can carry transfers, and what is behind its address."""
-    findings = list(check_redis(client, queue=settings.queue, is_said_never_to_evict=is_said_never_to_evict))
+    """Whether Redis can carry transfers, and what is behind its address; see `check_redis`."""
+    findings = list(
+        check_redis(
+            client,
+            queue=settings.queue,
+            is_for_worker=is_for_worker,
+            is_said_never_to_evict=is_said_never_to_evict,
+        )
+    )
     address = settings.redis_url.get_secret_value()
     if is_sentinel_url(address):
         findings += check_sentinels(SentinelUrl.parse(address), client)

@@ -33,8 +33,8 @@ class FakeRedis:
         self._replies: list[Any] = []
         self.connection_pool, self.connection_kwargs = self, {"db": 0}
 
-    def execute_command(self, question: str) -> Any:
-        answer = {"INFO": self._info, "HELLO": self._hello}[question]
+    def execute_command(self, *question: str) -> Any:
+        answer = {"INFO": self._info, "HELLO": self._hello, "ACL WHOAMI": "default"}[" ".join(question)]
         if isinstance(answer, Exception):
             raise answer
         return answer

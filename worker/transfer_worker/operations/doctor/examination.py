@@ -77,6 +77,7 @@ def examine(
         for finding in check_ledger(
             publisher_settings,
             ledger.client,
+            is_for_worker=False,
             is_said_never_to_evict=settings is not None and settings.redis_never_evicts,
         )
     ]

@@ -1,0 +1,163 @@
+"""What is done to the ledger's keys: by whoever looks, by whoever asks, by a worker, by an operator.
+
+What scripts do inside is judged by the same rules as what is sent by itself, so both stand here. `{}` is the
+key.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from transfer_worker.roles.work import Place, Uses
+
+_HASH: Final = (
+    "HSET {} f v",
+    "HGET {} f",
+    "HMGET {} f",
+    "HGETALL {}",
+    "HDEL {} f",
+    "HEXISTS {} f",
+    "HLEN {}",
+)
+_EXPIRING: Final = ("EXPIRE {} 1", "TYPE {}")
+_COUNTS: Final = ("HINCRBY {} f 1", "HDEL {} f", "HLEN {}", *_EXPIRING)
+_NEWEST_FIRST: Final = ("LPUSH {} e", "LTRIM {} 0 9", *_EXPIRING)
+_ZSET: Final = ("ZADD {} 1 m", "ZREM {} m", *_EXPIRING)
+_OUTBOX: Final = ("XRANGE {} - +", "XREVRANGE {} + -", "XREAD COUNT 1 STREAMS {} 0")
+_BACKLOG: Final = ("XRANGE {} - + COUNT 1", "XPENDING {} g", "XINFO GROUPS {}")
+
+
+def list_endings(at: Place) -> Uses:
+    """What any step does that reads a record, sets a damaged one aside, or ends a transfer."""
+    keys, each = at.keys, at.each
+    return {
+        keys.record(each): (
+            *("HMGET {} f", "HGET {} f", "EXISTS {}", "HSET {} f v", "HDEL {} f"),
+            *(*_EXPIRING, f"RENAME {{}} {keys.damaged(each)}"),
+        ),
+        keys.damaged(each): ("EXPIRE {} 1",),
+        keys.waiting: ("ZREM {} m", "TYPE {}"),
+        keys.in_flight: ("ZREM {} m", "TYPE {}"),
+        keys.unknown: _ZSET,
+        keys.ended(each, at.number): ("RPUSH {} e", *_EXPIRING),
+        keys.double_posts: _NEWEST_FIRST,
+        keys.paused: ("EXISTS {}", "HMGET {} f"),
+        keys.audit: ("XADD {} * f v", *_EXPIRING),
+        keys.statistics: _COUNTS,
+        keys.statistics_slice(at.number): _COUNTS,
+    }
+
+
+def list_acceptance(at: Place) -> Uses:
+    """What it takes to ask for a transfer, and to follow it."""
+    keys, each = at.keys, at.each
+    return {
+        keys.record(each): ("HGETALL {}",),
+        keys.call(each): ("LINDEX {} 0", "LLEN {}", "LRANGE {} 0 0", "RPUSH {} e", *_EXPIRING),
+        keys.idempotency(each): ("GET {}", "EXISTS {}", "SET {} v EX 1"),
+        keys.waiting: _ZSET,
+        keys.limits: ("HMGET {} f",),
+        keys.limit(each, each): ("ZCOUNT {} 0 1", "ZADD {} 1 m", "ZREMRANGEBYSCORE {} 0 1", *_EXPIRING),
+        at.queue: ("LPUSH {} e", "TYPE {}"),
+    }
+
+
+def list_reports(at: Place) -> Uses:
+    """What it takes to report on a connection: whose request it is, and what nobody knows whose it is."""
+    keys, each = at.keys, at.each
+    return {
+        keys.call(each): ("LRANGE {} 0 0",),
+        keys.request(each): ("GET {}", "SET {} v EX 1"),
+        keys.unmatched(each): (
+            "EXISTS {}",
+            "LRANGE {} 0 0",
+            "RPUSH {} e",
+            "LTRIM {} 0 9",
+            "LREM {} 1 e",
+            *_EXPIRING,
+        ),
+        keys.heard: ("HSET {} f v", *_EXPIRING),
+    }
+
+
+def list_work_of_worker(at: Place) -> Uses:
+    """What a worker does besides: it claims, keeps alive, sweeps, and writes the audit log."""
+    keys, each = at.keys, at.each
+    index = (*_ZSET, "ZRANGE {} 0 0", "ZRANGEBYSCORE {} 0 1", "ZSCORE {} m")
+    uses: Uses = {
+        **dict.fromkeys((keys.waiting, keys.in_flight, keys.unknown, keys.workers, keys.gone), index),
+        keys.sight(each): ("GET {}", "SET {} v NX EX 1"),
+        keys.worker(each): ("SET {} v PX 1", "EXISTS {}", "DEL {}"),
+        keys.audit: (
+            *("XLEN {}", *_BACKLOG, "XTRIM {} MAXLEN 100", "TTL {}"),
+            *("XGROUP CREATE {} g 0 MKSTREAM", "XGROUP DELCONSUMER {} g c", "XINFO CONSUMERS {} g"),
+            *("XREADGROUP GROUP g c COUNT 1 STREAMS {} >", "XACK {} g 0-1", "XAUTOCLAIM {} g c 5000 0-0"),
+        ),
+        keys.audit_heads: ("HSET {} f v", "HDEL {} f", "HGETALL {}", "EXPIRE {} 1"),
+        # Heartbeats renew what must not end by itself.
+        keys.paused: _EXPIRING,
+        keys.limits: ("HGETALL {}", "HSET {} f v", "DEL {}", *_EXPIRING),
+        keys.sweep: ("HSET {} f v", "HGET {} f", "HMGET {} f", *_EXPIRING),
+        keys.statistics: ("HSET {} f 1",),
+        keys.quarantine: ("LRANGE {} 0 0", *_NEWEST_FIRST),
+        at.queue: ("LPUSH {} e", "RPUSH {} e", "LINDEX {} 0", "LRANGE {} 0 0", "EXISTS {}", "TYPE {}"),
+        keys.unacked: ("HDEL {} f", "HEXISTS {} f", "EXISTS {}", "TYPE {}"),
+        keys.unacked_index: ("ZREM {} m", "TYPE {}"),
+    }
+    for priority in at.with_priorities(at.queue)[1:]:  # the sweep empties them into the one list
+        uses[priority] = ("EXISTS {}", "TYPE {}", "LRANGE {} 0 0", "RPOP {}")
+    return uses
+
+
+def list_looks(at: Place) -> Uses:
+    """What `status`, `show`, `list`, `tail`, the metrics and the like read."""
+    keys, each = at.keys, at.each
+    return {
+        keys.record(each): ("HGETALL {}",),
+        keys.call(each): ("LRANGE {} 0 0",),
+        keys.ended(each, at.number): ("LLEN {}", "LRANGE {} 0 0"),
+        keys.audit: (*_OUTBOX, *_BACKLOG),
+        keys.quarantine: ("LRANGE {} 0 0",),
+        keys.double_posts: ("LRANGE {} 0 0",),
+        keys.paused: ("HGETALL {}",),
+        keys.limits: ("HGETALL {}",),
+        keys.heard: ("HGETALL {}",),
+        keys.worker(each): ("MGET {}",),
+        keys.audit_heads: ("HLEN {}", "HGETALL {}"),
+        keys.statistics: ("HGETALL {}",),
+        keys.statistics_slice(at.number): ("HGETALL {}",),
+        keys.probe: ('SETRANGE {} 0 ""',),
+        **dict.fromkeys(
+            (keys.waiting, keys.in_flight, keys.unknown, keys.workers, keys.gone),
+            ("ZCARD {}", "ZRANGE {} 0 0"),
+        ),
+        at.shared_unacked: ("TYPE {}", "HSCAN {} 0"),
+    }
+
+
+def list_acts(at: Place) -> Uses:
+    """What operators change: pauses, the quarantine, calls that were moved twice, messages left behind."""
+    keys = at.keys
+    return {
+        keys.paused: ("HSET {} f v", "HDEL {} f", "HEXISTS {} f", *_EXPIRING),
+        keys.waiting: ("ZRANGEBYSCORE {} 0 1",),
+        keys.in_flight: ("ZRANGEBYSCORE {} 0 1",),
+        keys.double_posts: ("LREM {} 1 e",),
+        keys.quarantine: ("LPOS {} e", "LREM {} 1 e", "TYPE {}"),
+        at.shared_unacked: ("HGET {} f", "HDEL {} f", "TYPE {}"),
+        f"{at.shared_unacked}_index": ("ZREM {} m", "TYPE {}"),
+        at.queue: ("RPUSH {} e", "TYPE {}"),
+    }
+
+
+def list_audit_looks(at: Place) -> Uses:
+    """What it takes to follow the audit log, and to verify its files."""
+    keys = at.keys
+    return {
+        keys.audit: (*_OUTBOX, *_BACKLOG),
+        keys.audit_heads: ("HLEN {}", "HGETALL {}"),
+        keys.statistics: ("HGETALL {}",),
+        keys.workers: ("ZRANGE {} 0 0",),
+        keys.worker(at.each): ("MGET {}",),
+    }

@@ -390,12 +390,13 @@ def test_after_connected_all_is_as_without_a_report(bench):
 
 
 def test_whoever_waits_is_woken(bench):
-    claim = bench.claim(bench.accept(call_id=CALL, reply_to="listener").transfer_id)
+    channel = bench.keys.reply("listener")
+    claim = bench.claim(bench.accept(call_id=CALL, reply_to=channel).transfer_id)
     assert isinstance(claim, Claim)
     bench.begin(claim)
     assert isinstance(bench.end(claim, answer_json=QUEUED), Ended)
     with bench.client.pubsub() as words:
-        words.subscribe("listener")
+        words.subscribe(channel)
         assert words.get_message(timeout=30)["type"] == "subscribe"
         bench.report("connected", CALL, "r-1")
         assert words.get_message(timeout=30)["data"] == claim.transfer_id

@@ -101,7 +101,15 @@ def list_work_of_worker(at: Place) -> Uses:
         keys.sweep: ("HSET {} f v", "HGET {} f", "HMGET {} f", *_EXPIRING),
         keys.statistics: ("HSET {} f 1",),
         keys.quarantine: ("LRANGE {} 0 0", *_NEWEST_FIRST),
-        at.queue: ("LPUSH {} e", "RPUSH {} e", "LINDEX {} 0", "LRANGE {} 0 0", "EXISTS {}", "TYPE {}"),
+        at.queue: (
+            "LPUSH {} e",
+            "RPUSH {} e",
+            "LINDEX {} 0",
+            "LRANGE {} 0 0",
+            "LREM {} -1 e",
+            "EXISTS {}",
+            "TYPE {}",
+        ),
         keys.unacked: ("HDEL {} f", "HEXISTS {} f", "EXISTS {}", "TYPE {}"),
         keys.unacked_index: ("ZREM {} m", "TYPE {}"),
     }

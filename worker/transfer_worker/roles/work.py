@@ -43,7 +43,9 @@ class Role(StrEnum):
     AUDITOR = "auditor"
 
 
-_OF_REQUESTS: Final = frozenset({"accept", "cancel", "expire", "report_connection", "resolve"})
+_OF_REQUESTS: Final = frozenset(
+    {"accept", "cancel", "expire", "read_connection", "report_connection", "resolve"}
+)
 
 STEPS: Final[dict[Role, frozenset[str]]] = {
     Role.PUBLISHER: _OF_REQUESTS,

@@ -26,10 +26,12 @@ _SENSITIVE: Final = re.compile(
     re.IGNORECASE,
 )
 _UUID: Final = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-# What must survive in logs although it holds digits: canonical UUIDs, points in time as we write them, this
-# machine's address, which is the beginning of nobody's number.
+_TRACEPARENT: Final = r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}"
+"""W3C Trace Context, 3.2: version, trace id, parent id, flags."""
+# What must survive in logs although it holds digits: canonical UUIDs, traces, points in time as we write
+# them, this machine's address, which is the beginning of nobody's number.
 _KEPT: Final = re.compile(
-    rf"(?<![0-9A-Za-z])(?:{_UUID}"
+    rf"(?<![0-9A-Za-z])(?:{_UUID}|{_TRACEPARENT}"
     r"|\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{3}|\.\d{6})?"
     r"(?:Z|\+00:00)?|(?<![\d.])127\.0\.0\.1(?!\.?\d))(?![0-9A-Za-z])",
     re.ASCII,
@@ -62,7 +64,7 @@ def mask_text(text: str) -> str:
 
     A phone number is any run of seven or more digits, of any script, with up to three characters in between
     that are no letters; also where one of them stands as its code (``&nbsp;``, ``\\u202f``, ``%20``).
-    Canonical UUIDs and points in time as this project writes them stay as they are.
+    Canonical UUIDs, W3C's ``traceparent``, and points in time as this project writes them stay as they are.
     """
     if not _SUSPECT.search(text) or _OWN_ID.fullmatch(text):
         return text

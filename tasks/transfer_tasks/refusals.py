@@ -49,6 +49,14 @@ REFUSALS: Final[dict[str, Refusal]] = {
     "idempotency_key_number": Refusal(
         "may be a phone number", "Use a key that identifies the request, like order-7/1, or leave it out."
     ),
+    "correlation_id": Refusal(
+        "is not a usable id",
+        "Use 1 to 128 of A-Z a-z 0-9 _ . : / = + -, like a traceparent, or leave it out.",
+    ),
+    "correlation_id_number": Refusal(
+        "holds what may be a phone number",
+        "Use a whole traceparent, a UUID, or fewer than 7 digits in a row.",
+    ),
     # text and values
     "control_characters": Refusal("holds control characters or broken Unicode", "Remove them."),
     "url": Refusal(

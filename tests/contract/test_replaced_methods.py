@@ -58,6 +58,7 @@ REPLACED = {
     "QuickConnection.switch": "2b1f8abee4fe",
     "QuickConnection.ensure_connection": "6eadd030fa74",
     "QuickConnection.as_uri": "84a4b582d143",
+    "SignalledWorker.emit_banner": "7bac1d9be260",
     "SignalledWorker.install_platform_tweaks": "f4df0c2ca8da",
     "_GuardedClient.parse_response": "32f7c49d7c53",
 }

@@ -41,6 +41,8 @@ class Log:
             raise OSError(28, "No space left on device")
         self.lines.append(fields["event_id"])
 
+    warning = error = info
+
 
 class Notices:
     """What a writer says of itself."""

@@ -10,6 +10,7 @@ import json
 import signal
 import time
 import uuid
+from importlib.metadata import version
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,29 @@ PHONE = {"type": "pstn", "number": "12025550100"}
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     with open_running(tmp_path_factory.mktemp("transfers")) as running:
         yield running
+
+
+# --- what machines read
+
+
+def test_each_audit_line_names_the_trace_its_publisher_gave_and_the_program_and_how_bad_it_is(running):
+    trace = "00-12345678901234567890123456789012-1234567890123456-01"
+    outcome, (post,) = running.send("+1 202 555 0150", correlation_id=trace)
+    lines = running.audit_of(outcome.transfer_id)
+
+    assert [(line["event"].removeprefix("transfer."), line["level"]) for line in lines] == [
+        ("accepted", "info"),
+        ("claimed", "info"),
+        ("attempt_started", "info"),
+        ("finished", "error"),
+    ]
+    assert {line["correlation_id"] for line in lines} == {trace}
+    assert {(line["service"], line["version"]) for line in lines} == {
+        ("call-transfer", version("call-transfer"))
+    }
+    assert trace not in json.dumps(post), "the platform has no use for it"
+    printed = [json.loads(line) for line in running.output().splitlines() if trace in line]
+    assert [line["level"] for line in printed] == [line["level"] for line in lines]
 
 
 # --- what people paste

@@ -110,13 +110,13 @@ def no_secret_and_no_whole_number_is_in_any_line(running: Running) -> None:
         assert set(found) <= {EXAMPLE}, f"{name}: {found[:5]}"
 
 
-def the_workers_own_lines_are_json_with_a_time_and_a_level(running: Running) -> None:
+def each_line_of_a_worker_is_json_with_a_time_a_level_and_its_program(running: Running) -> None:
     output = running.worker.output()
-    lines = [line for line in output.splitlines() if line.startswith("{")]
+    lines = output.splitlines()
     assert len(lines) > 10
     for line in lines:
         fields = json.loads(line)
-        assert fields.keys() >= {"event", "timestamp", "level"}
+        assert fields.keys() >= {"event", "timestamp", "level", "service", "version"}
         assert re.match(r"\d{4}-\d\d-\d\dT[\d:.]+(Z|\+00:00)$", fields["timestamp"])
 
 
@@ -148,7 +148,7 @@ CHECKS = [
     every_audit_line_has_its_fields_and_its_place,
     the_platform_saw_a_request_for_each_attempt_and_none_besides,
     no_secret_and_no_whole_number_is_in_any_line,
-    the_workers_own_lines_are_json_with_a_time_and_a_level,
+    each_line_of_a_worker_is_json_with_a_time_a_level_and_its_program,
     every_audit_line_is_in_the_log_too,
     whatever_had_an_id_has_an_outcome,
     no_key_but_the_queues_stays_for_ever,

@@ -37,6 +37,7 @@ _SIP_HEADER_VALUE: Final = re.compile(r"[\x20-\x7e]{1,255}")
 _HTTP_URL: Final = re.compile(r"https?://[^\s/?#@\\]+(?:[/?#][^\s\\]*)?", re.IGNORECASE)
 _DESTINATION_NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 _IDEMPOTENCY_KEY: Final = re.compile(r"[\x21-\x7e]{1,200}")
+_CORRELATION_ID: Final = re.compile(r"[0-9A-Za-z_.:/=+-]{1,128}")
 
 
 class ContractModel(BaseModel):
@@ -118,6 +119,15 @@ def _idempotency_key(value: object) -> str:
     # It names a key in Redis, and travels to the platform: it can't be masked.
     if not any(map(str.isalpha, value)) and holds_number(value):
         raise refusal("idempotency_key_number")
+    return value
+
+
+def _correlation_id(value: object) -> str:
+    if not isinstance(value, str) or not _CORRELATION_ID.fullmatch(value):
+        raise refusal("correlation_id")
+    # Masked, it would correlate nothing.
+    if holds_number(value):
+        raise refusal("correlation_id_number")
     return value
 
 
@@ -228,6 +238,9 @@ DestinationName = Annotated[
     str, BeforeValidator(_destination_name), WithJsonSchema(_pattern("^[a-z][a-z0-9_-]{0,63}$"))
 ]
 IdempotencyKey = Annotated[str, PlainValidator(_idempotency_key), WithJsonSchema(_pattern("^[!-~]{1,200}$"))]
+CorrelationId = Annotated[
+    str, PlainValidator(_correlation_id), WithJsonSchema(_pattern("^[0-9A-Za-z_.:/=+-]{1,128}$"))
+]
 VariableName = Annotated[
     str, PlainValidator(_variable_name), WithJsonSchema(_pattern("^[A-Za-z_][A-Za-z0-9_]{0,63}$"))
 ]

@@ -21,6 +21,7 @@ from transfer_tasks.intent.destination import (
 from transfer_tasks.intent.fields import (
     VISIBLE,
     ContractModel,
+    CorrelationId,
     IdempotencyKey,
     Number,
     Strategy,
@@ -82,6 +83,8 @@ class TransferIntent(ContractModel, json_schema_extra=_add_expires_in_seconds):
         destination: Where to. Also takes a name, ``+1…``, ``sip:…``, ``agent:<uuid>``, an endpoint, a list
             of endpoints or of PCMO actions, or piopiy's ``PipelineBuilder``.
         caller_id: The number that the new leg shows.
+        correlation_id: Stands in each audit line of the transfer: a W3C ``traceparent`` as it is, or an id of
+            the caller's own.
         reason: What the caller wants, for people to read.
         requested_by: Who asks, for people to read.
         metadata: Flat values that travel to the platform with the connect action.
@@ -96,6 +99,7 @@ class TransferIntent(ContractModel, json_schema_extra=_add_expires_in_seconds):
 
     call_id: Uuid
     caller_id: Number | None = None
+    correlation_id: CorrelationId | None = None
     destination: DestinationShape
     expires_at: Annotated[datetime, BeforeValidator(_read_point_in_time, json_schema_input_type=datetime)]
     idempotency_key: IdempotencyKey | None = None
@@ -242,9 +246,10 @@ class TransferIntent(ContractModel, json_schema_extra=_add_expires_in_seconds):
 
     def labels(self) -> dict[str, str]:
         """Return a masked description for logs and Flower; ``to`` is absent for a named destination."""
+        known = {"correlation_id": self.correlation_id} if self.correlation_id else {}
         match self.destination:
             case NamedDestination(name=name):
-                return {"destination": name}
+                return {**known, "destination": name}
             case EndpointsDestination(endpoints=endpoints):
                 kind = "endpoints"
             case PipelineDestination(pipeline=pipeline):
@@ -252,7 +257,7 @@ class TransferIntent(ContractModel, json_schema_extra=_add_expires_in_seconds):
                 endpoints = [
                     leg for action in pipeline if isinstance(action, Connect) for leg in action.endpoints
                 ]
-        return {"destination": kind, "to": ", ".join(endpoint.masked for endpoint in endpoints)}
+        return {**known, "destination": kind, "to": ", ".join(endpoint.masked for endpoint in endpoints)}
 
 
 def _check_schema_version(data: object) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _SHOWN_CHARACTERS: Final = 60
 # What people say and what they attach is nobody's business in a log: only its length is shown.
 _PRIVATE_FIELDS: Final = frozenset(
-    {"reason", "requested_by", "metadata", "headers", "data", "idempotency_key"}
+    {"reason", "requested_by", "metadata", "headers", "data", "idempotency_key", "correlation_id"}
 )
 _NUMBER_FIELDS: Final = frozenset({"number", "caller_id", "from"})
 # pydantic puts the tag of a discriminated union into the path, behind these names and behind list indexes.

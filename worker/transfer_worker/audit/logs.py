@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
+from functools import cache
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, quote, unquote
 
@@ -12,14 +14,14 @@ import structlog
 from transfer_tasks.masking import mask_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, MutableMapping
+    from collections.abc import Iterable, Mapping, MutableMapping
 
     from structlog.typing import EventDict, Processor
 
 
 # What we make ourselves; digits in them are no phone number. Ids of transfers and calls are others': they may
 # be anything, and a canonical UUID passes the masking.
-_OWN: Final = frozenset({"timestamp", "event_id", "entry", "worker", "level", "logger"})
+_OWN: Final = frozenset({"timestamp", "event_id", "entry", "worker", "level", "logger", "service", "version"})
 _MEASURES: Final = ("_ms", "_bytes", "_seconds")
 _LARGE: Final = 1_000_000
 """A number has at least seven digits."""
@@ -29,6 +31,12 @@ _MIN_SECRET_LENGTH: Final = 6
 
 # What these say of every transfer, the audit log says better, without what people have said (Celery 5.7.0).
 _CHATTY_LOGGERS: Final = ("celery.worker.strategy", "celery.app.trace", "celery.pool")
+
+
+@cache
+def program() -> Mapping[str, str]:
+    """Return what each line says of the program that wrote it."""
+    return {"service": "call-transfer", "version": version("call-transfer")}
 
 
 class Redaction:
@@ -108,6 +116,7 @@ def configure(*, level: str, secrets: Iterable[str], stream: Any = None) -> None
         processors=[
             *shared,
             _add_timestamp,
+            _add_program,
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
         logger_factory=structlog.stdlib.LoggerFactory(),
@@ -117,7 +126,12 @@ def configure(*, level: str, secrets: Iterable[str], stream: Any = None) -> None
     handler = logging.StreamHandler(stream or sys.stdout)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[*shared, _add_timestamp, structlog.stdlib.add_logger_name],
+            foreign_pre_chain=[
+                *shared,
+                _add_timestamp,
+                structlog.stdlib.add_logger_name,
+                _add_program,
+            ],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,
@@ -144,13 +158,15 @@ def make_line_logger(*, level: str, stream: Any = None) -> Any:
     """
     return structlog.wrap_logger(
         structlog.WriteLogger(stream or sys.stdout),
-        processors=[
-            structlog.stdlib.add_log_level,
-            structlog.processors.JSONRenderer(),
-        ],
+        processors=[structlog.processors.JSONRenderer()],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
         cache_logger_on_first_use=True,
     )
+
+
+def _add_program(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    event.update(program())
+    return event
 
 
 def _add_timestamp(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

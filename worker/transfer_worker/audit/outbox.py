@@ -62,6 +62,27 @@ _SAID_BY_PEOPLE: Final = frozenset({"asked", "requested_by"})
 _QUOTES: Final = " (got "
 """Whatever refuses a request shows so what stood there."""
 
+_ENDED_WELL: Final = frozenset({"submitted", "cancelled"})
+_WARNINGS: Final = frozenset(
+    {
+        AuditEvent.REFUSED, AuditEvent.QUARANTINED, AuditEvent.PAUSED, AuditEvent.CONTROL_REFUSED,
+        AuditEvent.CONTROL_OBEYED,
+    }
+)  # fmt: skip
+_ERRORS: Final = frozenset({AuditEvent.MOVED_TWICE, AuditEvent.SET_ASIDE})
+
+
+def level_of(line: Mapping[str, Any]) -> str:
+    """Return how much a line should worry whoever reads logs: ``info``, ``warning`` or ``error``.
+
+    A caller who is told no is a warning. One whose request failed, came too late, or is unknown is an error.
+    """
+    event = line["event"]
+    if event == AuditEvent.FINISHED:
+        state = line.get("state")
+        return "info" if state in _ENDED_WELL else "warning" if state == "rejected" else "error"
+    return "error" if event in _ERRORS else "warning" if event in _WARNINGS else "info"
+
 
 class MalformedEntry(ValueError):
     """An outbox entry is none of ours: a field is missing, or can't be read."""

@@ -22,7 +22,15 @@ import redis
 
 from transfer_tasks.errors import LedgerUnavailable
 from transfer_worker.audit.heads import HeadKeeper
-from transfer_worker.audit.outbox import BATCH_LINES, BLOCK_SECONDS, GROUP, MalformedEntry, read_line_for_file
+from transfer_worker.audit.logs import program
+from transfer_worker.audit.outbox import (
+    BATCH_LINES,
+    BLOCK_SECONDS,
+    GROUP,
+    MalformedEntry,
+    level_of,
+    read_line_for_file,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -46,9 +54,15 @@ Lines = dict[str, Mapping[str, Any]]
 
 
 class LineWriter(Protocol):
-    """Where audit lines go: a structlog logger, say."""
+    """Where audit lines go: a structlog logger, say. Which method it is, the field `level` says as well."""
 
     def info(self, event: str, **fields: Any) -> Any:
+        """Write one line."""
+
+    def warning(self, event: str, **fields: Any) -> Any:
+        """Write one line."""
+
+    def error(self, event: str, **fields: Any) -> Any:
         """Write one line."""
 
 
@@ -235,7 +249,8 @@ class AuditWriter:
             if not fields:  # trimmed
                 continue
             try:
-                lines[event_id] = self._clean(read_line_for_file(event_id, fields))
+                line = read_line_for_file(event_id, fields)
+                lines[event_id] = self._clean({**line, "level": level_of(line), **program()})
             except MalformedEntry as error:
                 self._log.error("audit.set_aside", entry=event_id, why=str(error))
                 self._set_aside(event_id, fields, str(error))
@@ -245,7 +260,7 @@ class AuditWriter:
         for line in lines:
             fields = dict(line)
             try:
-                self._lines.info(fields.pop("event"), **fields)
+                getattr(self._lines, fields["level"])(fields.pop("event"), **fields)
             except (OSError, ValueError) as error:  # a full disk, or closed
                 if self._file is None:
                     raise OSError("stdout takes no more; the lines are kept in Redis") from error

@@ -187,6 +187,7 @@ def _configure_worker(conf: Any, **_: Any) -> None:
     handle_signals()
     settings = _load_settings()
     logs.configure(level=settings.log_level, secrets=settings.secrets)
+    logging.captureWarnings(True)  # of Python, as lines of the log
     logging.getLogger().addHandler(_LastWords(logging.CRITICAL))
     conf.worker_concurrency = settings.concurrency
 

@@ -34,6 +34,7 @@ from celery import Celery
 from celery.apps.worker import Worker
 from celery.worker import state
 
+from transfer_worker.audit.logs import program
 from transfer_worker.exit_codes import Exit
 from transfer_worker.runtime.lifeline import leave_words
 
@@ -68,6 +69,10 @@ class SignalledWorker(Worker):  # type: ignore[misc]  # Celery has no types
         macOS, it also spares the children of a pool of processes a look at the proxies.)
         """
         _Phase.can_finish = True
+
+
+    def emit_banner(self) -> None:
+        """Print nothing. Celery's own is twenty lines of text among JSON; `worker.started` says it."""
 
 
 class WorkerApp(Celery):  # type: ignore[misc]  # Celery has no types
@@ -114,7 +119,8 @@ def stop_gracefully(exit_code: Exit) -> None:
 
 def _say(event: str, **fields: str) -> None:
     """Write a log line from within a signal handler, where the log's locks may be held already."""
-    line = {"event": event, **fields, "level": "info", "timestamp": datetime.now(UTC).isoformat()}
+    about = {"level": "info", "timestamp": datetime.now(UTC).isoformat(), **program()}
+    line = {"event": event, **fields, **about}
     with suppress(OSError):
         os.write(_STDOUT, json.dumps(line).encode() + b"\n")
 

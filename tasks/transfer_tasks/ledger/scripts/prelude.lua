@@ -263,7 +263,8 @@ local function endings()
   -- Write an ending: record, indexes, audit line, wake-up; all or nothing.
   -- `event` is 'transfer.finished', or 'transfer.resolved' where an unknown gets its truth.
   function E.finish(id, event, ending)
-    local r = get(id, 'accepted_ms', 'state', 'labels', 'attempt', 'call_id', 'key', 'hop', 'reply_to', 'moved_by')
+    local r = get(id, 'accepted_ms', 'state', 'labels', 'attempt', 'call_id', 'key', 'hop', 'reply_to', 'moved_by',
+      'signer')
     local waited_ms = NOW - (tonumber(r[1]) or NOW)
     set(id, 'state', ending.state, 'reason', ending.reason, 'source', ending.source,
       'http_status', ending.http_status or '', 'detail', ending.detail or '', 'ended_ms', int(NOW))
@@ -275,7 +276,7 @@ local function endings()
     data.state, data.reason, data.source = ending.state, ending.reason, ending.source
     data.http_status = tonumber(ending.http_status) or nil
     if ending.detail and ending.detail ~= '' then data.detail = ending.detail end
-    data.waited_ms = waited_ms
+    data.waited_ms, data.signed_by = waited_ms, text_or_nil(r[10] or '')
     local destination = destination_of(r[3])
     list_ending(id, ending.state, ending.reason, destination)
     if event == 'transfer.resolved' then

@@ -10,6 +10,7 @@ from support.asking import CONNECT, intent, refused
 from transfer_tasks.intent import (
     TransferIntent,
 )
+from transfer_tasks.masking import mask_text
 
 
 def test_a_deadline_is_fifteen_seconds_ahead_unless_said():
@@ -140,6 +141,34 @@ def test_metadata_keeps_the_types_of_its_values():
 @pytest.mark.parametrize("key", ["", "a b", "a\n", "é", "x" * 201, 5])
 def test_an_idempotency_key_is_printable_ascii_without_spaces(key):
     assert refused(idempotency_key=key).field == "idempotency_key"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        # Hexadecimal digits may all be decimal ones.
+        "00-12345678901234567890123456789012-1234567890123456-01",
+        "6f1c1f0e-5b0a-4d4e-9a51-0c9d6a3c2b11",
+        "crm:ticket/4711",
+    ],
+)
+def test_a_correlation_id_is_taken_as_it_is_and_logs_keep_it(given):
+    value = intent(correlation_id=given)
+    assert value.correlation_id == given
+    assert value.labels()["correlation_id"] == mask_text(given) == given
+    assert TransferIntent.from_json(value.to_json()) == value
+    assert value.content_digest() == intent().content_digest(), "a repeat may come in another trace"
+
+
+def test_without_a_correlation_id_nothing_is_said_of_it():
+    assert "correlation_id" not in intent().labels()
+    assert "correlation_id" not in intent().to_json()
+
+
+@pytest.mark.parametrize("given", ["", "a b", "a\n", "é", "x" * 129, 5, "2025550143", "tel:+1-202-555-0143"])
+def test_a_correlation_id_that_would_be_masked_is_refused(given):
+    assert refused(correlation_id=given).field == "correlation_id"
 
 
 @pytest.mark.parametrize(

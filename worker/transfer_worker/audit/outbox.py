@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from transfer_worker.audit.logs import program
+
 if TYPE_CHECKING:
     import threading
     from collections.abc import Iterable, Mapping
@@ -119,6 +121,7 @@ def read_line_for_file(event_id: str, fields: Mapping[str, str]) -> dict[str, An
     """Return one outbox entry as it may leave Redis: nothing in a file has a time to live, or can be erased.
 
     What a request says and what a session reports stays behind, and with it a detail that quotes a request.
+    What machines sort lines by comes on top: the level, and the program that writes it.
 
     Raises:
         MalformedEntry: As `read_line`.
@@ -127,7 +130,7 @@ def read_line_for_file(event_id: str, fields: Mapping[str, str]) -> dict[str, An
     kept = {name: value for name, value in line.items() if name not in _SAID_BY_PEOPLE}
     if kept.get("source") == "session" or _QUOTES in str(kept.get("detail", "")):
         kept.pop("detail", None)
-    return kept
+    return {**kept, "level": level_of(kept), **program()}
 
 
 def read_any_line(event_id: str, fields: Mapping[str, str]) -> dict[str, Any]:

@@ -22,15 +22,7 @@ import redis
 
 from transfer_tasks.errors import LedgerUnavailable
 from transfer_worker.audit.heads import HeadKeeper
-from transfer_worker.audit.logs import program
-from transfer_worker.audit.outbox import (
-    BATCH_LINES,
-    BLOCK_SECONDS,
-    GROUP,
-    MalformedEntry,
-    level_of,
-    read_line_for_file,
-)
+from transfer_worker.audit.outbox import BATCH_LINES, BLOCK_SECONDS, GROUP, MalformedEntry, read_line_for_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -249,8 +241,7 @@ class AuditWriter:
             if not fields:  # trimmed
                 continue
             try:
-                line = read_line_for_file(event_id, fields)
-                lines[event_id] = self._clean({**line, "level": level_of(line), **program()})
+                lines[event_id] = self._clean(read_line_for_file(event_id, fields))
             except MalformedEntry as error:
                 self._log.error("audit.set_aside", entry=event_id, why=str(error))
                 self._set_aside(event_id, fields, str(error))

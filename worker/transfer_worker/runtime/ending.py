@@ -70,7 +70,6 @@ class SignalledWorker(Worker):  # type: ignore[misc]  # Celery has no types
         """
         _Phase.can_finish = True
 
-
     def emit_banner(self) -> None:
         """Print nothing. Celery's own is twenty lines of text among JSON; `worker.started` says it."""
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from voice.loopback import say, transfer
+from voice.model import say, transfer
 
 ANNOUNCED = "I'm connecting you to support now, one moment."
 SENTENCE_SECONDS = 1.5

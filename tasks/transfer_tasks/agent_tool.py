@@ -45,12 +45,18 @@ if TYPE_CHECKING:
     from piopiy.services.llm_service import FunctionCallParams, LLMService
     from piopiy.voice_agent import VoiceAgent
 
-    from transfer_tasks.voice import TransferClient, TransferSession, Wording
+    from transfer_tasks.voice import TransferAnswer, TransferClient, TransferSession, Wording
+
+    Handler = Callable[[FunctionCallParams], Awaitable[None]]
 
 DESCRIPTION: Final = (
     "Ask for the caller to be connected to somebody else. Use it when the caller asks for it or needs what "
     "you can't give. The answer says what the caller has been told and what you should say. Accepted is "
     "not answered."
+)
+CANCEL_DESCRIPTION: Final = (
+    "Take back a transfer that was just asked for, when the caller has changed their mind. It works until "
+    "the request has left; the answer says whether it did."
 )
 NARRATE: Final = (
     "Before you call it, tell the caller in one sentence that you are connecting them. Then say what the "
@@ -77,6 +83,7 @@ class TransferTool:
         wording: What this caller hears, if it is not the client's: in their language, say.
         name: What the model calls the tool.
         description: When the model should use it.
+        cancel_name: What the model calls the tool that takes a transfer back; None for no such tool.
         narration: Who speaks: the session, through the agent's text-to-speech, or the ``model`` itself, which
             gets the sentences to say. A speech-to-speech model has no other voice.
     """
@@ -89,6 +96,7 @@ class TransferTool:
         wording: Wording | None = None,
         name: str = "transfer_call",
         description: str = DESCRIPTION,
+        cancel_name: str | None = "cancel_transfer",
         narration: Literal["session", "model"] = "session",
     ) -> None:
         self.session = client.session(call_id, wording=wording)
@@ -100,9 +108,15 @@ class TransferTool:
             properties=client.tool_properties(),
             required=["destination", "reason"],
         )
+        self.tools: dict[str, tuple[FunctionSchema, Handler]] = {name: (self.schema, self.handle)}
+        if cancel_name:
+            schema = FunctionSchema(
+                name=cancel_name, description=CANCEL_DESCRIPTION, properties={}, required=[]
+            )
+            self.tools[cancel_name] = (schema, self.handle_cancel)
 
     def register(self, agent: VoiceAgent, llm: LLMService) -> None:
-        """Give the tool to an agent and its LLM service, beside the tools they have.
+        """Give the tools to an agent and its LLM service, beside the tools they have.
 
         Raises:
             RuntimeError: `VoiceAgent.Action` has not been called with this LLM service, or the agent has
@@ -114,11 +128,12 @@ class TransferTool:
             raise RuntimeError(
                 "Register the tool after VoiceAgent.Action(llm=…) and before VoiceAgent.start()."
             )
-        agent._tool_schemas[self.schema.name] = self.schema  # noqa: SLF001
         mcp_tools = agent._mcp_client  # noqa: SLF001 - where there are any, they replace all others
-        if mcp_tools is not None and self.schema not in mcp_tools.standard_tools:
-            mcp_tools.standard_tools.append(self.schema)
-        llm.register_function(self.schema.name, self.handle, cancel_on_interruption=False)
+        for name, (schema, handle) in self.tools.items():
+            agent._tool_schemas[name] = schema  # noqa: SLF001
+            if mcp_tools is not None and schema not in mcp_tools.standard_tools:
+                mcp_tools.standard_tools.append(schema)
+            llm.register_function(name, handle, cancel_on_interruption=False)
         self._speech.listen(llm, agent._transport.output())  # noqa: SLF001 - `Action` has made it
 
     async def handle(self, params: FunctionCallParams) -> None:
@@ -127,9 +142,11 @@ class TransferTool:
         answer = await self.session.transfer(
             arguments.get("destination"), reason=arguments.get("reason"), say=self._say
         )
-        # None leaves it to the SDK, which runs the model once no other tool call is open.
-        properties = FunctionCallResultProperties(run_llm=False) if answer.ends_conversation else None
-        await params.result_callback(answer.for_model(), properties=properties)
+        await _give_back(params, answer)
+
+    async def handle_cancel(self, params: FunctionCallParams) -> None:
+        """Answer one call of the tool that takes a transfer back."""
+        await _give_back(params, await self.session.cancel(say=self._say))
 
     async def __aenter__(self) -> Self:
         await self.session.__aenter__()
@@ -139,6 +156,12 @@ class TransferTool:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.session.__aexit__(kind, error, trace)
+
+
+async def _give_back(params: FunctionCallParams, answer: TransferAnswer) -> None:
+    # None leaves it to the SDK, which runs the model once no other tool call is open.
+    properties = FunctionCallResultProperties(run_llm=False) if answer.ends_conversation else None
+    await params.result_callback(answer.for_model(), properties=properties)
 
 
 @dataclass

@@ -173,7 +173,11 @@ async def test_registering_twice_or_with_mcp_tools_offers_the_tool_once_each():
     tool = TransferTool(open_client(), "call-id")
     tool.register(agent, llm)
     tool.register(agent, llm)
-    assert [schema.name for schema in mcp_tools.standard_tools] == ["weather", "transfer_call"]
+    assert [schema.name for schema in mcp_tools.standard_tools] == [
+        "weather",
+        "transfer_call",
+        "cancel_transfer",
+    ]
     assert not llm._functions["transfer_call"].cancel_on_interruption
     assert "transfer_call" not in agent._tool_handlers, "the agent would register it anew, to be cancelled"
 

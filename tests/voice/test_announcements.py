@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from voice.model import say, transfer
+from voice.model import call_tool, say, transfer
 
 ANNOUNCED = "I'm connecting you to support now, one moment."
 SENTENCE_SECONDS = 1.5
@@ -54,3 +54,15 @@ async def test_a_caller_who_hangs_up_during_the_announcement_has_asked_for_nothi
         await asyncio.to_thread(cluster.wait_for_posts, after.call_id, within_seconds=30)
         assert cluster.records(call.call_id) == []
         assert cluster.posts(call.call_id) == []
+
+
+async def test_a_caller_who_changes_their_mind_in_time_is_not_moved(private_cluster, open_voice):
+    cluster = private_cluster
+    async with open_voice(cluster, announce="before") as voice:
+        call = await ring_and_ask(voice, transfer("support"), call_tool("cancel_transfer"))
+        await asyncio.to_thread(cluster.wait_for_state, call.call_id, "waiting", within_seconds=30)
+        await call.say("Oh, never mind.")
+        await call.hears("All right, I won't connect you", within_seconds=30)
+        (record,) = cluster.records(call.call_id)
+        assert record.state == "cancelled"
+        await call.hears("Anything else", within_seconds=30)

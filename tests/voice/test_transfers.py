@@ -212,7 +212,7 @@ async def test_other_tools_of_the_agent_keep_working(cluster, open_voice):
         call = await voice.ring(call_tool("weather", city="Bergen"), say("Rain."), both)
         await call.say("What's the weather?")
         await call.hears("Rain")
-        assert set(call.wits.tools_offered) == {"weather", "transfer_call"}
+        assert set(call.wits.tools_offered) == {"weather", "transfer_call", "cancel_transfer"}
         await call.say("And in Oslo? And connect me.")
         await call.hears("Anything else")
         assert {"weather": "rain in Oslo"} in call.wits.tool_results()
@@ -230,7 +230,7 @@ async def test_tools_of_mcp_servers_keep_working(cluster, open_voice):
         call = await voice.ring(call_tool("weather", city="Bergen"), say("Rain."), transfer("support"))
         await call.say("What's the weather?")
         await call.hears("Rain")
-        assert set(call.wits.tools_offered) == {"weather", "transfer_call"}
+        assert set(call.wits.tools_offered) == {"weather", "transfer_call", "cancel_transfer"}
         await call.say("Connect me.")
         await call.hears(ASKED)
 

@@ -64,6 +64,7 @@ class ActiveTransfer:
         self._may_ask_once_more = settings.session_evidence and settings.session_evidence_retry
         self._told: list[str] = []
         self._lines_said = 0
+        self._is_called_off = False
         self._latest: TransferAnswer | None = None
         self._watch: asyncio.Task[None] | None = None
         self._company: asyncio.Task[None] | None = None
@@ -72,7 +73,8 @@ class ActiveTransfer:
     def answer(self) -> TransferAnswer:
         """Return what came of it, once the task is done."""
         if self.task.cancelled():
-            return self._answer(SessionReason.SESSION_ENDED)
+            is_ours = self._is_called_off
+            return self._answer(Reason.CANCELLED_BY_SESSION if is_ours else SessionReason.SESSION_ENDED)
         if self.task.exception() or self._latest is None:
             return self._answer(SessionReason.INTERNAL_ERROR)
         return self._latest
@@ -108,6 +110,16 @@ class ActiveTransfer:
     def is_settled(self) -> bool:
         """Whether nothing is left to find out."""
         return self.task.done() and self.answer().state is not State.UNKNOWN
+
+    async def call_off(self) -> bool:
+        """Stop what has not been asked for yet; say whether that is so, and nothing needs taking back."""
+        if self.task.done() or self.request.is_begun:
+            await self.request.wait_until_made()
+            return False
+        self._is_called_off = True
+        self.task.cancel()
+        await asyncio.wait({self.task})
+        return True
 
     def hush(self) -> None:
         """Speak no more: the caller is gone."""

@@ -59,6 +59,7 @@ class TransferRequest:
     Attributes:
         handle: The transfer; None where nothing was asked for.
         must_withdraw: Whether it may be queued though nobody waits for it any more.
+        is_begun: Whether it has been put on its way to the queue, ever.
         is_being_made: Whether it is on its way to the queue just now.
     """
 
@@ -74,7 +75,7 @@ class TransferRequest:
         self.destination = destination
         self.handle: Handle | None = None
         self.must_withdraw = False
-        self.is_being_made = False
+        self.is_begun = self.is_being_made = False
         self.withdrawal: asyncio.Task[bool] | None = None
         self._publisher, self._make_intent = publisher, make_intent
         self._patience_seconds = expires_in_seconds + ENDING_MARGIN_SECONDS
@@ -98,7 +99,7 @@ class TransferRequest:
 
     async def make(self) -> Finding:
         """Put the request on the queue and wait for its outcome."""
-        self.is_being_made = True
+        self.is_begun = self.is_being_made = True
         self._has_asked.clear()
         try:
             finding = await self._submit()

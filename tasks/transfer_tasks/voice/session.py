@@ -174,6 +174,20 @@ class TransferSession:
             request.withdrawal = self._cleanup.withdraw(active, detail="the queue did not answer in time")
         return replace(active.answer(), is_repeat=is_repeat)
 
+    async def cancel(self, *, say: Say | None = None) -> TransferAnswer:
+        """Take back what has not left for the platform, and return what is true then.
+
+        Args:
+            say: As for `transfer`.
+        """
+        active = self._active
+        if self._has_ended or active is None:
+            return self._answer(SessionReason.NOTHING_TO_CANCEL)
+        answer = await self._cancel(active)
+        if answer.to_say and await self._speech.speak(say, answer.to_say):
+            return replace(answer, told=(answer.to_say,), to_say=None)
+        return answer
+
     def note_speech(self) -> None:
         """Note that somebody speaks, or has just stopped: the caller, the model, anybody.
 
@@ -211,6 +225,30 @@ class TransferSession:
     ) -> None:
         # A session that broke says nothing about the call; one that was cancelled lost its caller.
         await self.end(is_evidence=kind is None or issubclass(kind, asyncio.CancelledError))
+
+    async def _cancel(self, active: ActiveTransfer) -> TransferAnswer:
+        if await active.call_off():
+            return self._call_off(active)
+        is_open = not active.task.done() or active.is_watched() or active.may_ring()
+        if not is_open and not active.request.must_withdraw:
+            return self._answer(SessionReason.NOTHING_TO_CANCEL)
+        withdrawal = active.request.withdrawal or self._cleanup.withdraw(
+            active, detail="the caller changed their mind"
+        )
+        await asyncio.wait({withdrawal}, timeout=LEAVE_SECONDS)
+        if not withdrawal.done() or withdrawal.cancelled():
+            return self._answer(SessionReason.QUEUE_SILENT, destination=active.destination)
+        if not withdrawal.result():
+            return self._answer(SessionReason.TOO_LATE_TO_CANCEL, destination=active.destination)
+        await asyncio.wait({active.task})
+        return self._call_off(active)
+
+    def _call_off(self, active: ActiveTransfer) -> TransferAnswer:
+        phrase = self._wording.phrase(Reason.CANCELLED_BY_SESSION)
+        phrase = self._wording.called_off(phrase, active.destination)
+        return self._answer(
+            Reason.CANCELLED_BY_SESSION, phrase=phrase, to_say=phrase.say, destination=active.destination
+        )
 
     async def _refuse_late(self, say: Say | None) -> TransferAnswer:
         """Answer whoever asks when the session is over: to somebody who is still there, perhaps."""
@@ -256,7 +294,7 @@ class TransferSession:
 
     def _answer(self, reason: AnyReason, **more: Any) -> TransferAnswer:
         phrase = self._wording.phrase(reason)
-        return TransferAnswer(reason=reason, phrase=phrase, to_say=phrase.say, **more)
+        return TransferAnswer(**{"reason": reason, "phrase": phrase, "to_say": phrase.say, **more})
 
 
 def _now() -> float:

@@ -19,6 +19,8 @@ class SessionReason(StrEnum):
     OUTCOME_NOT_KNOWN = "outcome_not_known"
     SESSION_ENDED = "session_ended"
     SESSION_CLOSED = "session_closed"
+    NOTHING_TO_CANCEL = "nothing_to_cancel"
+    TOO_LATE_TO_CANCEL = "too_late_to_cancel"
     INTERNAL_ERROR = "internal_error"
 
 
@@ -79,6 +81,14 @@ SESSION_GUIDE: Final[dict[SessionReason, Phrase]] = {
         state=State.FAILED,
         note="Nothing was asked for: this program's part for transfers has been closed though the call goes "
         "on. Don't try again; help the caller yourself.",
+    ),
+    SessionReason.NOTHING_TO_CANCEL: Phrase(
+        state=State.CANCELLED, note="No transfer of this call is on its way; the caller is with you."
+    ),
+    SessionReason.TOO_LATE_TO_CANCEL: Phrase(
+        state=State.UNKNOWN,
+        note="The request had left already and can't be taken back: it may be ringing there, and whoever "
+        "answers gets the caller. Nothing was changed. Stay with the caller meanwhile.",
     ),
     SessionReason.INTERNAL_ERROR: Phrase(
         state=State.UNKNOWN,

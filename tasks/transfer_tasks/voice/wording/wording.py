@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 FOLDER: Final = Path(__file__).parent
 DEFAULT_LANGUAGE: Final = "en"
 
-_SENTENCES: Final = ("announcement", "repeat")
+_SENTENCES: Final = ("announcement", "called_off", "repeat")
 _LISTS: Final = ("holding", "ringing", "unsure")
 _TABLES: Final = ("say", "notes", "destinations")
 _REASONS: Final = {str(reason) for kind in (Reason, SessionReason) for reason in kind}
@@ -38,6 +38,7 @@ class Wording:
         notes: Notes for the model, by reason.
         destinations: How a destination is called in a sentence, by its name.
         announcement: Said before anything is asked for; ``""`` for nothing.
+        called_off: Said to who has changed their mind in time.
         repeat: Said to who asks for the same again.
         holding: Said in turn into a silence while nothing is known.
         ringing: Said in turn into a silence while the target may be ringing.
@@ -60,12 +61,13 @@ class Wording:
         notes: Mapping[AnyReason, str] | None = None,
         destinations: Mapping[str, str] | None = None,
         announcement: str | None = None,
+        called_off: str | None = None,
         repeat: str | None = None,
         holding: Sequence[str] | None = None,
         ringing: Sequence[str] | None = None,
         unsure: Sequence[str] | None = None,
     ) -> None:
-        given: dict[str, object] = {"announcement": announcement, "repeat": repeat}
+        given: dict[str, object] = {"announcement": announcement, "called_off": called_off, "repeat": repeat}
         given |= {"holding": holding, "ringing": ringing, "unsure": unsure}
         tables = {"say": say, "notes": notes, "destinations": destinations}
         own: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
@@ -108,6 +110,10 @@ class Wording:
         """Return what is said before a request goes out; empty for nothing."""
         return self._name_destination(self._announcement, destination)
 
+    def called_off(self, phrase: Phrase, destination: str) -> Phrase:
+        """Return what is said to who has changed their mind in time."""
+        return replace(phrase, say=self._name_destination(self._called_off, destination) or None)
+
     def repeat(self, phrase: Phrase, destination: str) -> Phrase:
         """Return what is said to who asks for the same again, when the platform has accepted it."""
         sentence = self._name_destination(self._repeat, destination)
@@ -132,7 +138,7 @@ class Wording:
             raise SettingsError(problems)
         layers = [*defaults, own]
         merged = {name: value for layer in layers for name, value in layer.items()}
-        self._announcement, self._repeat = (str(merged[name]) for name in _SENTENCES)
+        self._announcement, self._called_off, self._repeat = (str(merged[name]) for name in _SENTENCES)
         self.holding, self.ringing, self.unsure = (tuple[str, ...](merged[name]) for name in _LISTS)
         self._tables: dict[str, dict[str, str]] = {
             name: {key: text for layer in layers for key, text in layer.get(name, {}).items()}

@@ -9,10 +9,11 @@ from urllib.parse import parse_qsl, urlsplit
 import pydantic_settings
 from pydantic import AfterValidator, Field, FilePath, SecretStr, ValidationError
 from pydantic_core import PydanticCustomError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from transfer_tasks.errors import SettingsError
 from transfer_tasks.redis.sentinel_url import EXAMPLE, SentinelUrl, WrongUrl, check_ca_file, is_sentinel_url
+from transfer_tasks.secret_files import SecretFiles
 from transfer_tasks.signature import Key, WrongKey, parse_signing_key
 
 if TYPE_CHECKING:
@@ -29,6 +30,29 @@ SETTINGS_CONFIG: Final = SettingsConfigDict(
 )
 
 SettingsT = TypeVar("SettingsT", bound=BaseSettings)
+
+
+class Settings(BaseSettings):
+    """What is read from the environment, then from ``.env``; a secret also from a file that either names."""
+
+    model_config = SETTINGS_CONFIG
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Put the files behind the source that names them."""
+        sources: list[PydanticBaseSettingsSource] = [init_settings]
+        for source in (env_settings, dotenv_settings):
+            sources.append(source)
+            if isinstance(source, EnvSettingsSource):
+                sources.append(SecretFiles(settings_cls, source.env_vars))
+        return tuple(sources)
 
 
 def load_settings(settings_class: type[SettingsT], **given: Any) -> SettingsT:
@@ -155,7 +179,7 @@ RULE_FIELDS: Final = (
 """What may be asked, as far as both sides judge it."""
 
 
-class PublisherSettings(BaseSettings):
+class PublisherSettings(Settings):
     """What a publisher must know.
 
     Attributes:
@@ -177,8 +201,6 @@ class PublisherSettings(BaseSettings):
         queue: The Redis list that the worker reads.
         signing_key: ``<key id>:<secret>``; what this publisher asks for is signed with it.
     """
-
-    model_config = SETTINGS_CONFIG
 
     redis_url: RedisUrl = SecretStr("redis://127.0.0.1:6379/0")
     publish_budget_seconds: float = Field(default=1.0, ge=0.05, le=30, allow_inf_nan=False)

@@ -19,7 +19,7 @@ from pydantic_settings import BaseSettings
 from transfer_tasks.errors import OutcomeTimeout
 from transfer_tasks.intent import TransferIntent
 from transfer_tasks.publisher import TransferPublisher
-from transfer_tasks.settings import SETTINGS_CONFIG, PublisherSettings, load_settings
+from transfer_tasks.settings import PublisherSettings, Settings, load_settings
 from transfer_worker.audit.console import AuditWatch
 from transfer_worker.audit.outbox import AuditEvent
 from transfer_worker.local.demo_steps import DESTINATIONS, STEPS, Step
@@ -77,10 +77,8 @@ class _OwnSettings(PublisherSettings):
         return (init_settings,)
 
 
-class _Named(BaseSettings):
+class _Named(Settings):
     """Whether a Redis is named, in the environment or in `.env`; whatever else is in there may be wrong."""
-
-    model_config = SETTINGS_CONFIG
 
     redis_url: SecretStr | None = None
 

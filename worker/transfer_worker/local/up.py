@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings
 
 from transfer_tasks.errors import SettingsError
-from transfer_tasks.settings import RULE_FIELDS, SETTINGS_CONFIG, PublisherSettings, load_settings
+from transfer_tasks.settings import RULE_FIELDS, PublisherSettings, Settings, load_settings
 from transfer_worker.audit.console import AuditWatch, print_line
 from transfer_worker.local.demo_steps import DESTINATIONS
 from transfer_worker.local.redis_keeper import RedisKeeper
@@ -32,10 +31,8 @@ FLOWER_PORT: Final = 5555
 _LOOK_SECONDS: Final = 0.2
 
 
-class _Given(BaseSettings):
+class _Given(Settings):
     """What the user has set, of what `up` would otherwise choose."""
-
-    model_config = SETTINGS_CONFIG
 
     piopiy_token: SecretStr | None = Field(None, validation_alias="PIOPIY_TOKEN")
     piopiy_number: str | None = Field(None, validation_alias="PIOPIY_NUMBER")

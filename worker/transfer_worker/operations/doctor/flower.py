@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings
 
-from transfer_tasks.settings import SETTINGS_CONFIG, load_settings
+from transfer_tasks.settings import Settings, load_settings
 from transfer_worker.runtime.findings import Finding
 from transfer_worker.settings import is_this_machine
 
 
-class _FlowerSettings(BaseSettings):
+class _FlowerSettings(Settings):
     """What Flower would read, as far as it is a matter of safety."""
-
-    model_config = SETTINGS_CONFIG
 
     basic_auth: SecretStr | None = Field(None, validation_alias="FLOWER_BASIC_AUTH")
     address: str = Field("127.0.0.1", validation_alias="FLOWER_ADDRESS")

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import SecretStr
-from pydantic_settings import BaseSettings
 
 from transfer_tasks.errors import OutcomeTimeout
 from transfer_tasks.intent import TransferIntent
@@ -29,7 +28,7 @@ from transfer_worker.local.stack import Stack, without_settings
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from pydantic_settings import PydanticBaseSettingsSource
+    from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
     from transfer_worker.sandbox import SandboxServer
 

@@ -8,12 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from celery import Celery
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import generate_latest
 
 from support import wait_until
 from support.cluster import make_intent
 from support.far_end import FarEnd, make_answer
+from support.ledger_bench import LedgerBench
+from transfer_tasks.ledger.ledger import Ledger
 from transfer_tasks.publisher.message import TASK_NAME
+from transfer_tasks.redis.connection import connect
 from transfer_worker.audit.outbox import GROUP
+from transfer_worker.monitoring.metrics import LedgerCollector
 
 if TYPE_CHECKING:
     import socket
@@ -24,6 +30,7 @@ if TYPE_CHECKING:
 
     from support.cluster import Cluster
     from transfer_tasks.publisher import TransferPublisher
+    from transfer_worker.local.embedded_redis import EmbeddedRedis
 
 
 class Words:
@@ -158,6 +165,54 @@ def test_no_file_has_anything_that_a_person_has_said(
     assert any(line.get("detail", "").startswith("paused by ana") for line in written)
     assert words.left_in(file.read_text()) == set()
     assert words.left_in(worker.output()) == set()
+    with connect(cluster.redis_url, timeout_seconds=30) as client:
+        registry = CollectorRegistry()
+        registry.register(LedgerCollector(Ledger(client, retention_seconds=60)))
+        assert words.left_in(generate_latest(registry).decode()) == set()
     # It is in Redis, as long as it may be: there it can be read, and erased.
     tail = ask("tail", "--no-follow", "--lines", "1000", "--json").output
     assert {"reason", "requested_by", "what a session saw", "a made-up destination"} <= words.left_in(tail)
+
+
+def test_the_platform_gets_metadata_and_neither_the_reason_nor_who_asks(
+    cluster: Cluster, publisher: TransferPublisher
+) -> None:
+    cluster.start_worker()
+    words = Words()
+    handle = ask_well(publisher, words)
+    handle.outcome()
+    assert words.left_in(json.dumps(cluster.sandbox.requests())) == {"metadata"}
+
+
+def read_append_only(server: EmbeddedRedis) -> bytes:
+    files = [path for path in server.data_dir.rglob("*") if path.is_file() and ".aof" in path.name]
+    return b"".join(path.read_bytes() for path in files)
+
+
+def test_the_append_only_file_has_it_until_it_is_rewritten(
+    private_redis: EmbeddedRedis, ask: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRANSFER_REDIS_URL", private_redis.url)
+    with connect(private_redis.url, timeout_seconds=30) as client:
+        bench = LedgerBench(client)
+        transfer_id = bench.accept(asked_by="Grace Hopper").transfer_id
+        bench.cancel(transfer_id)
+        bench.client.delete(bench.queue)
+        client.xgroup_create(bench.keys.audit, GROUP, id="$")
+        assert ask("erase", transfer_id, "--reason", "r").exit_code == 0
+        client.delete(*client.scan_iter("transfer:statistics:*"))
+        assert b"Hopper" in read_append_only(private_redis)
+
+        client.bgrewriteaof()
+
+        wait_until(lambda: b"Hopper" not in read_append_only(private_redis), 30, message="it is rewritten")
+
+
+def test_the_slow_log_of_redis_may_have_it(private_redis: EmbeddedRedis) -> None:
+    with connect(private_redis.url, timeout_seconds=30) as client:
+        client.config_set("slowlog-log-slower-than", 0)
+        LedgerBench(client).accept(asked_by="Grace Hopper")
+        assert "Hopper" in str(client.slowlog_get(10))
+        client.slowlog_reset()
+        client.config_set("slowlog-log-slower-than", -1)
+        assert "Hopper" not in str(client.slowlog_get(10))

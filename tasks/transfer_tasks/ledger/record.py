@@ -35,6 +35,7 @@ class TransferRecord:
         attempt_notes: What is known of each attempt, in order, the platform's whole answer included.
         request_id: The platform's id of the request; empty where nobody knows it.
         connection: Whether anybody picked up; None where nobody has said anything.
+        erased_at_ms: When an operator took away what people have said in it.
         is_damaged: Whether something of it was missing, or could not be read. The next step that needs it, or
             the sweep, sets the record aside.
     """
@@ -60,6 +61,7 @@ class TransferRecord:
     detail: str
     request_id: str = ""
     connection: Connection | None = None
+    erased_at_ms: int = 0
     is_damaged: bool = False
 
     @classmethod
@@ -98,6 +100,7 @@ class TransferRecord:
             detail=fields.get("detail", ""),
             request_id=fields.get("request_id", ""),
             connection=Connection.from_json(fields["connection"]) if "connection" in fields else None,
+            erased_at_ms=read.number("erased_ms", "0"),
             is_damaged=read.is_damaged,
         )
 

@@ -159,6 +159,24 @@ class Recovered:
     lost_lines: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """The reply of `erase`: see scripts/erase.lua for the verdicts.
+
+    Attributes:
+        lines: Audit lines that are gone; with the verdict `unwritten`, those that have to be written first.
+        messages: What was left of the transfers in the queue, or fetched from it.
+    """
+
+    verdict: str
+    transfers: int = 0
+    lines: int = 0
+    dead_letters: int = 0
+    messages: int = 0
+    transfer_id: str = ""
+    state: str = ""
+
+
 def parse_outcome(text: str) -> TransferOutcome:
     """Return the outcome that a script wrote as JSON."""
     fields = json.loads(text)

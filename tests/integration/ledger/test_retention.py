@@ -122,3 +122,43 @@ def test_what_a_transfer_leaves_is_gone_in_time(bench):
         bench.keys.idempotency("order-7"),
     ):
         assert 0 < bench.client.ttl(key) <= 1000, key
+
+
+def test_the_copy_of_the_message_goes_with_the_ending(bench):
+    transfer_id = bench.accept().transfer_id
+    assert bench.client.hexists(bench.keys.record(transfer_id), "message")
+    bench.cancel(transfer_id)
+    assert not bench.client.hexists(bench.keys.record(transfer_id), "message")
+
+
+def test_a_message_stays_on_the_queue_until_a_worker_takes_it(bench):
+    bench.accept()
+    assert bench.client.ttl(bench.queue) == -1
+
+
+def test_who_asks_most_is_known_for_two_hours(bench):
+    bench.accept(asked_by="agent billing-bot")
+    named = [
+        key
+        for key in bench.client.scan_iter("transfer:statistics*")
+        if any("billing-bot" in field for field in bench.client.hkeys(key))
+    ]
+    assert named
+    assert all(0 < bench.client.ttl(key) <= 2 * 3600 for key in named)
+
+
+def test_a_damaged_record_that_is_set_aside_has_the_same_time(bench):
+    transfer_id = bench.accept().transfer_id
+    bench.client.hdel(bench.keys.record(transfer_id), "expires_ms")
+    bench.claim(transfer_id)
+    assert 0 < bench.client.ttl(bench.keys.damaged(transfer_id)) <= 1000
+
+
+def test_what_is_gone_suppresses_no_repeat(bench):
+    first = bench.accept(call_id="5c1f6a3e-8d20-4b7e-9a51-0e64b7d2c9f8")
+    bench.cancel(first.transfer_id)
+    bench.client.delete(
+        bench.keys.record(first.transfer_id), bench.keys.call("5c1f6a3e-8d20-4b7e-9a51-0e64b7d2c9f8")
+    )
+    again = bench.accept(call_id="5c1f6a3e-8d20-4b7e-9a51-0e64b7d2c9f8", transfer_id=first.transfer_id)
+    assert again.verdict == "accepted"

@@ -29,6 +29,7 @@ ACTING = [
     ["pause", "--all", "--reason", "r"],
     ["resume", "--all"],
     ["acknowledge", NOBODY, "--reason", "r"],
+    ["erase", NOBODY, "--reason", "r"],
     ["quarantine", "drop", "--all"],
 ]
 

@@ -53,6 +53,7 @@ class AuditEvent(StrEnum):
     SET_ASIDE = "audit.set_aside"
     ADOPTED = "quarantine.adopted"
     REVEALED = "metadata.revealed"
+    ERASED = "call.erased"
     PAUSED = "destination.paused"
     RESUMED = "destination.resumed"
     LIMITS_SET = "limits.set"

@@ -63,6 +63,7 @@ for command in (
     act.pause,
     act.resume,
     act.acknowledge,
+    act.erase,
 ):
     app.command()(command)
 app.command("list")(look.list_)

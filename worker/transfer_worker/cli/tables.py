@@ -68,6 +68,8 @@ def _facts(transfer: dict[str, Any]) -> Iterator[tuple[str, RenderableType]]:
         yield "signed by", Text(transfer["asked_by"])
     if asked["reason"]:
         yield "because", Text(asked["reason"])
+    if transfer["erased_at"]:
+        yield "erased", Text(f"{transfer['erased_at']}  what people had said in it")
     if asked["metadata"]:
         yield "metadata", Text(json.dumps(asked["metadata"], ensure_ascii=False))
     yield "accepted", Text(f"{transfer['accepted_at']}  deadline {transfer['expires_at']}")

@@ -68,6 +68,7 @@ def _describe_record(record: TransferRecord, now_ms: int, *, reveals_metadata: b
         "claimed_at": as_time(record.claimed_at_ms),
         "expires_at": as_time(record.expires_at_ms),
         "ended_at": as_time(record.ended_at_ms),
+        "erased_at": as_time(record.erased_at_ms),
         "clock_left_ms": max(0, record.expires_at_ms - now_ms) if record.state.is_open else None,
         "worker": record.worker or None,
         "attempts": [

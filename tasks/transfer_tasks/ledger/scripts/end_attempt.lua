@@ -98,6 +98,7 @@ if was_given_up then
     ending.state = 'failed'
   end
   if ending.state == current then return { 'ended', outcome_json(transfer_id) } end
+  if get(transfer_id, 'erased_ms')[1] then answer, detail, ending.detail = '', '', '' end
   note_attempt()
   local outcome = endings().finish(transfer_id, 'transfer.resolved', ending)
   if ending.state == 'submitted' then meet_later_transfers() end

@@ -2,7 +2,7 @@
 -- Behind every step: run it, then write what it has collected. See prelude.lua.
 
 local TYPES = { HSET = 'hash', HDEL = 'hash', ZADD = 'zset', ZREM = 'zset', RPUSH = 'list', LPUSH = 'list',
-  LTRIM = 'list', LREM = 'list', RPOP = 'list', XADD = 'stream', XACK = 'stream' }
+  LTRIM = 'list', LREM = 'list', RPOP = 'list', XADD = 'stream', XACK = 'stream', XDEL = 'stream' }
 
 -- A step begins with empty lists; so only a second one in the same script, and what comes behind a `commit`, needs this.
 forget = function()

@@ -2,7 +2,8 @@
 
 from transfer_worker.cli.act.acknowledge import acknowledge
 from transfer_worker.cli.act.ask_again import replay
+from transfer_worker.cli.act.erase import erase
 from transfer_worker.cli.act.kill_switch import pause, resume
 from transfer_worker.cli.act.settle import cancel, resolve
 
-__all__ = ["acknowledge", "cancel", "pause", "replay", "resolve", "resume"]
+__all__ = ["acknowledge", "cancel", "erase", "pause", "replay", "resolve", "resume"]

@@ -155,9 +155,9 @@ def _find_obstacle(
     """Return why a transfer can't be asked for again, as far as can be seen."""
     if not record.intent_json:
         return Obstacle(
-            "their request could never be read",
+            "their request was erased, or could never be read",
             field="CALL_OR_TRANSFER_ID",
-            problem=f"the request of {record.transfer_id} could never be read",
+            problem=f"the request of {record.transfer_id} was erased, or could never be read",
             fix="Ask for the transfer with send.",
         )
     if record.reason is Reason.SIGNATURE_INVALID:

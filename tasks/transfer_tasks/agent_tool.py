@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 from transfer_tasks.voice.environment import describe_problem
+from transfer_tasks.voice.room import TOPIC
 
 if problem := describe_problem():
     raise ImportError(f"transfer_tasks.agent_tool needs piopiy-ai: {problem}")
@@ -135,6 +136,7 @@ class TransferTool:
                 mcp_tools.standard_tools.append(schema)
             llm.register_function(name, handle, cancel_on_interruption=False)
         self._speech.listen(llm, agent._transport.output())  # noqa: SLF001 - `Action` has made it
+        _listen_in_room(agent._transport._client, self.session)  # noqa: SLF001 - no public way to its room
 
     async def handle(self, params: FunctionCallParams) -> None:
         """Answer one call of the tool by the model. Takes exactly one parameter, as 0.6.1 demands."""
@@ -233,3 +235,25 @@ class _AgentSpeech:
 def _buffered_seconds(output: Any) -> float:
     source = getattr(getattr(output, "_client", None), "_audio_source", None)
     return float(source.queued_duration) if source is not None else 0.0
+
+
+def _listen_in_room(client: Any, session: TransferSession) -> None:
+    """Hear in the call's room what the platform says of transfers.
+
+    By a listener of our own: 0.6.1's hands on `data.participant.sid`, and the platform's packets have no
+    participant, so that its `on_data_received` never hears them. The room is made in `setup`; its `connected`
+    event, for which there is a handler, never fires (livekit 1.0.25).
+    """
+    set_up, heard_rooms = client.setup, []
+
+    def hear(packet: Any) -> None:
+        if packet.participant is None and packet.topic == TOPIC:  # nobody in the room can send such a one
+            session.platform_status(packet.data)
+
+    async def set_up_and_listen(setup: Any) -> None:
+        await set_up(setup)
+        if client.room not in heard_rooms:  # input and output both set it up
+            heard_rooms.append(client.room)
+            client.room.on("data_received", hear)
+
+    client.setup = set_up_and_listen

@@ -16,6 +16,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from transfer_tasks.connection import ReportResult, ReportVerdict
 from transfer_tasks.errors import (
     LedgerUnavailable,
     OutcomeTimeout,
@@ -27,6 +28,7 @@ from transfer_tasks.errors import (
 from transfer_tasks.outcome import GUIDE, Reason, State, TransferOutcome
 
 if TYPE_CHECKING:
+    from transfer_tasks.connection import ConnectionReport
     from transfer_tasks.intent import TransferIntent
 
 
@@ -74,6 +76,7 @@ class RecordingPublisher:
     Attributes:
         intents: Every request that was put to it, in order; also those that a script refused.
         handles: The transfers that were accepted, in order.
+        reports: What was reported of connections, in order.
         is_reachable: Set it to False, and everything fails as it does while Redis is away.
         is_closed: Whether `close` was called.
     """
@@ -81,6 +84,7 @@ class RecordingPublisher:
     def __init__(self, *script: ScriptedEnding | Exception) -> None:
         self.intents: list[TransferIntent] = []
         self.handles: list[RecordedTransfer] = []
+        self.reports: list[ConnectionReport] = []
         self.is_reachable = True
         self.is_closed = False
         self._script = list(script)
@@ -117,6 +121,13 @@ class RecordingPublisher:
                 return handle
         intent = next(intent for intent in self.intents if intent.transfer_id == transfer_id)
         return RecordedTransfer(self, intent, None, hop=1)
+
+    async def report_connection(self, report: ConnectionReport) -> ReportResult:
+        """Record what is reported."""
+        if not self.is_reachable:
+            raise LedgerUnavailable("not reachable")
+        self.reports.append(report)
+        return ReportResult(verdict=ReportVerdict.UNMATCHED)
 
     async def close(self) -> None:
         """Note that it was closed."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import socketio
 from aiohttp import web
+from livekit import rtc
 from piopiy.agent import Agent
 from piopiy.frames.frames import TranscriptionFrame, TTSAudioRawFrame, TTSStartedFrame, TTSStoppedFrame
 from piopiy.processors.frame_processor import FrameProcessor
@@ -50,7 +51,10 @@ class FakeRoom(telecmi.TelecmiTransportClient):
         self.call.room = self
 
     async def setup(self, setup: Any) -> None:
-        self._task_manager = setup.task_manager
+        if self._task_manager is None:
+            self._task_manager = setup.task_manager
+            self._room = rtc.EventEmitter()
+            self._room.on("data_received", self._on_data_received_wrapper)
 
     async def connect(self) -> None:
         if not self._connected:
@@ -66,6 +70,11 @@ class FakeRoom(telecmi.TelecmiTransportClient):
         if self.call.mouth.sentence_seconds > SHORT_SECONDS:  # as the room: sound takes its time
             await asyncio.sleep(seconds)
         self.call.sounded_seconds += seconds
+
+    def hear(self, message: bytes, *, topic: str = "transfer_status", participant: Any = None) -> None:
+        """Do what the room does when a packet comes; the platform's have no participant."""
+        packet = rtc.DataPacket(data=message, kind=1, participant=participant, topic=topic)
+        self._room.emit("data_received", packet)
 
     async def lose_caller(self) -> None:
         """Do what the room does when the caller's leg ends."""

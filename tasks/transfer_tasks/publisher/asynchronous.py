@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
     from types import TracebackType
 
-    from transfer_tasks.connection import Connection
+    from transfer_tasks.connection import Connection, ConnectionReport, ReportResult
     from transfer_tasks.intent import TransferIntent
     from transfer_tasks.ledger.commands import LedgerCommands
     from transfer_tasks.ledger.script import Command
@@ -175,6 +175,14 @@ class AsyncTransferPublisher:
         return AsyncTransferHandle(
             publisher=self, transfer_id=transfer_id, idempotency_key="", hop=0, is_repeat=True
         )
+
+    async def report_connection(self, report: ConnectionReport) -> ReportResult:
+        """Put on record what a source says of a request after the platform has accepted it; safe to repeat.
+
+        Raises:
+            LedgerUnavailable: No answer came in time; it may be on record.
+        """
+        return await self.run(self.commands.report_connection(report))
 
     @property
     def commands(self) -> LedgerCommands:

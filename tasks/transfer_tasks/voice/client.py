@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import TracebackType
 
+    from transfer_tasks.connection import ConnectionReport, ReportResult
     from transfer_tasks.intent import TransferIntent
     from transfer_tasks.voice.ports import Handle, Publisher
 
@@ -124,6 +125,9 @@ class _SubmissionGate:
 
     def handle(self, transfer_id: str) -> Handle:
         return self._publisher.handle(transfer_id)
+
+    async def report_connection(self, report: ConnectionReport) -> ReportResult:
+        return await self._publisher.report_connection(report)
 
     async def close(self) -> None:
         await self._publisher.close()

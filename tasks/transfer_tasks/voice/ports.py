@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from transfer_tasks.connection import ConnectionReport, ReportResult
     from transfer_tasks.intent import TransferIntent
     from transfer_tasks.outcome import TransferOutcome
 
@@ -26,4 +27,5 @@ class Publisher(Protocol):
     async def check(self, intent: TransferIntent) -> None: ...  # noqa: D102 - as in AsyncTransferPublisher
     async def submit(self, intent: TransferIntent) -> Handle: ...  # noqa: D102
     def handle(self, transfer_id: str) -> Handle: ...  # noqa: D102
+    async def report_connection(self, report: ConnectionReport) -> ReportResult: ...  # noqa: D102
     async def close(self) -> None: ...  # noqa: D102

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from transfer_tasks.outcome import Reason, State
 from transfer_tasks.voice.active_transfer import ActiveTransfer
 from transfer_tasks.voice.request import TransferRequest
+from transfer_tasks.voice.room import read_platform_status, tell
 from transfer_tasks.voice.speech import Speech
 from transfer_tasks.voice.wording import SessionReason, TransferAnswer
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
     from types import TracebackType
 
+    from transfer_tasks.connection import ConnectionReport
     from transfer_tasks.voice.choices import Choices
     from transfer_tasks.voice.ports import Publisher
     from transfer_tasks.voice.settings import VoiceSettings
@@ -46,6 +48,7 @@ class SessionCleanup:
         self._have_all_left.set()
         self._withdrawals: set[asyncio.Task[Any]] = set()
         self._evidence: set[asyncio.Task[Any]] = set()
+        self._reports: set[asyncio.Task[Any]] = set()
 
     def join(self, session: TransferSession) -> None:
         """Note that a session has begun."""
@@ -71,21 +74,25 @@ class SessionCleanup:
         """Do what a session's end asks for: withdraw what has not been sent, watch what has."""
         return _start(self._withdrawals, self._settle(active, is_evidence=is_evidence))
 
+    def report(self, publisher: Publisher, report: ConnectionReport) -> None:
+        """Put on record what the platform says of a transfer."""
+        _start(self._reports, tell(publisher, report))
+
     async def close(self, *, within_seconds: float) -> None:
-        """Wait for the withdrawals. The end of a process is not evidence: nobody is watched any more."""
+        """Wait for withdrawals and reports. The end of a process is not evidence: nobody is watched then."""
         self.is_closed = True
         for task in self._evidence:
             task.cancel()
         try:
             async with asyncio.timeout(within_seconds):
                 await self._have_all_left.wait()
-                while self._withdrawals:
-                    await asyncio.wait(set(self._withdrawals))
+                while background := self._withdrawals | self._reports:
+                    await asyncio.wait(background)
         except TimeoutError:
             log.warning(
                 "Closed with %d sessions, %d withdrawals", len(self._sessions), len(self._withdrawals)
             )
-        for task in self._withdrawals | self._evidence:
+        for task in self._withdrawals | self._evidence | self._reports:
             task.cancel()
 
     async def _settle(self, active: ActiveTransfer, *, is_evidence: bool) -> None:
@@ -195,6 +202,20 @@ class TransferSession:
         if it is told of the others' speech.
         """
         self._speech.report()
+
+    def platform_status(self, message: object) -> None:
+        """Take what the platform says of a transfer in the call's room: its target rings, or how it ended.
+
+        It goes on record in the background, also after the session's end; it moves nothing and says nothing
+        to the caller. Any other message is left alone. For the session's own event loop.
+
+        Args:
+            message: As it came (bytes, text, a mapping), or a framework's object with the same fields. Only
+                what the platform itself has sent: a participant's packet proves nothing.
+        """
+        report = read_platform_status(message, call_id=self.call_id)
+        if report is not None:
+            self._cleanup.report(self._publisher, report)
 
     async def end(self, *, is_evidence: bool = True) -> None:
         """End the session: what leaving the context manager does.

@@ -142,6 +142,7 @@ class WorkerSettings(AuditSettings):
         processes: How many processes of `call-transfer worker` share them, if not as many as `slots` says.
         attempt_timeout_seconds: What one HTTP request may take as a whole.
         keep_alive: Whether a connection to the platform carries more than one request.
+        ask_platform: Whether the platform is asked how requests went that it has given an id.
         max_attempts: How many HTTP requests one transfer may cost, all proven not carried out but the last.
         audit_file: Audit lines are also appended here; its mode is 0600.
         redis_never_evicts: The operator's word for a Redis that does not say its memory policy.
@@ -164,6 +165,7 @@ class WorkerSettings(AuditSettings):
     processes: int | None = Field(None, ge=1, le=64)
     attempt_timeout_seconds: float = Field(5.0, gt=0, le=MAX_ATTEMPT_TIMEOUT_SECONDS)
     keep_alive: bool = True
+    ask_platform: bool = True
     max_attempts: int = Field(5, ge=1, le=20)
     audit_file: Path | None = None
     redis_never_evicts: bool = False

@@ -14,10 +14,12 @@ from transfer_tasks.ledger.verdicts import (
     Begun,
     Claim,
     Ended,
+    HeardWebhook,
     Heartbeat,
     Lost,
     Missing,
     Open,
+    Poll,
     Reading,
     Recovered,
     Sight,
@@ -236,6 +238,40 @@ class LedgerCommands(RequestCommands):
             audit_group=audit_group,
             audit_kept=audit_kept,
             audit_bound=audit_bound,
+        )
+
+    def take_poll(self, *, lease_ms: int, pace_ms: int, max_polls: int) -> Command[Poll | float | None]:
+        """Take the right to ask how a request went; else the seconds until it is worth to come again."""
+
+        def parse(r: list[str]) -> Poll | float | None:
+            if r[0] == "ask":
+                return Poll(request_id=r[1], call_id=r[2], number=int(r[3]))
+            return int(r[1]) / 1000 if r[1] else None
+
+        return self._build("take_poll", parse, lease_ms=lease_ms, pace_ms=pace_ms, max_polls=max_polls)
+
+    def end_poll(
+        self, poll: Poll, *, seen: str, wait_ms: int | None, hold_ms: int | None = None
+    ) -> Command[None]:
+        """Record what a question taught us: nothing more to learn (no `wait_ms`), or a wait for the next."""
+        return self._build(
+            "end_poll",
+            lambda _: None,
+            request_id=poll.request_id,
+            number=poll.number,
+            seen=seen,
+            wait_ms="" if wait_ms is None else wait_ms,
+            hold_ms="" if hold_ms is None else hold_ms,
+        )
+
+    def hear_webhook(self, conversation: str, *, call_id: str = "", body: str = "") -> Command[HeardWebhook]:
+        """Learn which call a conversation is, or ask for it and keep what comes before it is known."""
+        return self._build(
+            "hear_webhook",
+            lambda r: HeardWebhook(call_id=r[0], kept=tuple(r[1:])),
+            conversation=conversation,
+            call_id=call_id,
+            body=body,
         )
 
     def note_command(self, command: str, *, worker: str, is_obeyed: bool, detail: str) -> Command[None]:

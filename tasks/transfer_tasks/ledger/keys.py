@@ -142,6 +142,24 @@ class Keys:
         """No key: by writing nothing to it, whoever looks learns whether Redis takes writes."""
         return f"{self.namespace}:probe"
 
+    def conversation(self, conversation: str) -> str:
+        """String: the call that a conversation of the platform's webhooks is."""
+        return f"{self.namespace}:conversation:{conversation}"
+
+    def webhooks(self, conversation: str) -> str:
+        """List: webhooks of a conversation of which nobody knows the call yet; kept for a minute."""
+        return f"{self.namespace}:webhooks:{conversation}"
+
+    @property
+    def polls(self) -> str:
+        """Sorted set: requests whose course the platform is to be asked for, scored by when that is due."""
+        return f"{self.namespace}:polls"
+
+    @property
+    def poll_notes(self) -> str:
+        """Hash: what is known of each of them, and when the next question may leave."""
+        return f"{self.namespace}:poll_notes"
+
     @property
     def sweep(self) -> str:
         """Hash: when recovery last looked."""

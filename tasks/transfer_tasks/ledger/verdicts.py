@@ -53,6 +53,33 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Poll:
+    """The right to ask the platform how a request went.
+
+    Attributes:
+        call_id: Whose call it is about.
+        number: Which question about this request it is, from 1.
+    """
+
+    request_id: str
+    call_id: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeardWebhook:
+    """What is known of a webhook's conversation.
+
+    Attributes:
+        call_id: Which call it is; empty where nobody knows yet.
+        kept: Bodies of other webhooks that came before that was known.
+    """
+
+    call_id: str
+    kept: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
     """What a worker has read in an intent itself. It stands over whatever a record says besides the intent.
 

@@ -54,13 +54,14 @@ STEPS: Final[dict[Role, frozenset[str]]] = {
         "begin_attempt",
         "claim",
         "end_attempt",
+        "end_poll",
         "forbid",
         "heartbeat",
         "note_command",
         "quarantine",
         "recover",
     }
-    | {"refuse", "retire", "set_limits", "sight"},
+    | {"refuse", "retire", "set_limits", "sight", "take_poll"},
     Role.VIEWER: frozenset({"audit_backlog"}),
     Role.OPERATOR: _OF_REQUESTS
     | {"acknowledge", "adopt", "audit_backlog", "drop_quarantined", "pause", "resume", "reveal"},

@@ -29,6 +29,7 @@ from transfer_worker.delivery.refusal import Door
 from transfer_worker.delivery.retry import RetryPolicy
 from transfer_worker.delivery.service import TransferService
 from transfer_worker.gateway import PiopiyGateway
+from transfer_worker.gateway.status import StatusClient
 from transfer_worker.ledger.digests import digest_registry, digest_settings
 from transfer_worker.ledger.recovery import LEASE_SECONDS, Recovery
 from transfer_worker.ledger.steps import LedgerSteps
@@ -39,6 +40,7 @@ from transfer_worker.queue.thread_pool import HeadStartPool
 from transfer_worker.queue.transport import GuardedChannel
 from transfer_worker.runtime.lifeline import RESTARTS_VARIABLE
 from transfer_worker.runtime.messages import read_message
+from transfer_worker.runtime.poller import StatusPoller
 from transfer_worker.settings import SETTLE_PATIENCE_SECONDS
 
 if TYPE_CHECKING:
@@ -71,12 +73,13 @@ class WorkerProcess:
         client = connect(url, timeout_seconds=REDIS_TIMEOUT_SECONDS)
         self.ledger = Ledger(client, retention_seconds=settings.record_ttl_seconds)
         log = structlog.get_logger("transfer_worker")
+        proxy_url = settings.piopiy_proxy_url.get_secret_value() if settings.piopiy_proxy_url else None
         self.gateway = PiopiyGateway(
             token=settings.piopiy_token.get_secret_value(),
             base_url=settings.piopiy_api_url,
             timeout_seconds=settings.attempt_timeout_seconds,
             keeps_alive=settings.keep_alive,
-            proxy_url=settings.piopiy_proxy_url.get_secret_value() if settings.piopiy_proxy_url else None,
+            proxy_url=proxy_url,
             on_writing=HeadStartPool.end_head_start,
         )
         for seen in rules.review_registry():
@@ -91,6 +94,16 @@ class WorkerProcess:
             log=log,
             clock=GuardedChannel.clock,
             on_empty=GuardedChannel.arrivals.note_empty,
+        )
+        self.poller = StatusPoller(
+            self.ledger,
+            StatusClient(
+                token=settings.piopiy_token.get_secret_value(),
+                base_url=settings.piopiy_api_url,
+                timeout_seconds=settings.attempt_timeout_seconds,
+                proxy_url=proxy_url,
+            ),
+            log=log,
         )
         steps = LedgerSteps(
             self.ledger,
@@ -156,6 +169,8 @@ class WorkerProcess:
     def start(self) -> None:
         """Write the audit log, then begin heartbeats and sweeps: they say that everything is in place."""
         self.audit.start()
+        if self.settings.ask_platform:
+            self.poller.start()
         self.recovery.start()
 
     def stop(self) -> None:
@@ -164,6 +179,7 @@ class WorkerProcess:
             parts.callback(self.gateway.close)
             parts.callback(self.audit.stop, within_seconds=STOP_SECONDS)
             parts.callback(self.recovery.stop)
+            parts.callback(self.poller.stop, within_seconds=STOP_SECONDS)
 
 
 def _describe_process(settings: WorkerSettings) -> dict[str, Any]:

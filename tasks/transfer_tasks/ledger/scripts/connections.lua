@@ -16,6 +16,16 @@ local function confirmation(source, why)
   return { state = 'submitted', reason = 'transfer_confirmed', source = of, detail = 'reported by ' .. source .. why }
 end
 
+-- The request id that an answer of the platform's names, as JSON; nil for none.
+local function request_id_in(answer)
+  if not string.find(answer, '"request_id"', 1, true) then return nil end
+  local ok, said = pcall(cjson.decode, answer)
+  local request_id = ok and type(said) == 'table' and said.request_id
+  if type(request_id) == 'number' then request_id = int(request_id) end
+  if type(request_id) ~= 'string' or #request_id > 128 then return nil end
+  return string.match(request_id, '^[%w_.:+/=-]+$')
+end
+
 -- A function of functions, as `endings`: nearly no step needs them.
 local function connections()
   local C = {}
@@ -245,10 +255,8 @@ local function connections()
 
   -- Take the request id that the platform's answer names, if it names one.
   function C.learn_from(id, answer)
-    local said = string.find(answer, '"request_id"', 1, true) and decode(answer)
-    local request_id = said and said.request_id
-    if type(request_id) == 'number' then request_id = int(request_id) end
-    if type(request_id) ~= 'string' or #request_id > 128 or not string.match(request_id, '^[%w_.:+/=-]+$') then return end
+    local request_id = request_id_in(answer)
+    if not request_id then return end
     local known, owner = get(id, 'request_id')[1], owner_of(request_id)
     if known == request_id or owner then return end
     if known then C.disown(id) end

@@ -69,11 +69,26 @@ local function judge_conflict()
 end
 if reason == 'transfer_in_progress' then state, reason = judge_conflict() end
 
+-- The platform has named a request of this call, also by a 409: from now on it is asked how that goes (take_poll.lua).
+local function plan_poll()
+  local FIRST_MS, WHOLE_MS, MAX_PLANNED = 2000, 15 * 60000, 10000
+  local request_id, POLLS, NOTES = request_id_in(answer), NS .. 'polls', NS .. 'poll_notes'
+  if not request_id then return end
+  if redis.call('HEXISTS', NOTES, request_id) == 1 or redis.call('ZCARD', POLLS) >= MAX_PLANNED then return end
+  write('ZADD', POLLS, int(NOW + FIRST_MS), request_id)
+  write('HSET', NOTES, request_id, cjson.encode({ call_id = r[10], number = 0, until_ms = NOW + WHOLE_MS }))
+  keep(POLLS)
+  keep(NOTES)
+end
+
 local function note_attempt()
   if current == 'claimed' then return end -- an ending between attempts says nothing of the last one
   local note = { begun_ms = tonumber(r[7]), ended_ms = NOW, attempt_ms = attempt_ms, reason = reason, worker = r[6],
     http_status = tonumber(http_status), detail = text_or_nil(detail) }
-  if answer ~= '' then note.answer = answer end
+  if answer ~= '' then
+    note.answer = answer
+    plan_poll()
+  end
   set(transfer_id, 'attempt:' .. attempt, cjson.encode(note))
 end
 

@@ -8,7 +8,7 @@ SHELL := /bin/sh
 VENV := .venv
 STAMP := $(VENV)/.installed
 CONSTRAINTS := constraints/worker.txt
-EXTRAS := worker,embedded,dev
+EXTRAS := worker,webhooks,embedded,dev
 IS_NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 
 ifeq ($(origin PYTHON),undefined)

@@ -36,7 +36,7 @@ def find_imports(path):
 
 
 @pytest.mark.parametrize(
-    ("folder", "extras"), [("tasks/transfer_tasks", ()), ("worker/transfer_worker", ("worker",))]
+    ("folder", "extras"), [("tasks/transfer_tasks", ()), ("worker/transfer_worker", ("worker", "webhooks"))]
 )
 def test_every_imported_distribution_is_declared(folder, extras):
     declared = list_declared(*extras)

@@ -14,6 +14,7 @@ from transfer_tasks.settings import PublisherSettings
 from transfer_tasks.voice.settings import VoiceSettings
 from transfer_worker.audit.logs import Redaction
 from transfer_worker.settings import WorkerSettings
+from transfer_worker.webhooks.settings import WebhookSettings
 
 if TYPE_CHECKING:
     from pydantic_settings import BaseSettings
@@ -260,6 +261,7 @@ def test_the_example_names_every_setting_in_the_block_of_who_reads_it():
         "worker and publisher": publisher,
         "worker": worker - publisher,
         "voice process": voice - publisher,
+        "webhooks": variables_of(WebhookSettings) - publisher,
     }
     assert not compose.keys() & (publisher | worker | voice)
 
@@ -283,6 +285,8 @@ def test_the_example_gives_the_defaults(environment, tmp_path):
     (tmp_path / ".env").write_text(ENV_EXAMPLE.read_text("utf-8"))
     assert WorkerSettings.load() == WorkerSettings(_env_file=None)
     assert VoiceSettings.load() == VoiceSettings(_env_file=None)
+    environment.setenv("TRANSFER_WEBHOOK_SECRET", "s" * 24)
+    assert WebhookSettings.load() == WebhookSettings(_env_file=None)
 
 
 def test_no_line_may_show_the_secret_of_a_key(environment):

@@ -51,6 +51,7 @@ for command in (
     run.worker,
     run.sandbox,
     run.metrics,
+    run.webhooks,
     ask.send,
     ask.show,
     ask.doctor,

@@ -1,4 +1,4 @@
-"""The commands that keep something running: worker, sandbox, metrics, demo, up."""
+"""The commands that keep something running: worker, sandbox, metrics, webhooks, demo, up."""
 
 from __future__ import annotations
 
@@ -151,6 +151,46 @@ def metrics(
             fail(Exit.FAILED, f"--host/--port: {error}. Choose others.", kind="OSError", as_json=False)
         except KeyboardInterrupt:
             raise typer.Exit(Exit.OK) from None
+
+
+def webhooks(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 for any.")] = 8910,
+    metrics_port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Tell Prometheus on this port, too.")
+    ] = None,
+) -> None:
+    """Receive the platform's webhooks: whether anybody has picked up goes on record.
+
+    In the platform's dashboard, Live Events and CDRs go to https://YOUR-HOST/webhooks/TRANSFER_WEBHOOK_SECRET.
+    Put a server that ends TLS in front of it. It needs: pip install "call-transfer[worker,webhooks]"
+
+    Exit codes:
+      0  ended by Ctrl-C or SIGTERM
+      1  it can't listen there, or the extra is missing
+      2  the settings are wrong; all problems are listed
+    """
+    with expected_errors(), stop_signals_raise():
+        from transfer_tasks.ledger.ledger import Ledger
+        from transfer_tasks.redis.connection import connect
+
+        try:
+            from transfer_worker.webhooks.server import serve
+        except ModuleNotFoundError as error:
+            hint = 'pip install "call-transfer[worker,webhooks]"'
+            fail(Exit.FAILED, f"{error.name} is not installed: {hint}", kind="MissingExtra", as_json=False)
+        from transfer_worker.webhooks.settings import WebhookSettings
+
+        settings = WebhookSettings.load()
+        url = settings.redis_url.get_secret_value()
+        with connect(url, timeout_seconds=settings.publish_budget_seconds) as client:
+            ledger = Ledger(client, retention_seconds=settings.record_ttl_seconds)
+            try:
+                serve(settings, ledger, host=host, port=port, metrics_port=metrics_port, on_ready=typer.echo)
+            except OSError as error:
+                fail(Exit.FAILED, f"--host/--port: {error}. Choose others.", kind="OSError", as_json=False)
+            except KeyboardInterrupt:
+                raise typer.Exit(Exit.OK) from None
 
 
 def demo(as_json: AsJson = False) -> None:

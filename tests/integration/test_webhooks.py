@@ -16,13 +16,16 @@ import requests
 from support import keys_without_ttl, wait_until
 from support.cluster import make_intent
 from support.ledger_bench import LedgerBench
+from support.role_users import add_roles, parts_permissions, refusals
 from transfer_tasks.connection import ConnectionStatus, ReportSource
 from transfer_tasks.errors import LedgerUnavailable
 from transfer_tasks.intent import TransferIntent
+from transfer_tasks.ledger.ledger import Ledger
 from transfer_tasks.ledger.verdicts import Claim
 from transfer_tasks.outcome import State
 from transfer_tasks.redis.connection import connect
 from transfer_tasks.registry.destinations import DestinationRegistry
+from transfer_worker.roles import Role
 from transfer_worker.webhooks.matching import Matcher
 from transfer_worker.webhooks.server import ImpatientProtocol
 
@@ -44,8 +47,14 @@ def bench(redis_url):
 
 
 @pytest.fixture
-def matcher(bench):
-    return Matcher(bench.ledger, DestinationRegistry({}))
+def matcher(bench, redis_url):
+    """As the user of the role, where there are roles; at the end it was refused nothing."""
+    if not parts_permissions(bench.client):
+        yield Matcher(bench.ledger, DestinationRegistry({}))
+        return
+    with connect(add_roles(redis_url)[Role.RECEIVER], timeout_seconds=30) as client:
+        yield Matcher(Ledger(client, retention_seconds=1000), DestinationRegistry({}))
+    assert refusals(redis_url) == []
 
 
 def submit(bench, *, call_id: str | None = None, destination: Any = f"+{NUMBER}") -> tuple[str, str]:

@@ -265,7 +265,7 @@ def test_auditor(
         assert answer.exit_code == 0, answer.output
 
 
-@pytest.mark.parametrize("role", [Role.VIEWER, Role.FLOWER, Role.AUDITOR, Role.PUBLISHER])
+@pytest.mark.parametrize("role", [Role.VIEWER, Role.FLOWER, Role.AUDITOR, Role.PUBLISHER, Role.RECEIVER])
 def test_a_worker_does_not_start_as_somebody_else_and_says_as_whom(
     cluster: Cluster, redis_url: str, role: Role
 ) -> None:

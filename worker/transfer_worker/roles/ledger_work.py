@@ -81,6 +81,17 @@ def list_reports(at: Place) -> Uses:
     }
 
 
+def list_webhooks(at: Place) -> Uses:
+    """What it takes to find whose a webhook is: calls by conversation, and what they were transferred to."""
+    keys, each = at.keys, at.each
+    return {
+        keys.record(each): ("HGETALL {}",),
+        keys.call(each): ("EXISTS {}",),
+        keys.conversation(each): ("GET {}", "SET {} v EX 1"),
+        keys.webhooks(each): ("LRANGE {} 0 0", "RPUSH {} e", "LTRIM {} 0 9", *_EXPIRING),
+    }
+
+
 def list_work_of_worker(at: Place) -> Uses:
     """What a worker does besides: it claims, keeps alive, sweeps, and writes the audit log."""
     keys, each = at.keys, at.each

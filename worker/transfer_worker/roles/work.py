@@ -41,6 +41,7 @@ class Role(StrEnum):
     OPERATOR = "operator"
     FLOWER = "flower"
     AUDITOR = "auditor"
+    RECEIVER = "receiver"
 
 
 _OF_REQUESTS: Final = frozenset(
@@ -67,6 +68,7 @@ STEPS: Final[dict[Role, frozenset[str]]] = {
     | {"acknowledge", "adopt", "audit_backlog", "drop_quarantined", "pause", "resume", "reveal"},
     Role.FLOWER: frozenset(),
     Role.AUDITOR: frozenset({"audit_backlog"}),
+    Role.RECEIVER: frozenset({"hear_webhook", "report_connection"}),
 }
 """Which of the ledger's steps each of them takes."""
 
@@ -141,6 +143,7 @@ _PARTS: Final[dict[Role, tuple[Callable[[Place], Uses], ...]]] = {
     ),
     Role.FLOWER: (celery_work.list_asking, celery_work.list_watching),
     Role.AUDITOR: (ledger_work.list_audit_looks,),
+    Role.RECEIVER: (ledger_work.list_endings, ledger_work.list_reports, ledger_work.list_webhooks),
 }
 
 
@@ -180,8 +183,9 @@ def _list_others(role: Role, at: Place) -> Iterable[Command]:
         yield from _EVALUATE
         # Behind Sentinels each step is followed by these.
         yield from (("PUBLISH", CHANNEL, ""), ("WAIT", "0", "1"))
-    if "accept" in STEPS[role]:
+    if "report_connection" in STEPS[role]:
         yield "PUBLISH", at.keys.reply(at.each), ""
+    if "accept" in STEPS[role]:
         yield "SUBSCRIBE", at.keys.reply(at.each)
         yield "UNSUBSCRIBE", at.keys.reply(at.each)
     if role not in {Role.FLOWER, Role.AUDITOR}:

@@ -52,6 +52,7 @@ def exported(redis_server):
         claim = bench.claim(bench.accept().transfer_id)
         bench.begin(claim)
         bench.end(claim)
+        bench.report("connected", transfer_id=claim.transfer_id)
         registry = CollectorRegistry()
         registry.register(LedgerCollector(bench.ledger))
         return {

@@ -134,7 +134,7 @@ class Keys:
 
     @property
     def heard(self) -> str:
-        """Hash: when each source last reported anything of a connection."""
+        """Hash: when each source last reported anything, and what the platform had accepted by then."""
         return f"{self.namespace}:heard"
 
     @property

@@ -9,6 +9,7 @@ from transfer_tasks.outcome import Reason, State
 from transfer_worker.monitoring.counts import Counts
 from transfer_worker.monitoring.present import read_present
 from transfer_worker.monitoring.statistics import SLICE_MS, read_status
+from transfer_worker.operations.status import read_overview
 
 pytestmark = pytest.mark.usefixtures("no_key_leaks")
 
@@ -93,3 +94,30 @@ def test_quantiles_lie_within_their_bucket():
     assert counts.quantile_ms("post_ms", 0.99) == 700
     assert counts.quantile_ms("post_ms", 1) == 300_000
     assert Counts().quantile_ms("post_ms", 0.5) is None
+
+
+def test_who_picked_up_is_told_by_destination_and_which_source_was_heard(bench):
+    for destination, statuses in (("support", ["connected", "not_connected"]), ("sales", ["connected"])):
+        for status in statuses:
+            call_id = bench.record(finish(bench, destination=destination)).call_id
+            bench.report(status, call_id)
+
+    overview = read_overview(bench.ledger)
+
+    assert [window["connections"] for window in overview["windows"]] == [
+        {
+            "support": {"connected": 1, "not_connected": 1, "share_connected": 0.5},
+            "sales": {"connected": 1, "not_connected": 0, "share_connected": 1.0},
+        }
+    ] * 3
+    assert overview["sources"]["room"]["requests_since"] == 0
+    assert overview["sources"]["webhook"] is None
+
+
+def test_a_damaged_note_of_what_was_heard_hides_nothing_else(bench):
+    finish(bench)
+    bench.client.hset(bench.keys.heard, mapping={"room": "junk", "webhook": "5 0"})
+    bench.client.expire(bench.keys.heard, 100)
+    present = read_present(bench.ledger)
+    assert bench.keys.heard in present.damaged_keys
+    assert present.heard["webhook"].accepted_since == 1

@@ -131,10 +131,23 @@ def _draw_windows(windows: list[dict[str, Any]]) -> Table:
         for name in busiest:
             shown = _cut(name or "(not said)")
             table.add_row(Text(f"  {shown}"), *(str(window[kind].get(name, 0)) for window in windows))
+    connected = list(windows[1]["connections"])[:BUSIEST]
+    if connected:
+        table.add_row(Text("picked up, of those reported, to", style="bold"))
+    for name in connected:
+        table.add_row(
+            Text(f"  {_cut(name)}"), *(_tell_share(window["connections"].get(name)) for window in windows)
+        )
     table.add_row(Text("submit to POST", style="bold"))
     for title, quantile in (("  p50", "post_p50_ms"), ("  p99", "post_p99_ms")):
         table.add_row(Text(title), *(_tell_ms(window[quantile]) for window in windows))
     return table
+
+
+def _tell_share(counted: dict[str, Any] | None) -> str:
+    if counted is None:
+        return "-"
+    return f"{counted['share_connected']:.0%} of {counted['connected'] + counted['not_connected']}"
 
 
 def _tell_ms(milliseconds: float | None) -> str:

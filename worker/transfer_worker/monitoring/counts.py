@@ -12,6 +12,8 @@ which only the fields with a star are found:
 ``post_ms|BUCKET`` *             from acceptance to the first request; ``post_ms_sum`` is their sum
 ``outcome_ms|BUCKET``            from acceptance to the first ending; ``outcome_ms_sum`` is their sum
 ``accepted``                     transfers accepted
+``connection|…`` *               ``|STATUS|REASON|DEST.``: each transfer once, at the first final report
+``report|SOURCE|VERDICT``        reports of connections, by what became of them
 ``asked|REQUESTER`` *            transfers accepted, by who asked; in the ten seconds only
 ``stood_back|VERDICT``           requests that found another transfer in their way
 ``requeued|WHY``                 transfers whose message recovery redelivered

@@ -14,9 +14,11 @@ from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
+from transfer_tasks.connection import ReportSource, ReportVerdict
 from transfer_tasks.errors import LedgerUnavailable
 from transfer_tasks.outcome import GUIDE, Reason
 from transfer_tasks.registry.limits import LIMIT_KINDS
+from transfer_worker.monitoring.connections import FINALS, count_connections
 from transfer_worker.monitoring.counts import BUCKETS_MS
 from transfer_worker.monitoring.damage import read_count
 from transfer_worker.monitoring.differences import KINDS, find_differences
@@ -39,7 +41,7 @@ POSTS_BUCKETS: Final = (0, 1, 2, 3, 5, 10, 20)
 _OUTCOMES: Final = tuple(
     (guide.state.value, reason.value)
     for reason, guide in GUIDE.items()
-    if reason not in {Reason.TRANSFER_CONFIRMED, Reason.NOT_TRANSFERRED}
+    if reason is not Reason.NOT_TRANSFERRED
 )
 _RESOLUTIONS: Final = tuple(
     (GUIDE[reason].state.value, reason.value)
@@ -47,6 +49,12 @@ _RESOLUTIONS: Final = tuple(
 )
 _ATTEMPTS: Final = (*PLATFORM_ANSWERS, Reason.NOT_SENT, Reason.WORKER_DIED)
 _VERDICTS: Final = ("repeat", "in_progress", "conflict", "overtaken")
+_REPORTS: Final = tuple(
+    (source.value, verdict.value)
+    for source in ReportSource
+    for verdict in ReportVerdict
+    if verdict is not ReportVerdict.REFUSED
+)
 _TAKEOVERS: Final = ("worker_died", "its_worker_has_gone", "message_lost")
 
 
@@ -131,6 +139,14 @@ def _gauges(present: Present) -> Iterator[Metric]:
         for kind in KINDS:
             unlike.add_metric((worker.worker, kind), (worker.worker, kind) in differing)
     yield unlike
+    silent = GaugeMetricFamily(
+        "transfer_source_silent_requests",
+        "Requests that the platform has accepted since a source last told of a connection.",
+        labels=("source",),
+    )
+    for source, heard in present.heard.items():
+        silent.add_metric((source,), heard.accepted_since)
+    yield silent
 
 
 def _counters(totals: Counts) -> Iterator[Metric]:
@@ -148,6 +164,7 @@ def _counters(totals: Counts) -> Iterator[Metric]:
         ("destination", "state", "reason"),
         by_destination,
     )
+    yield from _connections(totals)
     for name, about, labels, family, known in (
         (
             "resolved",
@@ -178,6 +195,13 @@ def _counters(totals: Counts) -> Iterator[Metric]:
             [(limit,) for limit in LIMIT_KINDS],
         ),
         (
+            "reports",
+            "Reports of whether anybody picked up, by whose word and what became of them.",
+            ("source", "verdict"),
+            "report",
+            _REPORTS,
+        ),
+        (
             "takeovers",
             "Transfers whose message recovery redelivered, by why.",
             ("why",),
@@ -203,6 +227,29 @@ def _counters(totals: Counts) -> Iterator[Metric]:
         ("double_posts", "Requests that may have moved a call which another one may have moved, too."),
     ):
         yield CounterMetricFamily(f"transfer_{name}", about, value=totals[name])
+
+
+def _connections(totals: Counts) -> Iterator[Metric]:
+    verdicts: dict[tuple[str, ...], int] = dict.fromkeys(FINALS, 0)
+    for (status, reason, _), value in totals.family("connection", parts=3):
+        verdicts[status, reason] = verdicts.get((status, reason), 0) + value
+    yield _counter(
+        "connections",
+        "Transfers by whether anybody picked up, as was reported.",
+        ("status", "reason"),
+        verdicts,
+    )
+    by_destination: dict[tuple[str, ...], int] = {
+        (destination, status): value
+        for destination, counted in count_connections(totals).items()
+        for status, value in counted.items()
+    }
+    yield _counter(
+        "destination_connections",
+        "Transfers by destination and whether anybody picked up.",
+        ("destination", "status"),
+        by_destination,
+    )
 
 
 def _counter(

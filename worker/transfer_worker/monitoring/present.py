@@ -12,6 +12,7 @@ from transfer_tasks.errors import LedgerUnavailable
 from transfer_tasks.redis.diagnosis import diagnose
 from transfer_worker.ledger.recovery import LEASE_SECONDS
 from transfer_worker.monitoring.audit_backlog import AuditBacklog, ask_audit_backlog, build_audit_backlog
+from transfer_worker.monitoring.connections import Heard, read_heard
 from transfer_worker.monitoring.counts import Counts
 from transfer_worker.monitoring.damage import Damage
 from transfer_worker.monitoring.double_posts import DoublePost
@@ -57,6 +58,7 @@ class Present:
         double_posts: What may have moved a call twice and nobody has acknowledged, the newest first.
         limits: The limits on rate that workers have put in force, as scripts/limits.lua reads them. A call
             has one also where none is.
+        heard: When each of the platform's sources last told of a connection; without those never heard.
         totals: Everything that was counted since the beginning.
         damaged_keys: What stands there and can't be read; the figures above are without it.
     """
@@ -73,6 +75,7 @@ class Present:
     audit: AuditBacklog
     double_posts: tuple[DoublePost, ...]
     limits: dict[str, str]
+    heard: dict[str, Heard]
     totals: Counts
     damaged_keys: tuple[str, ...]
 
@@ -106,6 +109,7 @@ QUESTIONS: Final[dict[str, _Question]] = {
     "double_posts": _Question(
         lambda pipe, of: pipe.lrange(of.keys.double_posts, 0, -1), lambda keys: keys.double_posts, []
     ),
+    "heard": _Question(lambda pipe, of: pipe.hgetall(of.keys.heard), lambda keys: keys.heard, {}),
     "limits": _Question(lambda pipe, of: pipe.hgetall(of.keys.limits), lambda keys: keys.limits, {}),
     "audit_heads": _Question(
         lambda pipe, of: pipe.hlen(of.keys.audit_heads), lambda keys: keys.audit_heads, 0
@@ -174,6 +178,7 @@ def build_present(ledger: Ledger, answers: Sequence[Any], damage: Damage) -> Pre
         audit=build_audit_backlog(replies["audit"], now_ms),
         double_posts=tuple(filter(None, doubles)),
         limits=replies["limits"],
+        heard=read_heard(keys.heard, replies["heard"], totals, damage),
         totals=totals,
         damaged_keys=damage.keys,
     )

@@ -11,6 +11,7 @@ import redis
 from transfer_tasks.errors import LedgerUnavailable
 from transfer_tasks.outcome import Reason, State
 from transfer_tasks.redis.diagnosis import diagnose
+from transfer_worker.monitoring.connections import count_connections
 from transfer_worker.monitoring.counts import Counts
 from transfer_worker.monitoring.damage import Damage
 from transfer_worker.monitoring.history import SLICE_MS, History
@@ -56,6 +57,7 @@ class Window:
         audit_set_aside: Entries of the audit outbox that could not be read.
         records_set_aside: Records that could not be read, and ended as `unknown`.
         limits_reached: Transfers that were refused because a limit on rate was reached, by which limit.
+        connections: Final verdicts of whether anybody picked up, by destination and status.
         post_p50_ms: Half of the transfers were sent within this time of their acceptance.
         post_p99_ms: Likewise, 99 of 100.
     """
@@ -71,6 +73,7 @@ class Window:
     audit_set_aside: int
     records_set_aside: int
     limits_reached: dict[str, int]
+    connections: dict[str, Counter[str]]
     post_p50_ms: float | None
     post_p99_ms: float | None
 
@@ -238,6 +241,7 @@ def _build_window(minutes: int, counts: Counts) -> Window:
         audit_set_aside=counts["audit_set_aside"],
         records_set_aside=counts["records_set_aside"],
         limits_reached={limit: refused for (limit,), refused in counts.family("limited", parts=1)},
+        connections=count_connections(counts),
         post_p50_ms=counts.quantile_ms("post_ms", 0.5),
         post_p99_ms=counts.quantile_ms("post_ms", 0.99),
     )

@@ -31,8 +31,10 @@
 
 local transfer_id, call_id, request_id, status, reason, caller_gone, source, at_ms, ring_ms, detail = unpack(ARGV, 3)
 
+-- When each source was last heard, and how many requests the platform had accepted by then.
 local HEARD = NS .. 'heard'
-write('HSET', HEARD, source, int(NOW))
+local accepted = redis.pcall('HGET', STATISTICS, 'attempt|accepted_by_platform')
+write('HSET', HEARD, source, int(NOW) .. ' ' .. int(type(accepted) == 'string' and tonumber(accepted) or 0))
 keep(HEARD)
 
 local C = connections()

@@ -73,7 +73,7 @@ def test_every_ending_there_is_has_a_zero_to_rise_from(bench, scrape):
     samples = scrape()
 
     told = {key: value for key, value in samples.items() if key[0] == "transfer_outcomes_total"}
-    first_endings = set(GUIDE) - {Reason.TRANSFER_CONFIRMED, Reason.NOT_TRANSFERRED}
+    first_endings = set(GUIDE) - {Reason.NOT_TRANSFERRED}
     assert told == {outcome(GUIDE[reason].state, reason): 0 for reason in first_endings}
     assert samples["transfer_double_posts_total",] == 0
 
@@ -216,4 +216,44 @@ def test_it_is_served_over_http_and_a_scrape_is_two_round_trips(bench):
             text = answer.read().decode()
         stats = bench.client.info("commandstats")
     assert "transfer_waiting 0.0" in text
-    assert sum(entry["calls"] for name, entry in stats.items() if name != "cmdstat_config|resetstat") <= 17
+    assert sum(entry["calls"] for name, entry in stats.items() if name != "cmdstat_config|resetstat") <= 18
+
+
+def test_connections_are_told_once_each_and_reports_by_what_became_of_them(bench, scrape):
+    transfer_id = finish(bench).transfer_id
+    call_id = bench.record(transfer_id).call_id
+    born = set(scrape())
+    for status, reason in (("ringing", ""), ("not_connected", "busy"), ("connected", "")):
+        bench.report(status, call_id, "r-1", reason=reason)
+    bench.report("connected", call_id, "r-of-others", source="webhook")
+
+    samples = scrape()
+
+    told = {
+        key[1:]: value for key, value in samples.items() if key[0] == "transfer_connections_total" and value
+    }
+    assert told == {(("reason", "busy"), ("status", "not_connected")): 1}
+    labels = (("destination", "support"), ("status", "not_connected"))
+    assert samples["transfer_destination_connections_total", *labels] == 1
+    reports = {
+        (key[1][1], key[2][1]): value
+        for key, value in samples.items()
+        if key[0] == "transfer_reports_total" and value
+    }
+    assert reports == {("room", "matched"): 2, ("room", "contradiction"): 1, ("webhook", "unmatched"): 1}
+    new = {key[0] for key in set(samples) - born}
+    assert new == {"transfer_destination_connections_total", "transfer_source_silent_requests"}
+
+
+def test_a_source_that_has_spoken_is_silent_for_so_many_requests_and_one_never_heard_has_no_figure(
+    bench, scrape
+):
+    call_id = bench.record(finish(bench).transfer_id).call_id
+    bench.report("connected", call_id, source="webhook")
+    bench.report("connected", call_id, source="operator")
+    for _ in range(3):
+        finish(bench)
+    silent = {
+        key[1][1]: value for key, value in scrape().items() if key[0] == "transfer_source_silent_requests"
+    }
+    assert silent == {"webhook": 3}

@@ -6,6 +6,8 @@ from dataclasses import asdict
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
+from transfer_tasks.connection import ConnectionStatus
+from transfer_worker.monitoring.connections import SOURCES
 from transfer_worker.monitoring.statistics import read_status
 from transfer_worker.operations.describe import as_time
 from transfer_worker.operations.pauses import read_pauses
@@ -68,6 +70,14 @@ def describe_overview(status: Status, pauses: tuple[Pause, ...]) -> dict[str, An
                 "reasons": window.reasons,
                 "failing_destinations": window.destinations,
                 "limits_reached": window.limits_reached,
+                "connections": {
+                    destination: {
+                        "connected": counted[ConnectionStatus.CONNECTED],
+                        "not_connected": counted[ConnectionStatus.NOT_CONNECTED],
+                        "share_connected": round(counted[ConnectionStatus.CONNECTED] / counted.total(), 4),
+                    }
+                    for destination, counted in islice(window.connections.items(), MOST_NAMED)
+                },
                 "post_p50_ms": _rounded(window.post_p50_ms),
                 "post_p99_ms": _rounded(window.post_p99_ms),
             }
@@ -76,6 +86,15 @@ def describe_overview(status: Status, pauses: tuple[Pause, ...]) -> dict[str, An
         "platform": {
             "requests": status.platform_requests,
             "shares": {answer: round(share, 4) for answer, share in status.platform_shares.items()},
+        },
+        "sources": {
+            source.value: {
+                "last_heard_at": as_time(heard.at_ms),
+                "requests_since": heard.accepted_since,
+            }
+            if (heard := present.heard.get(source))
+            else None
+            for source in SOURCES
         },
         "paused": [
             {

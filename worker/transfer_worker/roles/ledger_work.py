@@ -78,6 +78,7 @@ def list_reports(at: Place) -> Uses:
             *_EXPIRING,
         ),
         keys.heard: ("HSET {} f v", *_EXPIRING),
+        keys.statistics: ("HGET {} f",),
     }
 
 
@@ -144,6 +145,7 @@ def list_looks(at: Place) -> Uses:
         keys.paused: ("HGETALL {}",),
         keys.limits: ("HGETALL {}",),
         keys.heard: ("HGETALL {}",),
+        keys.unmatched(each): ("LRANGE {} 0 0",),
         keys.worker(each): ("MGET {}",),
         keys.audit_heads: ("HLEN {}", "HGETALL {}"),
         keys.statistics: ("HGETALL {}",),

@@ -58,9 +58,16 @@ def main() -> None:
         texts["build.txt"] += resolve(uv, str(wanted), python=python, architecture=ARCHITECTURES[0])
         for architecture in ARCHITECTURES:
             lines = resolve(
-                uv, "pyproject.toml", "--extra", "worker", python=python, architecture=architecture
+                uv,
+                "pyproject.toml",
+                "--extra",
+                "worker",
+                "--extra",
+                "webhooks",
+                python=python,
+                architecture=architecture,
             )
-            what = f"What .[worker] needs on Python {python}, {architecture} with glibc"
+            what = f"What .[worker,webhooks] needs on Python {python}, {architecture} with glibc"
             texts[f"python{python}-{architecture}.txt"] = HEAD.format(what=what) + lines
     FOLDER.mkdir(exist_ok=True)
     for old in FOLDER.iterdir():

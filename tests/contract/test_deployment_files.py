@@ -68,7 +68,7 @@ def test_every_image_has_a_fixed_tag():
     images = [service["image"] for service in SERVICES.values()] + re.findall(
         r"^FROM (\S+)", DOCKERFILE, re.MULTILINE
     )
-    assert len(images) == 10
+    assert len(images) == 11
     for image in images:
         assert re.fullmatch(r"[a-z/-]+:v?\d+\.\d+[a-z0-9.-]*", image), image
 
@@ -80,7 +80,7 @@ def test_both_stages_share_one_python_so_that_the_venv_can_move():
 def test_the_image_runs_as_nobody_special():
     users = re.findall(r"^USER (\S+)", DOCKERFILE, re.MULTILINE)
     assert users == ["10001:10001"]
-    for name in ("worker", "flower", "sandbox", "metrics"):
+    for name in ("worker", "flower", "sandbox", "metrics", "webhooks"):
         assert SERVICES[name]["cap_drop"] == ["ALL"]
         assert SERVICES[name]["read_only"] is True
         assert SERVICES[name]["init"] is True
@@ -105,6 +105,7 @@ def test_only_what_people_look_at_has_a_port_on_the_host_and_that_on_loopback_on
         "flower-operator": ["127.0.0.1:5556:5555"],
         "grafana": ["127.0.0.1:3000:3000"],
         "prometheus": ["127.0.0.1:9090:9090"],
+        "webhooks": ["127.0.0.1:8910:8910"],
     }
 
 
@@ -150,6 +151,7 @@ def test_sandbox_and_monitoring_take_part_only_when_asked():
         "metrics": ["monitoring"],
         "prometheus": ["monitoring"],
         "grafana": ["monitoring"],
+        "webhooks": ["webhooks"],
     }
 
 

@@ -17,6 +17,7 @@ FOLDER = ROOT / "constraints" / "image"
 DOCKERFILE = (ROOT / "Dockerfile").read_text("utf-8")
 PYTHON = re.findall(r"^FROM python:(3\.\d+)", DOCKERFILE, re.MULTILINE)[0]
 ARCHITECTURES = ("x86_64", "aarch64")
+EXTRAS = ["worker", "webhooks"]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 ENTRY = re.compile(r"([a-z0-9-]+)==([a-z0-9.]+)((?: \\\n    --hash=sha256:[0-9a-f]{64})+)\n")
 
@@ -34,10 +35,12 @@ def read_pins(name):
 def list_requirements():
     found = {canonicalize_name(each.name): each.requires or [] for each in metadata.distributions()}
     project = PYPROJECT["project"]
-    extra = [
-        f"{requirement} ; extra == 'worker'" for requirement in project["optional-dependencies"]["worker"]
+    extras = [
+        f"{requirement} ; extra == '{extra}'"
+        for extra in EXTRAS
+        for requirement in project["optional-dependencies"][extra]
     ]
-    return found | {"call-transfer": [*project["dependencies"], *extra]}
+    return found | {"call-transfer": [*project["dependencies"], *extras]}
 
 
 def test_there_is_a_file_for_each_architecture_on_the_images_python_and_one_for_the_build():
@@ -57,7 +60,7 @@ def test_each_holds_all_that_the_worker_needs_there_and_nothing_else(architectur
         "python_version": PYTHON,
         "sys_platform": "linux",
     }
-    needed = follow_requirements("call-transfer", ["worker"], list_requirements(), machine)
+    needed = follow_requirements("call-transfer", EXTRAS, list_requirements(), machine)
 
     pins = read_pins(f"python{PYTHON}-{architecture}.txt")
 

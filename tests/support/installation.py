@@ -72,7 +72,7 @@ class Installation:
         (directory / "dist").symlink_to(wheel.parent)
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         run("/bin/sh", "-ec", "\n".join(lines), cwd=directory,
-            env=os.environ | {"PATH": path, "PIP_CONSTRAINT": str(CONSTRAINTS)})  # fmt: skip
+            env=os.environ | {"PATH": path, "PIP_CONSTRAINT": CONSTRAINTS.as_uri()})  # fmt: skip
         return cls(directory / "venv", extras)
 
     @property

@@ -8,18 +8,21 @@ import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from redis import Redis
 
-from support import urlopen_directly, wait_until
+from support import ProcessSpawner, urlopen_directly, wait_until
 from transfer_tasks.ledger.keys import Keys
 from transfer_tasks.ledger.record import TransferRecord
 
 if TYPE_CHECKING:
-    from support import ProcessSpawner, SpawnedProcess
+    from collections.abc import Iterator
+
+    from support import SpawnedProcess
 
 HERE = Path(__file__).parent
 DESTINATIONS = HERE / "destinations.toml"
@@ -38,6 +41,19 @@ def find_worker_python() -> str:
             "`make test-voice` sets it."
         )
     return python
+
+
+@contextmanager
+def open_cluster(directory: Path, *, has_worker: bool) -> Iterator[Cluster]:
+    """Open a cluster, with one worker or with none yet."""
+    spawner = ProcessSpawner(directory)
+    with Cluster(spawner) as opened:
+        try:
+            if has_worker:
+                opened.start_worker()
+            yield opened
+        finally:
+            spawner.end_all()
 
 
 @dataclass(frozen=True)

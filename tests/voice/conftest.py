@@ -28,27 +28,19 @@ else:
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """One Redis, one sandbox and one worker for all tests that leave them alone."""
-    yield from _open_cluster(tmp_path_factory.mktemp("cluster"), has_worker=True)
+    from voice.cluster import open_cluster
+
+    with open_cluster(tmp_path_factory.mktemp("cluster"), has_worker=True) as opened:
+        yield opened
 
 
 @pytest.fixture
 def private_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A cluster for one test, to be damaged; no worker runs yet."""
-    yield from _open_cluster(tmp_path_factory.mktemp("private-cluster"), has_worker=False)
+    from voice.cluster import open_cluster
 
-
-def _open_cluster(directory: Any, *, has_worker: bool) -> Iterator[Cluster]:
-    from support import ProcessSpawner
-    from voice.cluster import Cluster
-
-    spawner = ProcessSpawner(directory)
-    with Cluster(spawner) as opened:
-        try:
-            if has_worker:
-                opened.start_worker()
-            yield opened
-        finally:
-            spawner.end_all()
+    with open_cluster(tmp_path_factory.mktemp("private-cluster"), has_worker=False) as opened:
+        yield opened
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import asyncio
 import os
 
 from dotenv import load_dotenv
-from livekit.agents import Agent, AgentSession, StopResponse, function_tool
+from livekit.agents import Agent, AgentSession, RunContext, StopResponse, function_tool
 from livekit.plugins import cartesia, deepgram, openai, silero
 from livekit_piopiy import PiopiyCallControl, PiopiyRunner, piopiy_tools
 
@@ -23,9 +23,7 @@ def build_conversation():
     return AgentSession(
         stt=deepgram.STT(api_key=os.environ["DEEPGRAM_API_KEY"]),
         llm=openai.LLM(model="gpt-4o-mini", api_key=os.environ["OPENAI_API_KEY"]),
-        tts=cartesia.TTS(
-            api_key=os.environ["CARTESIA_API_KEY"], voice=os.environ["CARTESIA_VOICE_ID"]
-        ),
+        tts=cartesia.TTS(api_key=os.environ["CARTESIA_API_KEY"], voice=os.environ["CARTESIA_VOICE_ID"]),
         vad=silero.VAD.load(),
     )
 
@@ -40,7 +38,7 @@ def build_transfer_tool(transfers, session):
     }
 
     @function_tool(raw_schema=schema)
-    async def transfer_call(raw_arguments, context):
+    async def transfer_call(raw_arguments: dict[str, object], context: RunContext):
         async def say(text):
             return context.session.say(text)  # awaited for the end of the sentence
 
@@ -59,7 +57,7 @@ def build_bot(transfers):
     """Return what runs for each call."""
 
     async def bot(room, call):
-        # The session lasts as long as the call: `start` returns at once, so the end is waited for inside of it.
+        # `start` returns at once, so the end of the call is waited for inside of the session.
         async with transfers.session(call.call_id) as session:
             # Of Piopiy's own tools only this one: a second `transfer_call` would move calls past the queue.
             control = PiopiyCallControl(call, token=os.environ["AGENT_TOKEN"])

@@ -1,4 +1,4 @@
-"""The Pipecat example runs as it is: real runner, pipeline, model service and turns; only the far ends are ours."""
+"""The Pipecat example runs as it is, with the real runner and pipeline; only the far ends are ours."""
 
 from __future__ import annotations
 
@@ -50,7 +50,12 @@ class Line(BaseTransport):
 
     def __init__(self, url: str, token: str, room_name: str, params: Any = None) -> None:
         super().__init__()
-        for event in ("on_connected", "on_data_received", "on_first_participant_joined", "on_participant_left"):
+        for event in (
+            "on_connected",
+            "on_data_received",
+            "on_first_participant_joined",
+            "on_participant_left",
+        ):
             self._register_event_handler(event)
         self.ends = Pass(), Pass()
         self.opened.append(self)
@@ -91,7 +96,7 @@ async def agent(platform, load_example, monkeypatch):
     for line in Line.opened:
         await line.hang_up()
     running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
+    await asyncio.wait({running}, timeout=30)
 
 
 async def hang_up(caller):

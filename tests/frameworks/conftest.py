@@ -29,6 +29,7 @@ ENVIRONMENT = {
     "CARTESIA_API_KEY": "cartesia-key",
     "CARTESIA_VOICE_ID": "a-voice",
     "PIOPIY_TLS": "false",
+    "NO_PROXY": "127.0.0.1",
 }
 
 

@@ -24,7 +24,7 @@ MASTER_NAME = "transfers"
 _REDIS = """\
 bind 127.0.0.1
 port {port}
-dir {directory}
+dir "{directory}"
 requirepass {password}
 masterauth {password}
 appendonly yes
@@ -41,7 +41,7 @@ min-replicas-to-write {min_replicas}
 _SENTINEL = """\
 bind 127.0.0.1
 port {port}
-dir {directory}
+dir "{directory}"
 requirepass {sentinel_password}
 sentinel sentinel-pass {sentinel_password}
 sentinel monitor {name} 127.0.0.1 {primary} 2

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     from voice.cluster import Cluster
 
+# The model's client obeys proxies; here the model is on this machine.
+os.environ["NO_PROXY"] = "127.0.0.1"
+
 # Elsewhere there is no piopiy-ai. With the variable set nothing is left out: what is missing fails.
 if "TRANSFER_WORKER_PYTHON" not in os.environ:
     collect_ignore_glob = ["test_*.py"]

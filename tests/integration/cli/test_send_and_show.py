@@ -132,6 +132,7 @@ def test_what_is_not_on_record_is_exit_code_1(ask):
 
 def test_doctor_finds_nothing_wrong_where_a_worker_can_start(ask, monkeypatch, tmp_path):
     monkeypatch.setenv("PIOPIY_TOKEN", "secret-token")
+    monkeypatch.delenv("HTTPS_PROXY", raising=False)  # of whoever runs this; doctor warns of one
     (tmp_path / "destinations.toml").write_text(REGISTRY)
     monkeypatch.setenv("TRANSFER_DESTINATIONS_FILE", str(tmp_path / "destinations.toml"))
     answer = ask("doctor", "--json")

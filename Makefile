@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo init test test-fast test-busy test-elsewhere test-voice test-machines test-servers bench-voice bench lint docs dist up chaos constraints clean
+.PHONY: help demo init test test-fast test-busy test-elsewhere test-voice test-frameworks test-machines test-servers bench-voice bench lint docs dist up chaos constraints clean
 
 VENV := .venv
 STAMP := $(VENV)/.installed
@@ -55,6 +55,9 @@ up: $(STAMP) ## keep Redis, a worker and Flower running; set up by make init, el
 test-voice: $(STAMP) ## run the voice tests: the real agent SDK in .venv-voice, workers in .venv
 	@$(VENV)/bin/python .ci/stages.py voice
 
+test-frameworks: $(STAMP) ## run the Pipecat and LiveKit examples in environments of their own, with the vendors' runners
+	@sh .ci/frameworks
+
 test-machines: $(STAMP) ## try clean Debians and the Dockerfile's steps, as root; FOLDER=/path keeps them
 	@$(VENV)/bin/python .ci/machines.py $(if $(FOLDER),--folder $(FOLDER)) $(OPTIONS)
 
@@ -89,7 +92,7 @@ constraints: ## pin the newest versions that pyproject.toml allows, in constrain
 	@$(PYTHON) .ci/pin_image.py
 
 clean: ## remove the venv and all caches; leaves var/, the data of `make up`
-	@rm -rf $(VENV) .venv-voice .venv-bench .venv-bench-arq build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) .venv-voice .venv-pipecat .venv-livekit .venv-bench .venv-bench-arq build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Built once, and again when what it is made of changes.

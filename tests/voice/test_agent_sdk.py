@@ -162,7 +162,7 @@ async def prepare_agent(mcp_tools=None):
     agent = VoiceAgent(instructions="Help.")
     llm = OpenAILLMService(model="m", api_key="k", base_url="http://127.0.0.1:9/v1")
     agent._llm, agent._mcp_client = llm, mcp_tools
-    agent._transport = SimpleNamespace(output=FrameProcessor)
+    agent._transport = SimpleNamespace(output=FrameProcessor, _client=SimpleNamespace(setup=None))
     return agent, llm
 
 

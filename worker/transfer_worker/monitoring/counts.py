@@ -14,6 +14,7 @@ which only the fields with a star are found:
 ``accepted``                     transfers accepted
 ``connection|…`` *               ``|STATUS|REASON|DEST.``: each transfer once, at the first final report
 ``report|SOURCE|VERDICT``        reports of connections, by what became of them
+``poll|SEEN``                    questions to the platform of how a request goes, by what came of them
 ``asked|REQUESTER`` *            transfers accepted, by who asked; in the ten seconds only
 ``stood_back|VERDICT``           requests that found another transfer in their way
 ``requeued|WHY``                 transfers whose message recovery redelivered

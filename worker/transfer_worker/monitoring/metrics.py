@@ -202,6 +202,13 @@ def _counters(totals: Counts) -> Iterator[Metric]:
             _REPORTS,
         ),
         (
+            "polls",
+            "Questions to the platform of how a request goes, by what came of them.",
+            ("seen",),
+            "poll",
+            [("told",), ("given_up",)],
+        ),
+        (
             "takeovers",
             "Transfers whose message recovery redelivered, by why.",
             ("why",),

@@ -22,7 +22,7 @@ from transfer_worker.operations.doctor.redis_state import (
     check_memory,
 )
 from transfer_worker.operations.doctor.registry import check_limits, check_registry
-from transfer_worker.operations.doctor.settings import check_settings
+from transfer_worker.operations.doctor.settings import check_settings, check_webhooks
 from transfer_worker.operations.doctor.token import check_token
 from transfer_worker.operations.doctor.workers import check_audit, check_records, check_workers
 from transfer_worker.operations.lookup import open_tools
@@ -102,7 +102,7 @@ def examine(
     found.append(check_packages())
     if settings is not None:
         found += [check_timing(settings), *check_audit_file(settings), *check_proxy(settings)]
-    return [*found, check_flower()]
+    return [*found, *check_webhooks(status), check_flower()]
 
 
 def _stops_all(finding: Finding) -> bool:

@@ -73,3 +73,27 @@ def without_what_varies(text: str) -> str:
     for pattern, name in _VOLATILE:
         text = re.sub(pattern, name, text)
     return "\n".join(line.rstrip() for line in text.splitlines())
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """One row of the runbook's drill: what is wrong, what is typed first, and what is to be read then."""
+
+    what: str
+    command: str
+    told: str
+
+    def is_told_in(self, output: str) -> bool:
+        """Whether somebody who reads the output learns of it; … in the row is anything within a line."""
+        return re.search(".*".join(map(re.escape, self.told.split("…"))), output) is not None
+
+
+def read_incidents() -> list[Incident]:
+    """Return the rows of the runbook's drill."""
+    rows = re.findall(r"^\| ([^`|]+) \| `([^`]+)` \| `([^`]+)` \|$", RUNBOOK.read_text("utf-8"), re.MULTILINE)
+    return [Incident(*row) for row in rows]
+
+
+def read_questions() -> dict[str, str]:
+    """Return the runbook's questions that have a command beside them, and that command."""
+    return dict(re.findall(r"^- \[([^]]+)\]\(#[^)]+\): `([^`]+)`$", RUNBOOK.read_text("utf-8"), re.MULTILINE))

@@ -86,9 +86,16 @@ def _concerns_of_limits(status: Status) -> Iterator[Concern]:
         parts = ", ".join(f"{refused} by {limit}" for limit, refused in sorted(window.limits_reached.items()))
         begun = _Beginning.of(status, _limits_reached)
         yield Concern(
-            text=f"Refused beyond a limit on rate {_within(window)}: {parts}{begun}",
+            text=f"Refused beyond a limit on rate {_within(window)}: {parts}{begun}{_who_asks(window)}",
             command=f"call-transfer list --reason {Reason.LIMIT_REACHED} --since {begun.span}",
         )
+
+
+def _who_asks(window: Window) -> str:
+    """Return who has asked most, as an end of a sentence."""
+    for who, asked in window.requesters.items():
+        return f"; {who or 'somebody without a name'} asked for {asked} of {sum(window.requesters.values())}"
+    return ""
 
 
 def _concerns_of_redis(status: Status) -> Iterator[Concern]:

@@ -1,4 +1,4 @@
-"""The drill: five incidents. For each, what the runbook says to type names the cause."""
+"""The way on from the first command: what it names tells more, and the runbook's commands put it right."""
 
 from __future__ import annotations
 
@@ -12,52 +12,8 @@ import redis
 
 from support import wait_until
 from support.cluster import make_intent
-from support.runbook import RUNBOOK
 from transfer_tasks.errors import PublishUnavailable
 from transfer_tasks.outcome import Reason, State
-
-REGISTRY = """
-[support]
-description = "Technical support"
-endpoints = ["+1 202-555-0100"]
-
-[billing]
-description = "Invoices; Piopiy refuses its number"
-endpoints = ["+1 202-555-0122"]
-"""
-
-DEADLINE_SECONDS = 2
-
-
-@pytest.fixture
-def on_call(ask, cluster, monkeypatch, tmp_path):
-    """Type a command that stands in the runbook; return what the engineer reads."""
-    (tmp_path / "destinations.toml").write_text(REGISTRY)
-    cluster.environment["TRANSFER_DESTINATIONS_FILE"] = str(tmp_path / "destinations.toml")
-    for name, value in cluster.worker_environment().items():
-        monkeypatch.setenv(name, value)
-    runbook = RUNBOOK.read_text("utf-8")
-
-    def look(*words):
-        assert f"call-transfer {words[0]}" in runbook
-        return ask(*words).output
-
-    return look
-
-
-@pytest.fixture
-def call_for(publisher):
-    """Have sessions ask, and return the ids once all is over."""
-
-    def call(*destinations):
-        handles = [
-            publisher.submit(make_intent(to, expires_in_seconds=DEADLINE_SECONDS)) for to in destinations
-        ]
-        for handle in handles:
-            handle.outcome(10)
-        return [handle.transfer_id for handle in handles]
-
-    return call
 
 
 def top_concern(output):

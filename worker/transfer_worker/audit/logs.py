@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import logging
 import sys
-from functools import cache
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, quote, unquote
 
 import structlog
 
 from transfer_tasks.masking import mask_text
+from transfer_worker.audit.outbox import program
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, MutableMapping
+    from collections.abc import Iterable, MutableMapping
 
     from structlog.typing import EventDict, Processor
 
@@ -31,12 +30,6 @@ _MIN_SECRET_LENGTH: Final = 6
 
 # What these say of every transfer, the audit log says better, without what people have said (Celery 5.7.0).
 _CHATTY_LOGGERS: Final = ("celery.worker.strategy", "celery.app.trace", "celery.pool")
-
-
-@cache
-def program() -> Mapping[str, str]:
-    """Return what each line says of the program that wrote it."""
-    return {"service": "call-transfer", "version": version("call-transfer")}
 
 
 class Redaction:

@@ -9,9 +9,8 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final, cast
-
-from transfer_worker.audit.logs import program
 
 if TYPE_CHECKING:
     import threading
@@ -29,6 +28,14 @@ BATCH_LINES: Final = 200
 _PLAIN: Final = str | int | float | bool | None
 _UNREADABLE: Final = (KeyError, ValueError, TypeError, AttributeError, OverflowError, OSError, RecursionError)
 """What reading an entry may raise, where anything may stand in it."""
+
+
+@cache
+def program() -> Mapping[str, str]:
+    """Return what each line says of the program that wrote it."""
+    from importlib.metadata import version  # and with it what reads mails
+
+    return {"service": "call-transfer", "version": version("call-transfer")}
 
 
 class AuditEvent(StrEnum):

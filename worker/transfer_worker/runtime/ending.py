@@ -34,7 +34,7 @@ from celery import Celery
 from celery.apps.worker import Worker
 from celery.worker import state
 
-from transfer_worker.audit.logs import program
+from transfer_worker.audit.outbox import program
 from transfer_worker.exit_codes import Exit
 from transfer_worker.runtime.lifeline import leave_words
 

@@ -185,6 +185,8 @@ def test_operator(
     act("quarantine", "adopt", "--reason", "r")
     act("quarantine", "drop", "--all", "--reason", "r")
     act("status")
+    act("show", first, "--reveal", "--reason", "r")
+    act("erase", kept, "--reason", "r", "--wait", "60")
     assert judge(Role.OPERATOR)["verdict"] == "ok"
     inspect = cluster.spawn(
         [

@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 READS: Final = frozenset(
     {"get", "mget", "ttl", "smembers", "lindex", "lpos", "lrange"}
-    | {"hget", "hgetall", "hmget", "hscan"}
+    | {"hget", "hgetall", "hkeys", "hmget", "hscan"}
     | {"zcount", "zrange", "zrangebyscore", "zscore"}
     | {"xinfo|consumers", "xinfo|groups", "xpending", "xrange", "xread", "xreadgroup", "xrevrange"}
 )
 WRITES: Final = frozenset(
     {"set", "setrange", "del", "expire", "pexpire", "sadd", "srem", "lpush", "lrem", "ltrim", "rpush"}
     | {"hdel", "hset", "zadd", "zrem", "zremrangebyscore"}
-    | {"xack", "xadd", "xautoclaim", "xgroup|create", "xgroup|delconsumer", "xtrim"}
+    | {"xack", "xadd", "xautoclaim", "xgroup|create", "xgroup|delconsumer", "xdel", "xtrim"}
 )
 READS_AND_WRITES: Final = frozenset({"brpop", "hincrby", "rename", "rpop"})
 ASKS_WHETHER: Final = frozenset({"exists", "hexists", "hlen", "llen", "type", "xlen", "zcard"})

@@ -160,9 +160,14 @@ def list_looks(at: Place) -> Uses:
 
 
 def list_acts(at: Place) -> Uses:
-    """What operators change: pauses, the quarantine, calls that were moved twice, messages left behind."""
-    keys = at.keys
+    """What operators change: pauses, the quarantine, calls moved twice, what is left behind or erased."""
+    keys, each = at.keys, at.each
     return {
+        keys.record(each): ("HKEYS {}",),
+        keys.damaged(each): ("DEL {}",),
+        keys.audit: ("XDEL {} 0-1", "TYPE {}"),
+        keys.unacked: ("HSCAN {} 0", "HDEL {} f", "TYPE {}"),
+        keys.unacked_index: ("ZREM {} m", "TYPE {}"),
         keys.paused: ("HSET {} f v", "HDEL {} f", "HEXISTS {} f", *_EXPIRING),
         keys.waiting: ("ZRANGEBYSCORE {} 0 1",),
         keys.in_flight: ("ZRANGEBYSCORE {} 0 1",),
@@ -170,7 +175,9 @@ def list_acts(at: Place) -> Uses:
         keys.quarantine: ("LPOS {} e", "LREM {} 1 e", "TYPE {}"),
         at.shared_unacked: ("HGET {} f", "HDEL {} f", "TYPE {}"),
         f"{at.shared_unacked}_index": ("ZREM {} m", "TYPE {}"),
-        at.queue: ("RPUSH {} e", "TYPE {}"),
+        **dict.fromkeys(
+            at.with_priorities(at.queue), ("LRANGE {} 0 0", "LREM {} 1 e", "RPUSH {} e", "TYPE {}")
+        ),
     }
 
 

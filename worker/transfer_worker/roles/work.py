@@ -65,7 +65,7 @@ STEPS: Final[dict[Role, frozenset[str]]] = {
     | {"refuse", "retire", "set_limits", "sight", "take_poll"},
     Role.VIEWER: frozenset({"audit_backlog"}),
     Role.OPERATOR: _OF_REQUESTS
-    | {"acknowledge", "adopt", "audit_backlog", "drop_quarantined", "pause", "resume", "reveal"},
+    | {"acknowledge", "adopt", "audit_backlog", "drop_quarantined", "erase", "pause", "resume", "reveal"},
     Role.FLOWER: frozenset(),
     Role.AUDITOR: frozenset({"audit_backlog"}),
     Role.RECEIVER: frozenset({"hear_webhook", "report_connection"}),

@@ -6,6 +6,7 @@ That an alert fires when it must and not otherwise is for promtool to say: the s
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import promql_parser as promql
@@ -19,6 +20,7 @@ from support.ledger_bench import LedgerBench
 from transfer_tasks.redis.connection import connect
 from transfer_worker.monitoring.metrics import LedgerCollector
 
+RUNBOOK = Path(__file__).parents[2] / "docs" / "on-call.md"
 MONITORING = Path(__file__).parents[2] / "monitoring"
 RULES = {
     rule["alert"]: rule
@@ -39,6 +41,15 @@ def test_every_alert_is_seen_to_fire_and_to_be_silent():
     assert seen == {(name, fires) for name in RULES for fires in (True, False)}
 
 
+def test_every_alert_names_its_section_of_the_runbook_and_the_section_names_it():
+    found = re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", RUNBOOK.read_text(), re.MULTILINE | re.DOTALL)
+    sections = {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-"): text for head, text in found}
+    for name, rule in RULES.items():
+        page, _, anchor = rule["annotations"]["runbook"].partition("#")
+        assert page == "docs/on-call.md"
+        assert f"`{name}`" in sections[anchor], name
+
+
 # --- what is asked for is there
 
 
@@ -48,7 +59,9 @@ def exported(redis_server):
     with connect(redis_server.url, timeout_seconds=30) as client:
         client.flushall()
         bench = LedgerBench(client)
-        bench.heartbeat()
+        about = json.dumps({"restarts": 0, "up_seconds": 1})
+        bench.run(bench.commands.heartbeat(worker="w1", lease_ms=60_000, about_json=about, queue=bench.queue))
+        bench.client.hset(bench.keys.paused, "billing", "{}")
         claim = bench.claim(bench.accept().transfer_id)
         bench.begin(claim)
         bench.end(claim)

@@ -21,7 +21,7 @@ from transfer_tasks.registry.limits import LIMIT_KINDS
 from transfer_worker.monitoring.connections import FINALS, count_connections
 from transfer_worker.monitoring.counts import BUCKETS_MS
 from transfer_worker.monitoring.damage import read_count
-from transfer_worker.monitoring.differences import KINDS, find_differences
+from transfer_worker.monitoring.gauges import memory_gauges, present_gauges
 from transfer_worker.monitoring.present import read_present
 from transfer_worker.monitoring.statistics import PLATFORM_ANSWERS
 
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
     from transfer_tasks.ledger.ledger import Ledger
     from transfer_worker.monitoring.counts import Counts
-    from transfer_worker.monitoring.present import Present
 
 POSTS_BUCKETS: Final = (0, 1, 2, 3, 5, 10, 20)
 """Settings allow up to 20 requests a transfer."""
@@ -77,76 +76,10 @@ class LedgerCollector(Collector):
             yield GaugeMetricFamily("transfer_ledger_up", up, value=0)
             return
         yield GaugeMetricFamily("transfer_ledger_up", up, value=1)
-        yield from _gauges(present)
+        yield from present_gauges(present)
+        yield from memory_gauges(self._ledger.client)
         yield from _counters(present.totals)
         yield from _histograms(present.totals)
-
-
-def _gauges(present: Present) -> Iterator[Metric]:
-    for name, about, value in (
-        ("waiting", "Transfers that no worker has claimed yet.", present.waiting),
-        ("in_flight", "Transfers that a worker acts on.", present.in_flight),
-        ("unknown", "Transfers that may have been carried out, and are not resolved.", present.unknown),
-        ("oldest_waiting_seconds", "How long the oldest waiting one waits.", present.oldest_waiting_seconds),
-        (
-            "oldest_unknown_seconds",
-            "How long ago the oldest unresolved one ended unknown.",
-            present.oldest_unknown_seconds,
-        ),
-        ("audit_backlog_lines", "Audit lines that are in Redis and in no log yet.", present.audit.lines),
-        (
-            "audit_oldest_seconds",
-            "How old the oldest audit line is that is in no log yet.",
-            present.audit.oldest_seconds,
-        ),
-        (
-            "double_posts_unacknowledged",
-            "Of transfer_double_posts_total, those that nobody has acknowledged.",
-            len(present.double_posts),
-        ),
-        (
-            "damaged_keys",
-            "Keys of ours in Redis that can't be read; the other figures are without them.",
-            len(present.damaged_keys),
-        ),
-        ("workers", "Workers whose lease runs.", sum(worker.is_alive for worker in present.workers)),
-        (
-            "heartbeat_age_seconds",
-            "Since the last sign of life of any worker; infinite where there was never one.",
-            math.inf if present.heartbeat_age_seconds is None else present.heartbeat_age_seconds,
-        ),
-    ):
-        yield GaugeMetricFamily(f"transfer_{name}", about, value=value)
-    ages = GaugeMetricFamily(
-        "transfer_worker_heartbeat_age_seconds",
-        "Since a worker's last sign of life.",
-        labels=("worker", "host", "version"),
-    )
-    for worker in present.workers:
-        about_it = worker.about
-        ages.add_metric(
-            (worker.worker, str(about_it.get("host", "")), str(about_it.get("version", ""))),
-            worker.heartbeat_age_seconds,
-        )
-    yield ages
-    unlike = GaugeMetricFamily(
-        "transfer_worker_differs",
-        "Whether a worker has another version, registry or setting than most of the workers.",
-        labels=("worker", "what"),
-    )
-    differing = {(worker, of.kind) for of in find_differences(present.workers) for worker in of.workers}
-    for worker in filter(lambda worker: worker.is_alive, present.workers):
-        for kind in KINDS:
-            unlike.add_metric((worker.worker, kind), (worker.worker, kind) in differing)
-    yield unlike
-    silent = GaugeMetricFamily(
-        "transfer_source_silent_requests",
-        "Requests that the platform has accepted since a source last told of a connection.",
-        labels=("source",),
-    )
-    for source, heard in present.heard.items():
-        silent.add_metric((source,), heard.accepted_since)
-    yield silent
 
 
 def _counters(totals: Counts) -> Iterator[Metric]:

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 import redis
 
 from transfer_tasks.errors import LedgerUnavailable
+from transfer_tasks.ledger.texts import read_object
 from transfer_tasks.redis.diagnosis import diagnose
 from transfer_worker.ledger.recovery import LEASE_SECONDS
 from transfer_worker.monitoring.audit_backlog import AuditBacklog, ask_audit_backlog, build_audit_backlog
 from transfer_worker.monitoring.connections import Heard, read_heard
 from transfer_worker.monitoring.counts import Counts
-from transfer_worker.monitoring.damage import Damage
+from transfer_worker.monitoring.damage import Damage, read_count
 from transfer_worker.monitoring.double_posts import DoublePost
 
 if TYPE_CHECKING:
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 
     from transfer_tasks.ledger.keys import Keys
     from transfer_tasks.ledger.ledger import Ledger
+
+
+RECENT_SECONDS: Final = (60, 600)
+"""Sessions often settle an unknown within the first; after the second, no caller is on the line any more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +58,8 @@ class Present:
     Attributes:
         oldest_waiting_seconds: How long the oldest one has waited; 0 where none waits.
         oldest_unknown_seconds: How long ago the oldest unresolved unknown ended; 0 where there is none.
+        recent_unknown: How many unresolved ones ended one to ten minutes ago, of the newest hundred.
+        pause_seconds: How long each destination has been paused; `*` for all of them.
         gone: Workers of the last hour that have not stopped gracefully and give no sign of life any more.
         heartbeat_age_seconds: Since the last sign of life of any worker; None where there was never one.
         double_posts: What may have moved a call twice and nobody has acknowledged, the newest first.
@@ -69,6 +76,8 @@ class Present:
     in_flight: int
     unknown: int
     oldest_unknown_seconds: float
+    recent_unknown: int
+    pause_seconds: dict[str, float]
     workers: tuple[WorkerStatus, ...]
     gone: tuple[GoneWorker, ...]
     heartbeat_age_seconds: float | None
@@ -99,6 +108,12 @@ QUESTIONS: Final[dict[str, _Question]] = {
     "first_unknown": _Question(
         lambda pipe, of: pipe.zrange(of.keys.unknown, 0, 0, withscores=True), lambda keys: keys.unknown, []
     ),
+    "last_unknown": _Question(
+        lambda pipe, of: pipe.zrange(of.keys.unknown, -100, -1, withscores=True),
+        lambda keys: keys.unknown,
+        [],
+    ),
+    "paused": _Question(lambda pipe, of: pipe.hgetall(of.keys.paused), lambda keys: keys.paused, {}),
     "in_flight": _Question(lambda pipe, of: pipe.zcard(of.keys.in_flight), lambda keys: keys.in_flight, 0),
     "heartbeats": _Question(
         lambda pipe, of: pipe.zrange(of.keys.workers, 0, -1, withscores=True), lambda keys: keys.workers, []
@@ -172,6 +187,14 @@ def build_present(ledger: Ledger, answers: Sequence[Any], damage: Damage) -> Pre
         in_flight=replies["in_flight"],
         unknown=replies["unknown"],
         oldest_unknown_seconds=_age_seconds(now_ms, first_unknown[0][1]) if first_unknown else 0.0,
+        recent_unknown=sum(
+            RECENT_SECONDS[0] <= _age_seconds(now_ms, ended_ms) < RECENT_SECONDS[1]
+            for _, ended_ms in replies["last_unknown"]
+        ),
+        pause_seconds={
+            destination: _age_seconds(now_ms, _read_pause_ms(text))
+            for destination, text in replies["paused"].items()
+        },
         workers=workers,
         gone=tuple(GoneWorker(name, int(last_ms)) for name, last_ms in replies["gone"]),
         heartbeat_age_seconds=None if last_heartbeat_ms is None else _age_seconds(now_ms, last_heartbeat_ms),
@@ -182,6 +205,11 @@ def build_present(ledger: Ledger, answers: Sequence[Any], damage: Damage) -> Pre
         totals=totals,
         damaged_keys=damage.keys,
     )
+
+
+def _read_pause_ms(text: str) -> int:
+    """Return when somebody has paused it, by what may be damaged; then it was long ago."""
+    return read_count(str((read_object(text) or {}).get("at_ms"))) or 0
 
 
 def _read_workers(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -18,6 +19,7 @@ from transfer_tasks.redis.connection import connect
 from transfer_tasks.registry.limits import LIMIT_KINDS
 from transfer_worker.monitoring.counts import BUCKETS_MS
 from transfer_worker.monitoring.metrics import LedgerCollector, MetricsServer
+from transfer_worker.operations.lookup import read_clock_ms
 
 
 @pytest.fixture
@@ -207,7 +209,7 @@ def test_names_follow_the_conventions(bench, scrape):
         assert "_ms" not in name
 
 
-def test_it_is_served_over_http_and_a_scrape_is_two_round_trips(bench):
+def test_it_is_served_over_http_and_a_scrape_is_three_round_trips(bench):
     bench.heartbeat()
     finish(bench)
     with MetricsServer(bench.ledger, port=0) as server:
@@ -216,7 +218,7 @@ def test_it_is_served_over_http_and_a_scrape_is_two_round_trips(bench):
             text = answer.read().decode()
         stats = bench.client.info("commandstats")
     assert "transfer_waiting 0.0" in text
-    assert sum(entry["calls"] for name, entry in stats.items() if name != "cmdstat_config|resetstat") <= 18
+    assert sum(entry["calls"] for name, entry in stats.items() if name != "cmdstat_config|resetstat") <= 21
 
 
 def test_connections_are_told_once_each_and_reports_by_what_became_of_them(bench, scrape):
@@ -257,3 +259,62 @@ def test_a_source_that_has_spoken_is_silent_for_so_many_requests_and_one_never_h
         key[1][1]: value for key, value in scrape().items() if key[0] == "transfer_source_silent_requests"
     }
     assert silent == {"webhook": 3}
+
+
+def test_unknowns_are_recent_from_one_minute_to_ten(bench, scrape):
+    for _ in range(4):
+        finish(bench, State.UNKNOWN, Reason.ANSWER_LOST)
+    now_ms = read_clock_ms(bench.ledger)
+    names = bench.client.zrange(bench.keys.unknown, 0, -1)
+    for name, age_seconds in zip(names, (5, 70, 590, 700), strict=True):
+        bench.client.zadd(bench.keys.unknown, {name: now_ms - age_seconds * 1000})
+
+    said = scrape()
+
+    assert said["transfer_unknown_recent",] == 2
+    assert 700 <= said["transfer_oldest_unknown_seconds",] < 800
+
+
+@pytest.mark.parametrize("text", ["{}", "junk", '{"at_ms": "x"}'])
+def test_a_pause_has_an_age_and_one_that_is_damaged_is_old(bench, scrape, text):
+    minute_ago = json.dumps({"at_ms": read_clock_ms(bench.ledger) - 60_000})
+    bench.client.hset(bench.keys.paused, mapping={"support": minute_ago, "*": text})
+
+    said = scrape()
+
+    assert 60 <= said["transfer_pause_seconds", ("destination", "support")] < 120
+    assert said["transfer_pause_seconds", ("destination", "*")] > 1e9
+
+
+def test_a_worker_says_what_it_is_and_how_often_it_was_restarted(bench, scrape):
+    usual = {"host": "h", "version": "1", "registry": "r", "restarts": 3, "up_seconds": 9}
+
+    def beat(worker, **about):
+        beat = bench.commands.heartbeat(
+            worker=worker, lease_ms=60_000, about_json=json.dumps(usual | about), queue=bench.queue
+        )
+        bench.run(beat)
+
+    beat("w1", settings={"A": "1", "B": "2"})
+    beat("w2", settings={"B": "2", "A": "1"})
+    beat("w3", settings={"A": "2"}, restarts="no number")
+    said = scrape()
+
+    labels = [dict(labels) for name, *labels in said if name == "transfer_worker_build_info"]
+    builds = {of["worker"]: of for of in labels}
+    assert {(of["version"], of["registry"], of["host"]) for of in labels} == {("1", "r", "h")}
+    assert builds["w1"]["settings"] == builds["w2"]["settings"] != builds["w3"]["settings"]
+    assert said["transfer_worker_restarts", ("worker", "w1")] == 3
+    assert said["transfer_worker_up_seconds", ("worker", "w3")] == 9
+    assert ("transfer_worker_restarts", ("worker", "w3")) not in said
+
+
+def test_redis_says_what_it_uses_and_may_use(bench, scrape):
+    bench.client.config_set("maxmemory", 512 * 2**20)
+    try:
+        said = scrape()
+    finally:
+        bench.client.config_set("maxmemory", 0)
+    assert said["transfer_redis_memory_limit_bytes",] == 512 * 2**20
+    assert 0 < said["transfer_redis_memory_bytes",] < said["transfer_redis_memory_limit_bytes",]
+    assert scrape()["transfer_redis_memory_limit_bytes",] > 512 * 2**20, "the machine's"

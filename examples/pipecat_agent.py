@@ -5,6 +5,7 @@ pip install call-transfer pipecat-piopiy "pipecat-ai[deepgram,openai,cartesia]==
 
 import asyncio
 import os
+import sys
 
 from dotenv import load_dotenv
 from pipecat.adapters.llm.schemas.direct_function import tool_options
@@ -25,10 +26,12 @@ from pipecat.services.openai.llm import OpenAILLMService
 from pipecat.workers.runner import WorkerRunner
 from pipecat_piopiy import PiopiyCallControl, PiopiyRunner, piopiy_tools
 
+from transfer_tasks.errors import TransferTasksError
 from transfer_tasks.voice import Choice, TransferClient
 
 load_dotenv()
 
+KEYS = ("DEEPGRAM_API_KEY", "OPENAI_API_KEY", "CARTESIA_API_KEY", "CARTESIA_VOICE_ID")
 INSTRUCTIONS = "You are a helpful assistant on the phone. Transfer callers who ask for a person."
 
 
@@ -117,6 +120,8 @@ def build_bot(transfers):
 
 async def main():
     """Serve calls until the process is stopped."""
+    for name in KEYS:
+        os.environ[name]  # missing: better known now than with a caller on the line
     support = Choice(
         name="support",
         description="A person in customer support",
@@ -129,4 +134,9 @@ async def main():
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    try:
+        asyncio.run(main())
+    except KeyError as missing:
+        sys.exit(f"{missing.args[0]} is not set. Put it into the environment, or into .env.")
+    except TransferTasksError as error:  # a wrong setting, or a destination that leads nowhere
+        sys.exit(str(error))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,3 +79,23 @@ def load_example() -> Callable[[str], Any]:
         return example
 
     return load
+
+
+@pytest.fixture
+def missing_of(tmp_path: Path) -> Callable[[str], str]:
+    """Run an example without one of its variables; return what it says."""
+
+    def run(name: str) -> str:
+        given = {key: value for key, value in ENVIRONMENT.items() if key != "CARTESIA_VOICE_ID"}
+        done = subprocess.run(
+            [sys.executable, EXAMPLES / f"{name}.py"],
+            env={"PATH": os.environ["PATH"], **given},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 1
+        return done.stderr
+
+    return run

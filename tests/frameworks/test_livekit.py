@@ -108,3 +108,10 @@ async def test_where_nothing_was_moved_the_conversation_goes_on(cluster, agent):
     await caller.hears("How else can I help?")
     await hang_up(caller)
     assert [post.carried_out for post in cluster.posts(call_id)] == [False, False]
+
+
+def test_what_is_missing_is_said_in_one_line(missing_of):
+    assert (
+        missing_of("livekit_agent")
+        == "CARTESIA_VOICE_ID is not set. Put it into the environment, or into .env.\n"
+    )

@@ -130,3 +130,9 @@ async def test_a_caller_who_interrupts_is_told_the_truth_and_goes_on(cluster, ag
     await caller.hears("How else can I help?")
     await hang_up(caller)
     assert [post.carried_out for post in cluster.posts(call_id)] == [False, False]
+
+
+def test_what_is_missing_is_said_in_one_line(missing_of):
+    assert missing_of("pipecat_agent").endswith(
+        "\nCARTESIA_VOICE_ID is not set. Put it into the environment, or into .env.\n"
+    )

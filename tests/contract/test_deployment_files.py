@@ -20,6 +20,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from transfer_tasks.settings import DESTINATIONS_FILE
+from transfer_worker.local.compose_secrets import IN_FILES, make_secrets
 
 ROOT = Path(__file__).parents[2]
 COMPOSE_TEXT = (ROOT / "docker-compose.yml").read_text()
@@ -68,7 +69,7 @@ def test_every_image_has_a_fixed_tag():
     images = [service["image"] for service in SERVICES.values()] + re.findall(
         r"^FROM (\S+)", DOCKERFILE, re.MULTILINE
     )
-    assert len(images) == 11
+    assert len(images) == 12
     for image in images:
         assert re.fullmatch(r"[a-z/-]+:v?\d+\.\d+[a-z0-9.-]*", image), image
 
@@ -80,10 +81,66 @@ def test_both_stages_share_one_python_so_that_the_venv_can_move():
 def test_the_image_runs_as_nobody_special():
     users = re.findall(r"^USER (\S+)", DOCKERFILE, re.MULTILINE)
     assert users == ["10001:10001"]
-    for name in ("worker", "flower", "sandbox", "metrics", "webhooks"):
-        assert SERVICES[name]["cap_drop"] == ["ALL"]
-        assert SERVICES[name]["read_only"] is True
+    for name in ("worker", "operator", "flower", "sandbox", "metrics", "webhooks"):
         assert SERVICES[name]["init"] is True
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_service_has_a_read_only_root_no_capability_and_limits(name):
+    service = SERVICES[name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["mem_limit"]
+    assert service["pids_limit"]
+
+
+def test_redis_refuses_before_its_memory_is_taken_away():
+    command = SERVICES["redis"]["command"]
+    assert command[command.index("--maxmemory") + 1] == "1gb"
+    assert SERVICES["redis"]["mem_limit"] == "2g"
+
+
+def test_each_service_is_on_the_networks_of_its_side():
+    assert {name: set(service["networks"]) for name, service in SERVICES.items()} == {
+        "redis": {"voice", "worker", "watch"},
+        "worker": {"worker"},
+        "operator": {"worker"},
+        "sandbox": {"worker"},
+        "flower": {"watch"},
+        "flower-operator": {"watch"},
+        "metrics": {"watch", "monitoring"},
+        "webhooks": {"watch"},
+        "prometheus": {"monitoring"},
+        "grafana": {"monitoring"},
+    }
+    assert COMPOSE["networks"]["voice"] == {"name": "call-transfer", "internal": True}
+
+
+def test_each_service_has_its_own_user_at_redis_and_the_secrets_that_it_needs():
+    flower = {"redis_flower_url", "flower_basic_auth"}
+    needed = {
+        "redis": {"redis_users"},
+        "worker": {"redis_worker_url", "piopiy_token", "verify_keys", "audit_key"},
+        "operator": {"redis_operator_url", "signing_key", "audit_key"},
+        "flower": flower,
+        "flower-operator": flower,
+        "metrics": {"redis_viewer_url"},
+        "webhooks": {"redis_receiver_url"},
+    }
+    assert {
+        name: set(service["secrets"]) for name, service in SERVICES.items() if "secrets" in service
+    } == needed
+    for name, secrets in needed.items():
+        named = {
+            value for value in SERVICES[name].get("environment", {}).values() if "/secrets/" in str(value)
+        }
+        assert name == "redis" or named == {f"/run/secrets/{secret}" for secret in secrets}
+    made = make_secrets(dict.fromkeys(IN_FILES, "x"))
+    assert COMPOSE["secrets"] == {
+        name: {"file": f"./secrets/{name}"} for name in set().union(*needed.values())
+    }
+    assert made.keys() >= COMPOSE["secrets"].keys()
 
 
 def test_what_the_image_copies_is_there_and_not_ignored():
@@ -113,14 +170,10 @@ def test_flower_has_twice_the_memory_that_it_needs():
     assert SERVICES["flower"]["mem_limit"] == SERVICES["flower-operator"]["mem_limit"] == "512m"
 
 
-def test_flower_does_not_start_without_a_login():
-    assert SERVICES["flower"]["environment"]["FLOWER_BASIC_AUTH"].startswith("${FLOWER_BASIC_AUTH:?")
-
-
 def test_only_the_worker_gets_the_token():
     for name, service in SERVICES.items():
         assert ("env_file" in service) == (name == "worker")
-        assert "PIOPIY_TOKEN" not in service.get("environment", {})
+        assert ("piopiy_token" in service.get("secrets", [])) == (name == "worker")
 
 
 def test_the_worker_is_given_the_registry_that_init_writes():
@@ -136,7 +189,9 @@ def test_redis_writes_everything_down_and_evicts_nothing():
         "--appendonly": "yes",
         "--appendfsync": "always",
         "--save": "",
+        "--maxmemory": "1gb",
         "--maxmemory-policy": "noeviction",
+        "--aclfile": "/run/secrets/redis_users",
     }
     assert redis["volumes"] == ["redis-data:/data"]
     assert redis["healthcheck"]["test"][0] == "CMD"
@@ -147,6 +202,7 @@ def test_redis_writes_everything_down_and_evicts_nothing():
 def test_sandbox_and_monitoring_take_part_only_when_asked():
     assert {name: service["profiles"] for name, service in SERVICES.items() if "profiles" in service} == {
         "flower-operator": ["operator"],
+        "operator": ["tools"],
         "sandbox": ["sandbox"],
         "metrics": ["monitoring"],
         "prometheus": ["monitoring"],

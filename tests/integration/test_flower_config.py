@@ -6,6 +6,7 @@ import base64
 import re
 import socket
 import sys
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -64,15 +65,37 @@ def flower_port(start_flower):
     return port
 
 
-@pytest.mark.parametrize("login", ["", "on-call", "on-call:", ":secret", "on-call:a,b", "on-call:pässwort"])
+@pytest.mark.parametrize(
+    "login",
+    ["", "on-call", "on-call:", ":secret", "on-call:a,b", "on-call:pässwort", "on-call:elevenchars"],
+)
 def test_without_a_proper_login_it_does_not_start(start_flower, login):
     flower, _ = start_flower(login=login)
     assert flower.wait() == 1
-    assert flower.output().rstrip().endswith("Set FLOWER_BASIC_AUTH=user:password (ASCII, no comma).")
+    assert flower.output().rstrip().splitlines()[-1].startswith("Flower shows who called")
     assert "Traceback" not in flower.output()
 
 
-@pytest.mark.parametrize("path", ["/", "/tasks", "/workers", "/api/tasks", "/api/workers"])
+def test_a_login_may_stand_in_a_file(start_flower, tmp_path):
+    (tmp_path / "login").write_text(f"{LOGIN}\n")
+    flower, port = start_flower(login="", FLOWER_BASIC_AUTH_FILE=str(tmp_path / "login"))
+    wait_until(lambda: ask(port, "/healthcheck") == 200, message=flower.output)
+    assert (ask(port, "/"), ask(port, "/", login=LOGIN)) == (401, 200)
+
+    flower, _ = start_flower(login="", FLOWER_BASIC_AUTH_FILE=str(tmp_path / "nothing"))
+    assert flower.wait() == 1
+    assert "can't be read" in flower.output()
+
+
+def test_who_has_sent_a_wrong_login_waits_with_the_right_one_too(flower_port):
+    assert ask(flower_port, "/", login=LOGIN) == 200
+    assert ask(flower_port, "/", login="on-call:wrong-password") == 401
+    started = time.monotonic()
+    assert ask(flower_port, "/", login=LOGIN) == 200
+    assert time.monotonic() - started >= 0.9
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/", "/tasks", "/workers", "/api/tasks", "/api/workers"])
 def test_nothing_is_shown_without_the_login(flower_port, path):
     assert ask(flower_port, path) == 401
     assert ask(flower_port, path, login="on-call:wrong") == 401

@@ -55,7 +55,7 @@ def run_command(cluster, ask, tmp_path, monkeypatch):
     for name, value in cluster.worker_environment().items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("TRANSFER_DESTINATIONS_FILE", "destinations.toml")
-    monkeypatch.setenv("FLOWER_BASIC_AUTH", "on-call:secret")
+    monkeypatch.setenv("FLOWER_BASIC_AUTH", "on-call:correct-horse")
     cluster.environment["TRANSFER_DESTINATIONS_FILE"] = str(tmp_path / "destinations.toml")
     return ask
 

@@ -20,12 +20,14 @@ import yaml
 
 from support.kinship import children
 from support.ports import pick_free_port
+from transfer_worker.local.compose_secrets import make_secrets, name_url_file
 from transfer_worker.local.redis_executable import find_redis_server
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from support.processes import ProcessSpawner, SpawnedProcess
+    from transfer_worker.roles import Role
 
 ROOT: Final = Path(__file__).parents[2]
 SERVICES: Final[dict[str, Any]] = yaml.safe_load((ROOT / "docker-compose.yml").read_text("utf-8"))["services"]
@@ -46,13 +48,15 @@ class Containers:
         self._spawn, self._folder = spawn, folder
         self.ports = {port: str(pick_free_port()) for port in OUR_PORTS}
         self.environment = environment
+        self.secrets = folder / "secrets"
         (folder / "bin").mkdir()
         # By the image's name, whichever server this machine has.
         (folder / "bin" / "redis-server").symlink_to(find_redis_server())
 
     def start(self, name: str, *more: str, **environment: str) -> SpawnedProcess:
         """Start a service; what more is given is of this machine or of the test alone."""
-        return self.run(name, *SERVICES[name]["command"], *more, **(self.declared(name) | environment))
+        command = [*SERVICES[name].get("entrypoint", ()), *SERVICES[name]["command"]]
+        return self.run(name, *command, *more, **(self.declared(name) | environment))
 
     def declared(self, name: str) -> dict[str, str]:
         """Return a service's environment: what `.env` says where it reads that, and what the file says."""
@@ -60,6 +64,17 @@ class Containers:
         from_file = self.environment if "env_file" in service else {}
         stated = from_file | {key: str(value) for key, value in service.get("environment", {}).items()}
         return {key: self._translate(value) for key, value in stated.items()}
+
+    def write_secrets(self, **variables: str) -> None:
+        """Write the files that `init --compose` makes of these variables, with hosts as they are here."""
+        self.secrets.mkdir(mode=0o700)
+        for name, text in make_secrets(variables).items():
+            (self.secrets / name).write_text(self._translate(text) if name.endswith("_url") else text)
+            (self.secrets / name).chmod(0o444)
+
+    def log_in(self, role: Role) -> str:
+        """Return where a role logs in at Redis."""
+        return (self.secrets / name_url_file(role)).read_text()
 
     def volume(self, name: str) -> Path:
         """Return where a named volume is on this machine."""
@@ -94,6 +109,11 @@ class Containers:
     def _prepare_mounts(self, name: str) -> dict[str, tuple[Path, str]]:
         """Return what is mounted where: named volumes in a folder of the test, and the repository's files."""
         mounts, is_ours = {}, "build" in SERVICES[name]
+        for secret in SERVICES[name].get("secrets", ()):
+            file = self.secrets / secret
+            if not file.is_file():
+                raise LookupError(f"the file of the secret {secret} is missing")
+            mounts[f"/run/secrets/{secret}"] = (file, "ro")
         for volume in SERVICES[name].get("volumes", ()):
             if isinstance(volume, str):
                 source, target, *mode = volume.split(":")

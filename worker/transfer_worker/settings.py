@@ -20,6 +20,7 @@ VISIBILITY_TIMEOUT_SECONDS: Final = 12
 MAX_ATTEMPT_TIMEOUT_SECONDS: Final = 10
 MIN_TOKEN_LENGTH: Final = 6
 """A shorter one is a slip: Piopiy's have dozens of characters. And no line of the log would stay readable."""
+MIN_FLOWER_PASSWORD_LENGTH: Final = 12
 SETTLE_PATIENCE_SECONDS: Final = 60.0
 
 
@@ -29,6 +30,17 @@ def find_token_problem(token: str) -> str:
         return "a token is printable ASCII, without blanks and line breaks"
     if len(token) < MIN_TOKEN_LENGTH:
         return f"a token has {MIN_TOKEN_LENGTH} characters or more; copy the whole of it"
+    return ""
+
+
+def find_login_problem(login: str) -> str:
+    """Return what is wrong with a login for Flower, ``user:password``; or an empty text."""
+    user, _, password = login.partition(":")
+    # Flower 2.2.0 compares with hmac.compare_digest, which takes no other text than ASCII.
+    if not user or not login.isascii() or "," in login or not password:
+        return "write it like user:password, in ASCII and without a comma"
+    if len(password) < MIN_FLOWER_PASSWORD_LENGTH:
+        return f"its password has {MIN_FLOWER_PASSWORD_LENGTH} characters or more"
     return ""
 
 

@@ -30,7 +30,7 @@ def settings(cluster, ask, monkeypatch):
 
 
 def test_doctor_asks_a_sandbox_whether_it_takes_the_token(ask, settings, worker):
-    settings("FLOWER_BASIC_AUTH", "on-call:secret")
+    settings("FLOWER_BASIC_AUTH", "on-call:correct-horse")
     settings("HTTP_PROXY", "http://127.0.0.1:1")  # the workers use no proxy of the environment
     exit_code, found = examine(ask)
     assert exit_code == 0
@@ -61,7 +61,7 @@ def test_doctor_sends_no_request_through_a_tunnel_that_only_looks_like_a_sandbox
 
 def test_doctor_says_whether_flower_is_safe(ask, settings):
     assert examine(ask)[1]["flower"]["verdict"] == "not checked"
-    settings("FLOWER_BASIC_AUTH", "on-call:secret")
+    settings("FLOWER_BASIC_AUTH", "on-call:correct-horse")
     assert examine(ask)[1]["flower"]["verdict"] == "ok"
     settings("FLOWER_ADDRESS", "0.0.0.0")
     settings("FLOWER_READ_ONLY", "false")

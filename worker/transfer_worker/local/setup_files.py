@@ -78,7 +78,7 @@ def write_env(values: Mapping[str, str]) -> bool:
         SettingsError: A value can't stand in such a file.
         OSError: It can't be written; nothing is left of it.
     """
-    return _write_new(ENV_FILE, fill_env(values), mode=0o600)
+    return write_new(ENV_FILE, fill_env(values), mode=0o600)
 
 
 def write_destinations() -> bool:
@@ -87,10 +87,15 @@ def write_destinations() -> bool:
     Raises:
         OSError: It can't be written; nothing is left of it.
     """
-    return _write_new(DESTINATIONS_FILE, read_template("destinations.toml"), mode=0o666)
+    return write_new(DESTINATIONS_FILE, read_template("destinations.toml"), mode=0o666)
 
 
-def _write_new(path: Path, text: str, *, mode: int) -> bool:
+def write_new(path: Path, text: str, *, mode: int) -> bool:
+    """Write a file unless there is one; return whether there was none.
+
+    Raises:
+        OSError: It can't be written; nothing is left of it.
+    """
     try:
         # O_EXCL: whatever has the name, a link that leads nowhere included, stays as it is.
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)

@@ -12,27 +12,17 @@ import os
 from typing import Any
 
 from flower.views.tasks import TASK_COLUMNS
-from tornado.options import options
 
 from transfer_worker.monitoring.flower_banner import add_banner
+from transfer_worker.monitoring.flower_guard import guard, read_logins
 
 
 def _setting(name: str, default: object) -> object:
     return os.environ.get(f"FLOWER_{name.upper()}", default)
 
 
-def _is_login(text: str) -> bool:
-    # Flower compares with hmac.compare_digest, which takes no other text than ASCII.
-    user, _, password = text.partition(":")
-    return bool(user and password and text.isascii())
-
-
-# Flower has read the environment and the command line before it runs this file.
-if not options.basic_auth or not all(map(_is_login, options.basic_auth)):
-    raise SystemExit(
-        "Flower shows who called and where they went; it does not start without a login. "
-        "Set FLOWER_BASIC_AUTH=user:password (ASCII, no comma)."
-    )
+basic_auth = read_logins()
+guard()
 
 address = _setting("address", "127.0.0.1")
 

@@ -6,6 +6,7 @@ import json
 import os
 import stat
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from dotenv import dotenv_values
@@ -16,7 +17,9 @@ from transfer_tasks.registry.destinations import DestinationRegistry
 from transfer_tasks.signature import parse_signing_key
 from transfer_worker import cli
 from transfer_worker.cli.terminal import Exit
+from transfer_worker.local.compose_secrets import IN_FILES
 from transfer_worker.local.setup_files import fill_env, read_template
+from transfer_worker.roles import Role
 from transfer_worker.settings import WorkerSettings
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -204,6 +207,32 @@ def test_compose_gets_the_names_that_hold_inside_of_it():
     assert written()["TRANSFER_REDIS_URL"] == ""
     assert "docker compose up" in answer.stdout
     assert "doctor finds" not in answer.stdout
+
+
+def test_for_compose_secrets_stand_in_files_and_in_no_other_place():
+    answer = init("--sandbox", "--compose")
+    assert answer.exit_code == Exit.OK, answer.output
+    assert "secrets/" in answer.stdout
+    folder = Path("secrets")
+    held = {path.name: path.read_text().strip() for path in folder.iterdir()}
+    assert held["flower_basic_auth"].startswith("on-call:")
+    assert held["verify_keys"] == held["signing_key"]
+    assert held["redis_worker_url"].startswith("redis://worker:")
+    passwords = {urlsplit(text).password for name, text in held.items() if name.endswith("_url")}
+    assert len(passwords) == len(Role)
+    for secret in (*passwords, *(held[name] for name in IN_FILES.values())):
+        assert secret not in Path(".env").read_text()
+        assert secret not in held["redis_users"]
+    assert folder.stat().st_mode & 0o777 == 0o700
+    # Users of containers, whoever they are, read what is mounted.
+    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o444}
+
+
+def test_for_compose_one_key_of_two_is_refused(environment):
+    environment.setenv("TRANSFER_SIGNING_KEY", f"voice:{'v' * 32}")
+    answer = init("--sandbox", "--compose")
+    assert answer.exit_code == Exit.USAGE
+    assert not Path(".env").exists()
 
 
 def test_as_json_it_is_one_document():

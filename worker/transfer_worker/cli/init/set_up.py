@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from transfer_tasks.settings import DESTINATIONS_FILE, RedisUrl
 from transfer_worker.cli.terminal import fail, make_console, print_json
 from transfer_worker.exit_codes import Exit
+from transfer_worker.local.compose_secrets import FOLDER, IN_FILES, make_secrets, write_secrets
 from transfer_worker.local.setup_files import (
     ENV_FILE,
     SANDBOX_NUMBER,
@@ -26,7 +27,7 @@ from transfer_worker.local.setup_files import (
 from transfer_worker.settings import CallerNumber, Token
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Container, Mapping
 
     from transfer_worker.runtime.findings import Finding
 
@@ -50,9 +51,14 @@ def set_up(
     answers = _Answers(is_sandbox=is_sandbox, as_json=as_json)
     values = answers.collect(token=token, number=number, redis_url=redis_url, is_for_compose=is_for_compose)
     try:
-        if not write_env(values):
+        kept_apart = make_secrets(values) if is_for_compose else {}
+        if not write_env(
+            {name: text for name, text in values.items() if not kept_apart or name not in IN_FILES}
+        ):
             _keep_env(as_json=as_json)
         written = [str(ENV_FILE), *([str(DESTINATIONS_FILE)] if write_destinations() else [])]
+        if kept_apart and write_secrets(kept_apart):
+            written.append(f"{FOLDER}/")
     except OSError as error:
         fail(Exit.FAILED, f"{error.filename}: {error.strerror}.", kind="OSError", as_json=as_json)
     _close(
@@ -62,6 +68,11 @@ def set_up(
         is_for_compose=is_for_compose,
         as_json=as_json,
     )
+
+
+def _leave_out(values: Mapping[str, str], names: Container[str]) -> dict[str, str]:
+    """Return the variables but those of these names."""
+    return {name: text for name, text in values.items() if name not in names}
 
 
 def _keep_env(*, as_json: bool) -> None:
@@ -99,10 +110,13 @@ class _Answers:
         values = {"FLOWER_BASIC_AUTH": os.environ.get("FLOWER_BASIC_AUTH") or make_flower_login()}
         # Keys in the environment are somebody's choice, be it one of the two only.
         keys = make_keys()
-        if not any(os.environ.get(name) for name in keys):
-            values |= keys
-        if not os.environ.get("TRANSFER_AUDIT_KEY"):
-            values["TRANSFER_AUDIT_KEY"] = make_audit_key()
+        chosen = {name: os.environ[name] for name in keys if os.environ.get(name)}
+        if is_for_compose and chosen and chosen.keys() != keys.keys():
+            self._refuse(f"--compose: set both {' and '.join(keys)} in the environment, or neither.")
+        if is_for_compose or not chosen:
+            values |= chosen or keys
+        if is_for_compose or not os.environ.get("TRANSFER_AUDIT_KEY"):
+            values["TRANSFER_AUDIT_KEY"] = os.environ.get("TRANSFER_AUDIT_KEY") or make_audit_key()
         if redis_url and not is_for_compose:
             self._check(RedisUrl, redis_url, "--redis-url")
             values["TRANSFER_REDIS_URL"] = redis_url

@@ -6,7 +6,7 @@ from pydantic import Field, SecretStr
 
 from transfer_tasks.settings import Settings, load_settings
 from transfer_worker.runtime.findings import Finding
-from transfer_worker.settings import is_this_machine
+from transfer_worker.settings import find_login_problem, is_this_machine
 
 
 class _FlowerSettings(Settings):
@@ -24,6 +24,10 @@ def check_flower() -> Finding:
         return Finding.not_checked(
             "flower",
             seen="FLOWER_BASIC_AUTH is not set here; without a login Flower does not start",
+        )
+    if problem := find_login_problem(flower.basic_auth.get_secret_value()):
+        return Finding.warning(
+            "flower", seen=f"it does not start: FLOWER_BASIC_AUTH: {problem}", fix="Give it another login."
         )
     risks, fixes = [], []
     if not is_this_machine(flower.address):

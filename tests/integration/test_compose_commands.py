@@ -164,4 +164,6 @@ def test_the_image_has_nothing_that_only_development_needs(containers: Container
 def test_no_service_of_ours_is_forgotten_here() -> None:
     ours = {name for name, service in SERVICES.items() if "build" in service or name == "redis"}
 
-    assert ours == {"redis", "worker", "operator", "flower", "flower-operator", "sandbox", "metrics"}
+    assert ours == {
+        *("redis", "worker", "operator", "flower", "flower-operator", "sandbox", "metrics", "webhooks")
+    }

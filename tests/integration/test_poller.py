@@ -12,7 +12,13 @@ import pytest
 from support import wait_until
 from support.cluster import make_intent
 from support.ledger_bench import LedgerBench
-from transfer_tasks.connection import ConnectionReason, ConnectionStatus, ReportSource, read_platform_words
+from transfer_tasks.connection import (
+    ConnectionReason,
+    ConnectionReport,
+    ConnectionStatus,
+    ReportSource,
+    read_platform_words,
+)
 from transfer_tasks.ledger.verdicts import Claim
 from transfer_tasks.outcome import Reason, State
 from transfer_tasks.redis.connection import connect
@@ -278,3 +284,27 @@ def test_a_worker_that_is_killed_is_succeeded_in_asking(cluster: Cluster, publis
     )
     assert find_connection().source is ReportSource.PLATFORM_API
     assert cluster.sandbox.post_count(intent.call_id) == 1
+
+
+def test_what_another_of_the_platforms_sources_has_said_is_not_asked_for(bench):
+    transfer_id = submit(bench, "r-1")
+    call_id = bench.ledger.read(transfer_id).call_id
+    report = ConnectionReport(
+        call_id=call_id, request_id="r-1", status=ConnectionStatus.CONNECTED, source=ReportSource.ROOM
+    )
+    bench.run(bench.commands.report_connection(report))
+    client = ScriptedClient(answer(Seen.NOT_FOUND))
+    StatusPoller(bench.ledger, client, log=Lines()).poll_once()
+    assert (client.asked, planned(bench)) == ([], [])
+
+
+def test_what_is_only_ringing_is_asked_for(bench):
+    transfer_id = submit(bench, "r-1")
+    call_id = bench.ledger.read(transfer_id).call_id
+    report = ConnectionReport(
+        call_id=call_id, request_id="r-1", status=ConnectionStatus.RINGING, source=ReportSource.ROOM
+    )
+    bench.run(bench.commands.report_connection(report))
+    client = ScriptedClient(answer(Seen.NOT_FOUND))
+    StatusPoller(bench.ledger, client, log=Lines()).poll_once()
+    assert client.asked == [("r-1", call_id)]

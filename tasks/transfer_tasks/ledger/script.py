@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_OF_CONNECTIONS: Final = frozenset({"report_connection", "end_attempt", "recover"})
+_OF_CONNECTIONS: Final = frozenset({"report_connection", "end_attempt", "recover", "take_poll"})
 """The steps that need `connections.lua`: who reads one that it doesn't need pays for it."""
 
 _FIRST_STATEMENT: Final = re.compile(r"^local ([\w,\s]+) = unpack\(ARGV, 3\)$", re.MULTILINE)

@@ -253,6 +253,13 @@ local function connections()
       caller_gone = c.caller_gone, source = c.source, at_ms = c.at_ms, heard_ms = c.heard_ms, ring_ms = 0, detail = '' })
   end
 
+  -- Whether the platform has said its last word on a request.
+  function C.is_settled(request_id)
+    local id = owner_of(request_id)
+    local c = id and C.read(id)
+    return c and c.platform_final
+  end
+
   -- Take the request id that the platform's answer names, if it names one.
   function C.learn_from(id, answer)
     local request_id = request_id_in(answer)

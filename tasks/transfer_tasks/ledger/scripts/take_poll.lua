@@ -23,10 +23,11 @@ if due_ms > NOW then return { 'wait', int(due_ms - NOW) } end
 
 local ok, note = pcall(cjson.decode, redis.call('HGET', NOTES, request_id) or '')
 local is_read = ok and type(note) == 'table' and tonumber(note.number) and tonumber(note.until_ms)
-if not is_read or note.number >= tonumber(max_polls) or NOW > note.until_ms then
+local is_settled = is_read and connections().is_settled(request_id)
+if is_settled or not is_read or note.number >= tonumber(max_polls) or NOW > note.until_ms then
   write('ZREM', POLLS, request_id)
   write('HDEL', NOTES, request_id)
-  count('poll|given_up')
+  if not is_settled then count('poll|given_up') end
   return { 'wait', '0' }
 end
 note.number = note.number + 1

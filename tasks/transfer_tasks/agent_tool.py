@@ -31,6 +31,7 @@ from piopiy.frames.frames import (
     DataFrame,
     FunctionCallResultProperties,
     InterruptionFrame,
+    LLMMessagesAppendFrame,
     TTSSpeakFrame,
     UserSpeakingFrame,
     UserStartedSpeakingFrame,
@@ -141,14 +142,24 @@ class TransferTool:
     async def handle(self, params: FunctionCallParams) -> None:
         """Answer one call of the tool by the model. Takes exactly one parameter, as 0.6.1 demands."""
         arguments = params.arguments if isinstance(params.arguments, Mapping) else {}
-        answer = await self.session.transfer(
+        asking = self.session.transfer(
             arguments.get("destination"), reason=arguments.get("reason"), say=self._say
         )
-        await _give_back(params, answer)
+        await self._give_back(params, asking)
 
     async def handle_cancel(self, params: FunctionCallParams) -> None:
         """Answer one call of the tool that takes a transfer back."""
-        await _give_back(params, await self.session.cancel(say=self._say))
+        await self._give_back(params, self.session.cancel(say=self._say))
+
+    async def _give_back(self, params: FunctionCallParams, asking: Awaitable[TransferAnswer]) -> None:
+        self._speech.open_answers += 1
+        try:
+            answer = await asking
+            # None leaves it to the SDK, which runs the model once no other tool call is open.
+            properties = FunctionCallResultProperties(run_llm=False) if answer.ends_conversation else None
+            await params.result_callback(answer.for_model(), properties=properties)
+        finally:
+            self._speech.open_answers -= 1
 
     async def __aenter__(self) -> Self:
         await self.session.__aenter__()
@@ -158,12 +169,6 @@ class TransferTool:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.session.__aexit__(kind, error, trace)
-
-
-async def _give_back(params: FunctionCallParams, answer: TransferAnswer) -> None:
-    # None leaves it to the SDK, which runs the model once no other tool call is open.
-    properties = FunctionCallResultProperties(run_llm=False) if answer.ends_conversation else None
-    await params.result_callback(answer.for_model(), properties=properties)
 
 
 @dataclass
@@ -182,6 +187,9 @@ class _AgentSpeech:
     Most services hold back what follows a sentence until it is spoken; some let it overtake the sound. So a
     sentence is over once its end has passed and something has sounded since, or what sounded then stops; or
     once the caller interrupts it.
+
+    Attributes:
+        open_answers: How many calls of the tools the model still waits for.
     """
 
     def __init__(self, session: TransferSession) -> None:
@@ -189,6 +197,7 @@ class _AgentSpeech:
         self._llm: LLMService | None = None
         self._output: FrameProcessor | None = None
         self._spoken: list[_EndOfSentence] = []
+        self.open_answers = 0
 
     def listen(self, llm: LLMService, output: FrameProcessor) -> None:
         """Follow what an agent's transport passes on; once, however often the tool is registered."""
@@ -203,6 +212,9 @@ class _AgentSpeech:
         self._spoken.append(end)
         await self._llm.push_frame(TTSSpeakFrame(text))
         await self._llm.push_frame(end)
+        if not self.open_answers:  # what was said meanwhile, the tool's answer tells; this, nothing else does
+            message = {"role": "assistant", "content": text}
+            await self._llm.push_frame(LLMMessagesAppendFrame([message], run_llm=False))
         return self._hear(end)
 
     async def _hear(self, end: _EndOfSentence) -> None:

@@ -16,8 +16,16 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from transfer_tasks.connection import ReportResult, ReportVerdict
+from transfer_tasks.connection import (
+    Connection,
+    ConnectionReason,
+    ConnectionStatus,
+    ReportResult,
+    ReportSource,
+    ReportVerdict,
+)
 from transfer_tasks.errors import (
+    ConnectionTimeout,
     LedgerUnavailable,
     OutcomeTimeout,
     PublishOutcomeUnknown,
@@ -44,10 +52,18 @@ class ScriptedEnding:
     after_seconds: float
     unsent_seconds: float
     loses_answer: bool
+    connection: ConnectionStatus | ConnectionReason | None
+    rings_seconds: float
 
 
 def ending(
-    reason: Reason, *, after_seconds: float = 0.0, unsent_seconds: float = 0.0, loses_answer: bool = False
+    reason: Reason,
+    *,
+    after_seconds: float = 0.0,
+    unsent_seconds: float = 0.0,
+    loses_answer: bool = False,
+    connection: ConnectionStatus | ConnectionReason | None = None,
+    rings_seconds: float = 0.0,
 ) -> ScriptedEnding:
     """Return an ending for a script.
 
@@ -57,9 +73,18 @@ def ending(
         unsent_seconds: How long after the submission it can still be cancelled.
         loses_answer: Whether Redis goes away right after it has accepted: the submission raises
             `PublishOutcomeUnknown`, and nothing works until `RecordingPublisher.is_reachable` is set again.
+        connection: What the platform says later: `ConnectionStatus.CONNECTED`, or why nobody was connected;
+            None for a platform that says nothing.
+        rings_seconds: How long after the submission it says so; before `after_seconds`, the report overtakes
+            the platform's own answer.
     """
     return ScriptedEnding(
-        reason=reason, after_seconds=after_seconds, unsent_seconds=unsent_seconds, loses_answer=loses_answer
+        reason=reason,
+        after_seconds=after_seconds,
+        unsent_seconds=unsent_seconds,
+        loses_answer=loses_answer,
+        connection=connection,
+        rings_seconds=rings_seconds,
     )
 
 
@@ -141,6 +166,7 @@ class RecordedTransfer:
         intent: What was asked.
         reports: The evidence that the session gave: ``transferred`` or ``not_transferred``.
         was_cancelled: Whether it was withdrawn in time.
+        connection_now: What was said of the connection so far.
         submitted_at: When it was asked for, by the event loop's clock.
     """
 
@@ -160,6 +186,8 @@ class RecordedTransfer:
         self._scripted = scripted
         self._settled: TransferOutcome | None = None
         self._has_settled = asyncio.Event()
+        self.connection_now: Connection | None = None
+        self._has_report = asyncio.Event()
         self.submitted_at = _now()
 
     @property
@@ -205,6 +233,46 @@ class RecordedTransfer:
                         await self._has_settled.wait()
         assert self._settled is not None  # noqa: S101 - narrows the type
         return self._settled
+
+    async def connection(self, timeout: float | None = None) -> Connection | None:  # noqa: ASYNC109 - as the real one
+        """Wait for the scripted word of the platform, or for one that a test reports."""
+        give_up_at = math.inf if timeout is None else _now() + timeout
+        outcome = await self.outcome(timeout)
+        if outcome.state not in {State.SUBMITTED, State.UNKNOWN}:
+            return None
+        scripted = self._known()
+        left_seconds = math.inf
+        if scripted.connection is not None:
+            left_seconds = max(0.0, scripted.rings_seconds - self._age_seconds())
+        patience_seconds = min(left_seconds, give_up_at - _now())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(None if patience_seconds == math.inf else patience_seconds):
+                await self._has_report.wait()
+        if self.connection_now is None and patience_seconds == left_seconds and scripted.connection:
+            self.report(scripted.connection)
+        if self.connection_now is None:
+            raise ConnectionTimeout(
+                transfer_id=self.transfer_id, is_ringing=False, waited_seconds=timeout or 0.0
+            )
+        return self.connection_now
+
+    def report(
+        self,
+        said: ConnectionStatus | ConnectionReason,
+        *,
+        caller_gone: bool = False,
+        source: ReportSource = ReportSource.ROOM,
+    ) -> None:
+        """Let somebody say whether anybody picked up; the first word stands."""
+        reason = said if isinstance(said, ConnectionReason) else None
+        status = said if isinstance(said, ConnectionStatus) else ConnectionStatus.NOT_CONNECTED
+        self.connection_now = self.connection_now or Connection(
+            status=status,
+            reason=reason,
+            caller_gone=caller_gone or reason is ConnectionReason.CALLER_GONE,
+            source=source,
+        )
+        self._has_report.set()
 
     async def cancel(self, *, detail: str = "") -> bool:
         """Withdraw it, if the script still lets it."""

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from transfer_tasks.connection import ConnectionStatus
 from transfer_tasks.outcome import Reason, State
-from transfer_tasks.voice.evidence import evidence_after_seconds, may_ring_seconds, settle_unknown
+from transfer_tasks.voice.evidence import (
+    evidence_after_seconds,
+    may_ring_seconds,
+    settle_unknown,
+    wait_for_connection,
+)
 from transfer_tasks.voice.request import Finding
 from transfer_tasks.voice.wording import SessionReason, TransferAnswer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
+    from transfer_tasks.connection import Connection
     from transfer_tasks.voice.ports import Handle
     from transfer_tasks.voice.request import TransferRequest
     from transfer_tasks.voice.settings import VoiceSettings
@@ -63,10 +69,12 @@ class ActiveTransfer:
         self._longest_ring_seconds = longest_ring_seconds
         self._may_ask_once_more = settings.session_evidence and settings.session_evidence_retry
         self._told: list[str] = []
-        self._lines_said = 0
+        self._lines_said: Counter[tuple[str, ...]] = Counter()
         self._is_called_off = False
         self._latest: TransferAnswer | None = None
         self._watch: asyncio.Task[None] | None = None
+        self._connection: Connection | None = None
+        self._connection_watch: asyncio.Task[None] | None = None
         self._company: asyncio.Task[None] | None = None
         self.task = self._start()
 
@@ -103,9 +111,18 @@ class ActiveTransfer:
 
     def may_ring(self) -> bool:
         """Whether the platform has accepted the request, and the target may be ringing."""
-        if self.ended_at is None or self.answer().state is not State.SUBMITTED:
+        if (
+            self.has_failed_to_connect()
+            or self.ended_at is None
+            or self.answer().state is not State.SUBMITTED
+        ):
             return False
         return _now() - self.ended_at < may_ring_seconds(self._settings, self._longest_ring_seconds)
+
+    def has_failed_to_connect(self) -> bool:
+        """Whether the platform itself says that nobody was connected: the ledger takes a new request then."""
+        seen = self._connection
+        return bool(seen and seen.status is ConnectionStatus.NOT_CONNECTED and seen.source.is_platform)
 
     def is_settled(self) -> bool:
         """Whether nothing is left to find out."""
@@ -123,7 +140,7 @@ class ActiveTransfer:
 
     def hush(self) -> None:
         """Speak no more: the caller is gone."""
-        for task in (self._company, self._watch):
+        for task in (self._company, self._watch, self._connection_watch):
             if task is not None:
                 task.cancel()
 
@@ -173,6 +190,8 @@ class ActiveTransfer:
         self._latest = replace(answer, to_say=sentence)
         if sentence and await self._speak(sentence):
             self._latest = replace(answer, told=tuple(self._told))
+        if answer.state is State.SUBMITTED and self.request.handle:
+            self._connection_watch = asyncio.create_task(self._watch_connection(self.request.handle))
 
     async def _watch_unknown(self, handle: Handle) -> None:
         after_seconds = evidence_after_seconds(self._settings, self._longest_ring_seconds)
@@ -185,6 +204,15 @@ class ActiveTransfer:
             self.task = self._start()
         else:
             await self._tell(Finding(outcome.reason, outcome))
+
+    async def _watch_connection(self, handle: Handle) -> None:
+        """Tell the caller, who is still there, why nobody was connected."""
+        seconds = may_ring_seconds(self._settings, self._longest_ring_seconds)
+        seen = self._connection = await wait_for_connection(handle, within_seconds=seconds)
+        if seen and seen.status is ConnectionStatus.NOT_CONNECTED and not seen.caller_gone:
+            sentence = self._wording.not_connected(seen.reason, self.destination)
+            if sentence:
+                await self._speak(sentence)
 
     async def _keep_company(self) -> None:
         """Break every long silence while something is on its way."""
@@ -199,15 +227,16 @@ class ActiveTransfer:
             elif lines == self._lines_of_now():
                 await self._say_next(lines)
 
-    async def _say_next(self, lines: Sequence[str]) -> None:
-        self._lines_said += 1
-        await self._speech.speak(self._say, lines[(self._lines_said - 1) % len(lines)])
+    async def _say_next(self, lines: tuple[str, ...]) -> None:
+        number = self._lines_said[lines]
+        self._lines_said[lines] += 1
+        await self._speech.speak(self._say, lines[number % len(lines)])
 
-    def _lines_of_now(self) -> Sequence[str] | None:
+    def _lines_of_now(self) -> tuple[str, ...] | None:
         """Return what is said into a silence of this moment; None where the transfer has nothing to say."""
         if not self.task.done():
             return self._wording.holding
-        if not self._speech.is_reported:
+        if self._connection is not None or not self._speech.is_reported:
             return None  # the conversation goes on, and nobody tells us when it rests
         if self.is_watched():
             return self._wording.unsure

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from transfer_tasks.publisher import AsyncTransferPublisher
 from transfer_tasks.publisher.loop_local import LoopLocal
 from transfer_tasks.voice.choices import Choice, read_choices, tool_properties
-from transfer_tasks.voice.session import SessionCleanup, TransferSession
+from transfer_tasks.voice.cleanup import SessionCleanup
+from transfer_tasks.voice.session import TransferSession
 from transfer_tasks.voice.settings import VoiceSettings
 from transfer_tasks.voice.wording import Wording
 

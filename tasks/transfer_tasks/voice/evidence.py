@@ -6,11 +6,17 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Final
 
-from transfer_tasks.errors import LedgerUnavailable, OutcomeTimeout, TransferNotFound
+from transfer_tasks.errors import (
+    ConnectionTimeout,
+    LedgerUnavailable,
+    OutcomeTimeout,
+    TransferNotFound,
+)
 from transfer_tasks.outcome import State, TransferOutcome
 from transfer_tasks.registry.ring_time import PLATFORM_RING_SECONDS
 
 if TYPE_CHECKING:
+    from transfer_tasks.connection import Connection
     from transfer_tasks.voice.ports import Handle
     from transfer_tasks.voice.settings import VoiceSettings
 
@@ -69,6 +75,15 @@ async def settle_unknown(handle: Handle, *, after_seconds: float | None) -> Tran
     if after_seconds is None:
         return None
     return await _report(handle, f"the session held the call for {after_seconds:g} s after it became unknown")
+
+
+async def wait_for_connection(handle: Handle, *, within_seconds: float) -> Connection | None:
+    """Wait whether anybody picks up, for as long as it may ring; None where nobody says."""
+    try:
+        return await handle.connection(timeout=within_seconds)
+    except (ConnectionTimeout, OutcomeTimeout, LedgerUnavailable, TransferNotFound) as error:
+        log.info("%s", error)
+        return None
 
 
 async def _report(handle: Handle, detail: str) -> TransferOutcome | None:

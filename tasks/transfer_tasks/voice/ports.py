@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from transfer_tasks.connection import ConnectionReport, ReportResult
+    from transfer_tasks.connection import Connection, ConnectionReport, ReportResult
     from transfer_tasks.intent import TransferIntent
     from transfer_tasks.outcome import TransferOutcome
 
@@ -16,6 +16,7 @@ class Handle(Protocol):
     @property
     def transfer_id(self) -> str: ...  # noqa: D102 - as in AsyncTransferHandle, and so below
     async def outcome(self, timeout: float | None = None) -> TransferOutcome: ...  # noqa: ASYNC109, D102
+    async def connection(self, timeout: float | None = None) -> Connection | None: ...  # noqa: ASYNC109, D102
     async def cancel(self, *, detail: str = "") -> bool: ...  # noqa: D102
     async def report_transferred(self, *, detail: str = "") -> TransferOutcome | None: ...  # noqa: D102
     async def report_not_transferred(self, *, detail: str = "") -> TransferOutcome | None: ...  # noqa: D102

@@ -33,7 +33,7 @@ def intent_for(destination="support", call_id=None):
     [(RecordingPublisher, AsyncTransferPublisher), (RecordedTransfer, AsyncTransferHandle)],
 )
 def test_the_fakes_have_no_method_that_the_real_ones_lack(fake, real):
-    own = {"state_now", "call_id", "settle"}
+    own = {"state_now", "call_id", "settle", "report"}
     assert {name for name in vars(fake) if not name.startswith("_")} - own <= set(dir(real))
 
 

@@ -8,8 +8,9 @@ import tomllib
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
+from transfer_tasks.connection import ConnectionReason, ConnectionStatus
 from transfer_tasks.errors import SettingsError
 from transfer_tasks.outcome import Reason, State
 from transfer_tasks.voice.wording.phrases import REPEAT_NOTE, SessionReason, default_phrase
@@ -24,8 +25,9 @@ DEFAULT_LANGUAGE: Final = "en"
 
 _SENTENCES: Final = ("announcement", "called_off", "repeat")
 _LISTS: Final = ("holding", "ringing", "unsure")
-_TABLES: Final = ("say", "notes", "destinations")
+_TABLES: Final = ("say", "connection", "notes", "destinations")
 _REASONS: Final = {str(reason) for kind in (Reason, SessionReason) for reason in kind}
+_CONNECTION_KEYS: Final = {str(reason) for reason in ConnectionReason} | {ConnectionStatus.NOT_CONNECTED}
 _SLOT: Final = "{destination}"
 
 
@@ -35,6 +37,8 @@ class Wording:
     Args:
         language: Whose sentences they are: one of the files beside this module, ``en`` or ``hi``.
         say: Sentences for the caller, by reason or by state; None or ``""`` where nothing should be said.
+        connection: Sentences for a caller whom nobody was connected with, by reason; ``not_connected`` where
+            there is none.
         notes: Notes for the model, by reason.
         destinations: How a destination is called in a sentence, by its name.
         announcement: Said before anything is asked for; ``""`` for nothing.
@@ -58,6 +62,7 @@ class Wording:
         *,
         language: str = DEFAULT_LANGUAGE,
         say: Mapping[AnyReason | State, str | None] | None = None,
+        connection: Mapping[ConnectionReason | Literal["not_connected"], str | None] | None = None,
         notes: Mapping[AnyReason, str] | None = None,
         destinations: Mapping[str, str] | None = None,
         announcement: str | None = None,
@@ -69,7 +74,8 @@ class Wording:
     ) -> None:
         given: dict[str, object] = {"announcement": announcement, "called_off": called_off, "repeat": repeat}
         given |= {"holding": holding, "ringing": ringing, "unsure": unsure}
-        tables = {"say": say, "notes": notes, "destinations": destinations}
+        tables: dict[str, Mapping[Any, str | None] | None] = {"say": say, "connection": connection}
+        tables |= {"notes": notes, "destinations": destinations}
         own: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         own |= {
             name: {str(key): text or "" for key, text in (of or {}).items()} for name, of in tables.items()
@@ -109,6 +115,14 @@ class Wording:
     def announcement(self, destination: str) -> str:
         """Return what is said before a request goes out; empty for nothing."""
         return self._name_destination(self._announcement, destination)
+
+    def not_connected(self, reason: ConnectionReason | None, destination: str) -> str:
+        """Return what is said when nobody was connected, and the caller is still there; empty for nothing."""
+        sentences = self._tables["connection"]
+        sentence = sentences.get(str(reason)) if reason else None
+        if sentence is None:
+            sentence = sentences[ConnectionStatus.NOT_CONNECTED]
+        return self._name_destination(sentence, destination)
 
     def called_off(self, phrase: Phrase, destination: str) -> Phrase:
         """Return what is said to who has changed their mind in time."""
@@ -169,7 +183,11 @@ def _read_language(language: str) -> dict[str, Any]:
 def _find_problems(tables: Mapping[str, Any]) -> list[str]:
     known = (*_SENTENCES, *_LISTS, *_TABLES)
     problems = [f"there is no {name!r}.{_suggest(name, known)}" for name in tables if name not in known]
-    keys = {"say": _REASONS | {str(state) for state in State}, "notes": _REASONS}
+    keys = {
+        "say": _REASONS | {str(state) for state in State},
+        "connection": _CONNECTION_KEYS,
+        "notes": _REASONS,
+    }
     texts: list[tuple[str, object]] = [(name, tables[name]) for name in _SENTENCES if name in tables]
     for name in _LISTS:
         lines = tables.get(name, ())

@@ -126,7 +126,7 @@ class TransferSession:
         """Take what the platform says of a transfer in the call's room: its target rings, or how it ended.
 
         It goes on record in the background, also after the session's end, and moves nothing; a caller whom
-        nobody was connected with hears why. Any other message is left alone. For the session's own event loop.
+        nobody was connected with hears why. Any other message is left alone. For the session's own loop.
 
         Args:
             message: As it came (bytes, text, a mapping), or a framework's object with the same fields. Only

@@ -57,8 +57,9 @@ class Caller:
     def __init__(self) -> None:
         self.heard: list[tuple[float, str]] = []
 
-    async def say(self, text: str) -> None:
+    async def say(self, text: str) -> object:
         self.heard.append((round(now(), 3), text))
+        return None
 
     @property
     def texts(self) -> list[str]:

@@ -31,14 +31,11 @@ class Scenario:
 
 def list_scenarios() -> list[Scenario]:
     """Return them in the order of the table."""
-    reported = [
-        ("connected", ConnectionStatus.CONNECTED),
-        *((str(reason), reason) for reason in ConnectionReason),
-    ]
-    after = [Scenario(f"{name}, 12 s after the request", _reported(said)) for name, said in reported]
+    reported: list[ConnectionStatus | ConnectionReason] = [ConnectionStatus.CONNECTED, *ConnectionReason]
+    after = [Scenario(f"{said}, 12 s after the request", _reported(said)) for said in reported]
     before = [
-        Scenario(f"{name}, before the platform's answer comes, at 6 s", _reported(said, is_early=True))
-        for name, said in reported
+        Scenario(f"{said}, before the platform's answer comes, at 6 s", _reported(said, is_early=True))
+        for said in reported
     ]
     return [
         Scenario("accepted, and nobody reports more", ending(OK)),

@@ -99,6 +99,21 @@ def test_a_transfer_goes_through_worker_and_sandbox_and_is_in_the_audit_file(con
     assert sandbox.is_running()
 
 
+def test_a_workers_health_check_asks_its_consumer(containers: Containers) -> None:
+    program, *check = SERVICES["worker"]["healthcheck"]["test"]
+    assert program == "CMD"
+
+    def look() -> tuple[int, str]:
+        checked = containers.run("worker", *check, **containers.declared("worker"))
+        return checked.wait(60), checked.output()
+
+    code, said = look()
+    assert (code, "gives a sign of life" in said) == (1, True)
+    worker = containers.start("worker")
+    worker.wait_for_output(r"ready\.")
+    wait_until(lambda: look()[0] == 0, 60, message="the worker is healthy")
+
+
 @pytest.mark.parametrize("name", ["flower", "flower-operator"])
 def test_flower_starts_with_a_login(containers: Containers, name: str) -> None:
     flower = containers.start(name, FLOWER_PORT=containers.ports["5555"])

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from transfer_worker.cli import act, ask, audit, init, look, quarantine, run
+from transfer_worker.cli import act, ask, audit, health, init, look, quarantine, run
 
 app = typer.Typer(
     name="call-transfer",
@@ -55,6 +55,7 @@ for command in (
     ask.send,
     ask.show,
     ask.doctor,
+    health.health,
     look.status,
     look.tail,
     look.why,

@@ -131,6 +131,7 @@ _PARTS: Final[dict[Role, tuple[Callable[[Place], Uses], ...]]] = {
         ledger_work.list_reports,
         ledger_work.list_work_of_worker,
         celery_work.list_consuming,
+        celery_work.list_asking,
     ),
     Role.VIEWER: (ledger_work.list_looks,),
     Role.OPERATOR: (

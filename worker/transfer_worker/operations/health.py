@@ -1,7 +1,7 @@
 """Whether the workers on this machine work: each gives a sign of life to Redis, and its consumer answers.
 
-A process that is there proves neither: its threads beat on while its consumer has lost the queue, or the other
-way round. So each is asked with Celery's `ping`, which the queue's own loop answers.
+A process that is there proves neither: its threads beat on while its consumer has lost the queue, or the
+other way round. So each is asked with Celery's `ping`, which the queue's own loop answers.
 """
 
 from __future__ import annotations

@@ -16,7 +16,10 @@ ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 OWN = {"transfer_tasks", "transfer_worker"}
 # The voice process's; looked for at run time, and never installed beside the worker.
-OPTIONAL = {"tasks/transfer_tasks/agent_tool.py": {"piopiy"}}
+OPTIONAL = {
+    "tasks/transfer_tasks/agent_tool.py": {"piopiy"},
+    "tasks/transfer_tasks/testing/plugin.py": {"pytest"},  # who loads it has it
+}
 OFFERED = metadata.packages_distributions()
 
 

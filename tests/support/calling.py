@@ -12,9 +12,9 @@ import contextlib
 import uuid
 from functools import wraps
 
-from support.fast_loop import run_fast
 from transfer_tasks.outcome import Reason
 from transfer_tasks.testing import RecordingPublisher
+from transfer_tasks.testing.clock import run_on_fake_time
 from transfer_tasks.voice import Choice, TransferClient, TransferSession, VoiceSettings, Wording
 
 RING_SECONDS = 20
@@ -42,7 +42,7 @@ OK = Reason.ACCEPTED_BY_PLATFORM
 def on_fake_time(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
     @wraps(test)
     def run(*args: Any, **kwargs: Any) -> None:
-        run_fast(test(*args, **kwargs))
+        run_on_fake_time(test(*args, **kwargs))
 
     return run
 

@@ -8,18 +8,18 @@ from functools import wraps
 
 import pytest
 
-from support.fast_loop import run_fast
 from transfer_tasks.errors import LedgerUnavailable, OutcomeTimeout, PublishUnavailable, TransferInProgress
 from transfer_tasks.intent import TransferIntent
 from transfer_tasks.outcome import Reason, State
 from transfer_tasks.publisher import AsyncTransferHandle, AsyncTransferPublisher
 from transfer_tasks.testing import RecordedTransfer, RecordingPublisher, ending
+from transfer_tasks.testing.clock import run_on_fake_time
 
 
 def on_fake_time(test):
     @wraps(test)
     def run(*args, **kwargs):
-        run_fast(test(*args, **kwargs))
+        run_on_fake_time(test(*args, **kwargs))
 
     return run
 
@@ -33,7 +33,7 @@ def intent_for(destination="support", call_id=None):
     [(RecordingPublisher, AsyncTransferPublisher), (RecordedTransfer, AsyncTransferHandle)],
 )
 def test_the_fakes_have_no_method_that_the_real_ones_lack(fake, real):
-    own = {"state_now", "call_id", "settle", "report"}
+    own = {"state_now", "call_id", "settle", "report", "script"}
     assert {name for name in vars(fake) if not name.startswith("_")} - own <= set(dir(real))
 
 

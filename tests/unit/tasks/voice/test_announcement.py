@@ -8,10 +8,10 @@ import contextlib
 import pytest
 
 from support.calling import OK, Caller, client_of, new_call_id, now, on_fake_time, session_of
-from support.fast_loop import run_fast
 from transfer_tasks.errors import InvalidIntent
 from transfer_tasks.outcome import GUIDE, Reason, State
 from transfer_tasks.testing import RecordingPublisher, ending
+from transfer_tasks.testing.clock import run_on_fake_time
 from transfer_tasks.voice import SessionReason, Wording
 
 ANNOUNCED = "I'm connecting you to support now, one moment."
@@ -112,7 +112,7 @@ def test_a_session_that_ends_during_the_sentence_has_asked_for_nothing(how, afte
             assert publisher.intents == []
             assert ended_at == pytest.approx(after_seconds)
 
-    run_fast(check())
+    run_on_fake_time(check())
 
 
 @on_fake_time

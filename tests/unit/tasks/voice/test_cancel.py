@@ -7,9 +7,9 @@ import asyncio
 import pytest
 
 from support.calling import OK, Caller, now, on_fake_time, session_of
-from support.fast_loop import run_fast
 from transfer_tasks.outcome import Reason, State
 from transfer_tasks.testing import RecordingPublisher, ending
+from transfer_tasks.testing.clock import run_on_fake_time
 from transfer_tasks.voice import SessionReason
 
 CALLED_OFF = "All right, I won't connect you."
@@ -82,7 +82,7 @@ def test_what_has_left_can_t_be_taken_back_and_everybody_is_told_so(script, afte
             assert not publisher.handles[0].was_cancelled
             assert (await asking).reason is script.reason
 
-    run_fast(check())
+    run_on_fake_time(check())
 
 
 @on_fake_time

@@ -10,10 +10,10 @@ import pytest
 
 from support.calling import OK, Caller, now, on_fake_time, session_of
 from support.course import SENTENCE_SECONDS, as_table, hear, list_scenarios
-from support.fast_loop import run_fast
 from transfer_tasks.connection import ConnectionReason, ConnectionStatus, ReportSource
 from transfer_tasks.outcome import Reason, State
 from transfer_tasks.testing import ending
+from transfer_tasks.testing.clock import run_on_fake_time
 from transfer_tasks.voice import Wording
 
 VOICE = (Path(__file__).parents[4] / "docs" / "voice.md").read_text(encoding="utf-8")
@@ -22,14 +22,14 @@ HEARD_OF = [reason for reason in ConnectionReason if reason is not ConnectionRea
 
 
 def test_the_table_of_what_the_caller_hears_second_by_second_is_what_they_hear():
-    table = as_table({scenario.name: run_fast(hear(scenario)) for scenario in list_scenarios()})
+    table = as_table({scenario.name: run_on_fake_time(hear(scenario)) for scenario in list_scenarios()})
     print(table)
     assert table in VOICE
 
 
 @pytest.mark.parametrize("scenario", list_scenarios(), ids=lambda scenario: scenario.name)
 def test_in_no_scenario_a_silence_is_longer_than_eight_seconds_while_something_is_open(scenario):
-    heard = run_fast(hear(scenario, listening_seconds=25))
+    heard = run_on_fake_time(hear(scenario, listening_seconds=25))
     silences = [after - before - SENTENCE_SECONDS for (before, _), (after, _) in pairwise(heard)]
     assert max(silences, default=0) <= 8
 
@@ -50,7 +50,7 @@ def test_every_reason_is_told_and_the_same_may_be_asked_for_at_once(reason, anno
             assert again.state is State.SUBMITTED
             assert len(publisher.intents) == 2
 
-    run_fast(check())
+    run_on_fake_time(check())
 
 
 @on_fake_time
@@ -91,7 +91,7 @@ def test_nothing_is_said_to_a_caller_who_is_connected_or_gone(said):
             await asyncio.sleep(600)
             assert len(caller.texts) == 1
 
-    run_fast(check())
+    run_on_fake_time(check())
 
 
 @on_fake_time

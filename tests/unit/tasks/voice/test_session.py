@@ -7,9 +7,9 @@ import asyncio
 import pytest
 
 from support.calling import OK, Caller, client_of, new_call_id, on_fake_time
-from support.fast_loop import run_fast
 from transfer_tasks.outcome import GUIDE, Reason, State
 from transfer_tasks.testing import ending
+from transfer_tasks.testing.clock import run_on_fake_time
 from transfer_tasks.voice import Choice, SessionReason, Wording
 
 
@@ -46,7 +46,7 @@ def test_every_reason_is_said_and_noted_as_the_wording_has_it(reason):
             assert seen_by_model["may_try_other_destination"] is GUIDE[reason].may_try_other
             assert answer.ends_conversation is (reason is OK)
 
-    run_fast(check())
+    run_on_fake_time(check())
 
 
 def test_every_reason_has_a_note_and_nothing_unknown_is_said_to_have_failed_or_worked():
@@ -131,7 +131,7 @@ def test_a_call_that_is_still_here_is_not_transferred_again_while_its_target_may
             assert (await session.transfer(then)).state is State.SUBMITTED
             assert len(publisher.intents) == 2
 
-    run_fast(check())
+    run_on_fake_time(check())
 
 
 @on_fake_time
@@ -166,7 +166,7 @@ def test_a_session_without_a_usable_call_id_says_so_when_it_is_asked_and_not_bef
             assert len(caller.texts) == 1
             assert publisher.intents == []
 
-    run_fast(check())
+    run_on_fake_time(check())
 
 
 @on_fake_time

@@ -8,9 +8,9 @@ import contextlib
 import pytest
 
 from support.calling import CHOICES, OK, Caller, client_of, new_call_id, now, on_fake_time
-from support.fast_loop import run_fast
 from transfer_tasks.outcome import Reason
 from transfer_tasks.testing import RecordingPublisher, ending
+from transfer_tasks.testing.clock import run_on_fake_time
 from transfer_tasks.voice import SessionReason, TransferClient, VoiceSettings
 
 
@@ -81,7 +81,7 @@ def test_a_session_that_ends_before_or_after_the_answer_is_lost_is_evidence_of_t
             assert (await publisher.handles[0].outcome()).reason is Reason.TRANSFER_CONFIRMED
             assert len(publisher.intents) == 1
 
-    run_fast(check())
+    run_on_fake_time(check())
 
 
 @on_fake_time

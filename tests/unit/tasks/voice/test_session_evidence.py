@@ -7,9 +7,9 @@ import asyncio
 import pytest
 
 from support.calling import RING_SECONDS, Caller, client_of, new_call_id, now, on_fake_time
-from support.fast_loop import run_fast
 from transfer_tasks.outcome import GUIDE, Reason, State
 from transfer_tasks.testing import ending
+from transfer_tasks.testing.clock import run_on_fake_time
 
 
 @on_fake_time
@@ -50,7 +50,7 @@ def test_presence_counts_after_the_requests_own_ring_time_or_the_platforms_or_ne
                     break
             assert (round(now()) if publisher.handles[0].reports else None) == after_seconds
 
-    run_fast(check())
+    run_on_fake_time(check())
 
 
 @on_fake_time

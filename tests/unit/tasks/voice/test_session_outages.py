@@ -7,9 +7,9 @@ import asyncio
 import pytest
 
 from support.calling import OK, Caller, client_of, new_call_id, on_fake_time
-from support.fast_loop import run_fast
 from transfer_tasks.outcome import GUIDE, Reason, State
 from transfer_tasks.testing import ending
+from transfer_tasks.testing.clock import run_on_fake_time
 from transfer_tasks.voice import SessionReason
 
 
@@ -103,7 +103,7 @@ def test_with_redis_away_nobody_hears_that_nothing_was_asked_for_while_an_earlie
                 assert again.state is State.UNKNOWN or again.reason is Reason.TRANSFER_IN_PROGRESS
             assert not any("couldn't transfer" in text for text in caller.texts)
 
-    run_fast(check())
+    run_on_fake_time(check())
 
 
 @on_fake_time

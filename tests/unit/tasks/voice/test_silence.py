@@ -8,9 +8,9 @@ from itertools import pairwise
 import pytest
 
 from support.calling import OK, RING_SECONDS, Caller, client_of, new_call_id, now, on_fake_time, session_of
-from support.fast_loop import run_fast
 from transfer_tasks.outcome import GUIDE, Reason, State
 from transfer_tasks.testing import ending
+from transfer_tasks.testing.clock import run_on_fake_time
 from transfer_tasks.voice import SessionReason, Wording
 
 HOLDING = Wording().holding
@@ -54,7 +54,7 @@ def test_no_silence_is_longer_than_eight_seconds_until_the_answer(announce, reas
             moments = [0.0, *(at for at, _ in caller.heard), now()]
             assert max(after - before for before, after in pairwise(moments)) <= LONGEST_SILENCE_SECONDS
 
-    run_fast(check())
+    run_on_fake_time(check())
 
 
 @on_fake_time
@@ -107,7 +107,7 @@ def test_the_silences_after_an_open_answer_are_broken_while_it_may_ring_and_not_
             await asyncio.sleep(600)
             assert len(caller.heard) == said
 
-    run_fast(check())
+    run_on_fake_time(check())
 
 
 @on_fake_time
@@ -213,7 +213,7 @@ def test_what_was_not_spoken_is_never_marked_as_told_and_the_model_gets_the_sent
             assert "caller_was_told" not in seen_by_model
             assert seen_by_model.get("say_to_caller") == Wording().phrase(reason).say
 
-    run_fast(check())
+    run_on_fake_time(check())
 
 
 @on_fake_time

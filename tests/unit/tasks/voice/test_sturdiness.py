@@ -8,10 +8,10 @@ import logging
 import pytest
 
 from support.calling import CHOICES, OK, Caller, client_of, new_call_id, on_fake_time, session_of
-from support.fast_loop import run_fast
 from transfer_tasks.errors import SettingsError
 from transfer_tasks.outcome import State
 from transfer_tasks.testing import RecordingPublisher
+from transfer_tasks.testing.clock import run_on_fake_time
 from transfer_tasks.voice import Choice, SessionReason, TransferClient, VoiceSettings
 from transfer_tasks.voice.choices import Choices
 
@@ -42,7 +42,7 @@ def test_no_reason_that_a_model_gives_keeps_a_caller_from_being_connected(reason
             assert kept is None or intent.reason == kept
             assert not set(intent.reason) & {"\n", "\x00"}
 
-    run_fast(check())
+    run_on_fake_time(check())
 
 
 @pytest.mark.parametrize("asked", ["support", "Support", " SUPPORT ", ["support"], ("Support",), "sUPPORT\n"])
@@ -53,7 +53,7 @@ def test_another_case_spaces_or_a_list_of_one_are_the_same_name(asked):
             assert (await session.transfer("support")).is_repeat
         assert len(publisher.intents) == 1
 
-    run_fast(check())
+    run_on_fake_time(check())
 
 
 @pytest.mark.parametrize("asked", ["front desk", "Front_Desk", "FRONT-desk", None, "", []])
@@ -84,7 +84,7 @@ def test_a_name_that_there_is_not_gets_the_list_back(made_up):
             assert caller.texts == []
         assert publisher.intents == []
 
-    run_fast(check())
+    run_on_fake_time(check())
 
 
 def open_client(*choices, **settings):

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from support.fast_loop import run_fast
+from transfer_tasks.testing.clock import run_on_fake_time
 from transfer_tasks.voice.settings import VoiceSettings
 
 ROOT = Path(__file__).parents[4]
 VOICE = (ROOT / "docs" / "voice.md").read_text(encoding="utf-8")
 HOW_TOS = (ROOT / "docs" / "how-tos.md").read_text(encoding="utf-8")
+EXAMPLES = {"test_a_caller_is_told_when_nobody_answers", "test_a_caller_hears_that_nobody_knows"}
 SNIPPETS = re.findall(r"```python\n(.*?)```", VOICE, re.DOTALL)
 
 
@@ -29,10 +32,36 @@ def test_the_wording_snippet_runs():
 
 
 def test_the_example_test_passes():
-    (snippet,) = [each for each in SNIPPETS if "async def test_" in each]
+    (snippet,) = [each for each in SNIPPETS if "async def test_a_caller" in each]
     names = {}
     exec(snippet, names)
-    run_fast(names["test_a_caller_is_told_when_nobody_answers"]())
+    run_on_fake_time(names["test_a_caller_is_told_when_nobody_answers"]())
+
+
+def test_the_example_with_the_plugin_passes_in_a_folder_of_its_own(tmp_path):
+    program = "".join(each for each in SNIPPETS if "def test_" in each)
+    (tmp_path / "conftest.py").write_text('pytest_plugins = ["transfer_tasks.testing.plugin"]\n')
+    (tmp_path / "test_agent.py").write_text(program.replace("async def test_", "async def _"))
+    run = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "-p",
+            "no:asyncio",
+            "-W",
+            "error",
+            tmp_path,
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert "1 passed" in run.stdout, run.stdout + run.stderr
 
 
 def test_the_table_of_settings_has_each_with_its_default():
@@ -55,4 +84,4 @@ def test_every_test_that_is_named_as_proof_exists():
         defined |= set(re.findall(r"def (test_\w+)\(", path.read_text(encoding="utf-8")))
         defined.add(path.stem)
     named = set(re.findall(r"\b(test_\w+)", HOW_TOS + VOICE))
-    assert named - defined - {"test_a_caller_is_told_when_nobody_answers"} == set()
+    assert named - defined - EXAMPLES == set()

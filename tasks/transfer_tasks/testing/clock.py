@@ -39,7 +39,7 @@ class FastLoop(asyncio.SelectorEventLoop):
         return self._jumping.skipped_seconds
 
 
-def run_fast(coroutine: Coroutine[Any, Any, T]) -> T:
+def run_on_fake_time(coroutine: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine on fake time."""
     with asyncio.Runner(loop_factory=FastLoop) as runner:
         return runner.run(coroutine)

@@ -1,19 +1,10 @@
-"""Fakes for voice teams: test an agent's transfers with no Redis, no worker and no platform.
-
-::
-
-    publisher = RecordingPublisher(ending(Reason.RATE_LIMITED), ending(Reason.ACCEPTED_BY_PLATFORM))
-    async with TransferClient(publisher, choices=[…]) as transfers:
-        …                                    # the first transfer fails, every later one is submitted
-    assert publisher.intents[0].reason == "wants a refund"
-"""
+"""A publisher that records what is asked, and answers from a script; and the transfers that it accepts."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from transfer_tasks.connection import (
@@ -34,58 +25,16 @@ from transfer_tasks.errors import (
     TransferNotFound,
 )
 from transfer_tasks.outcome import GUIDE, Reason, State, TransferOutcome
+from transfer_tasks.testing.endings import ending
 
 if TYPE_CHECKING:
     from transfer_tasks.connection import ConnectionReport
     from transfer_tasks.intent import TransferIntent
+    from transfer_tasks.testing.endings import ScriptedEnding
 
 
 LOOK_SECONDS = 1.0
 """How often a waiting handle looks whether Redis is back."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScriptedEnding:
-    """How one transfer will end; see `ending`."""
-
-    reason: Reason
-    after_seconds: float
-    unsent_seconds: float
-    loses_answer: bool
-    connection: ConnectionStatus | ConnectionReason | None
-    rings_seconds: float
-
-
-def ending(
-    reason: Reason,
-    *,
-    after_seconds: float = 0.0,
-    unsent_seconds: float = 0.0,
-    loses_answer: bool = False,
-    connection: ConnectionStatus | ConnectionReason | None = None,
-    rings_seconds: float = 0.0,
-) -> ScriptedEnding:
-    """Return an ending for a script.
-
-    Args:
-        reason: Why it ends; the state follows from it.
-        after_seconds: How long after the submission it ends.
-        unsent_seconds: How long after the submission it can still be cancelled.
-        loses_answer: Whether Redis goes away right after it has accepted: the submission raises
-            `PublishOutcomeUnknown`, and nothing works until `RecordingPublisher.is_reachable` is set again.
-        connection: What the platform says later: `ConnectionStatus.CONNECTED`, or why nobody was connected;
-            None for a platform that says nothing.
-        rings_seconds: How long after the submission it says so; before `after_seconds`, the report overtakes
-            the platform's own answer.
-    """
-    return ScriptedEnding(
-        reason=reason,
-        after_seconds=after_seconds,
-        unsent_seconds=unsent_seconds,
-        loses_answer=loses_answer,
-        connection=connection,
-        rings_seconds=rings_seconds,
-    )
 
 
 class RecordingPublisher:
@@ -113,6 +62,10 @@ class RecordingPublisher:
         self.is_reachable = True
         self.is_closed = False
         self._script = list(script)
+
+    def script(self, *endings: ScriptedEnding | Exception) -> None:
+        """Say how the next transfers end, after those of the script so far."""
+        self._script += endings
 
     async def check(self, intent: TransferIntent) -> None:
         """Object to nothing: what is asked is judged by `submit`."""

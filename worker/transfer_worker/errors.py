@@ -15,6 +15,7 @@
     │   ├── TransferCancelled
     │   ├── TransferUnknown
     │   └── TransferRepeated        the same was asked for before, and has not ended
+    ├── ReportRefused               what is reported of a connection is not believed (raised by the task)
     ├── PreflightFailed             the worker must not start; every problem is listed
     └── OperationRefused                 what an engineer asked for can't be done; nothing has changed
         └── OperationMisused             ... because the command was written wrong
@@ -119,6 +120,10 @@ class TransferUnknown(TransferEnded):
 
 class TransferRepeated(TransferEnded):
     """Not another transfer: the one that was asked for before is under way."""
+
+
+class ReportRefused(TransferWorkerError):
+    """What somebody reports of a connection can't be read, or is not believed; nothing has changed."""
 
 
 class PreflightFailed(TransferWorkerError):

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from transfer_tasks.intent import TransferIntent
 
 TASK_NAME: Final = "transfer_tasks.transfer_call"
+REPORT_TASK_NAME: Final = "transfer_tasks.report_connection"
 
 # base64 of [[], {}, {"callbacks": null, "errbacks": null, "chain": null, "chord": null}]: the message carries
 # no content of its own, only the transfer's id as the task id. The content is in the ledger.

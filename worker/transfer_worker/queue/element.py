@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from transfer_tasks.publisher.message import INTENT_HEADER, SIGNATURE_HEADER, TASK_NAME
+from transfer_tasks.publisher.message import INTENT_HEADER, SIGNATURE_HEADER
 
 FACTS_HEADER: Final = "plain"
 """Under this name the task finds the `PlainFacts` of its message. It never comes from outside."""
@@ -43,15 +43,24 @@ class Element(dict[str, Any]):
     Attributes:
         text: Its text, so that nobody writes it anew.
         queue: The list that it was taken from.
+        task: The name of the task that is asked for.
         task_id: Its id in the canonical spelling.
         plain: None for the message of one of our publishers.
     """
 
     def __init__(
-        self, message: dict[str, Any], *, text: str, queue: str, task_id: str, plain: PlainFacts | None
+        self,
+        message: dict[str, Any],
+        *,
+        text: str,
+        queue: str,
+        task: str,
+        task_id: str,
+        plain: PlainFacts | None,
     ) -> None:
         super().__init__(message)
         self.text, self.queue, self.task_id, self.plain = text, queue, task_id, plain
+        self.task = task
 
     @property
     def is_redelivered(self) -> bool:
@@ -73,7 +82,7 @@ class Element(dict[str, Any]):
             "content-encoding": "utf-8",
             "headers": {
                 "lang": "py",
-                "task": TASK_NAME,
+                "task": self.task,
                 "id": self.task_id,
                 "root_id": self.task_id,
                 "parent_id": None,

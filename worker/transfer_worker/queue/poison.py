@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from transfer_tasks.intent.fields import Uuid
 from transfer_tasks.masking import mask_text
-from transfer_tasks.publisher.message import EMPTY_BODY, TASK_NAME
+from transfer_tasks.publisher.message import EMPTY_BODY, REPORT_TASK_NAME, TASK_NAME
 from transfer_worker.queue.element import Element, PlainFacts
 
 MAX_ELEMENT_BYTES: Final = 256 * 1024
@@ -63,8 +63,12 @@ def read_element(element: bytes, *, queue: str) -> Element:
         _check_envelope(message)
         plain = _read_plain(message)
     except Poison as poison:
-        raise Poison(str(poison), task_id) from None
-    return Element(message, text=text, queue=queue, task_id=task_id, plain=plain)
+        # A report is no transfer, so it gets no outcome.
+        raise Poison(
+            str(poison), "" if message["headers"].get("task") == REPORT_TASK_NAME else task_id
+        ) from None
+    task = message["headers"]["task"]
+    return Element(message, text=text, queue=queue, task=task, task_id=task_id, plain=plain)
 
 
 def check_word(message: Any) -> None:
@@ -126,7 +130,10 @@ def _check_protocol_1(message: dict[str, Any]) -> None:
 
 def _check_envelope(message: dict[str, Any]) -> None:
     headers, properties = message["headers"], message.get("properties")
-    if headers.get("task") != TASK_NAME:
+    if headers.get("task") not in (
+        TASK_NAME,
+        REPORT_TASK_NAME,
+    ):  # of which anything may be compared to a text
         raise Poison(f"unknown task name {mask_text(str(headers.get('task'))[:80])!r}")
     if not isinstance(properties, dict) or not _is_delivery_tag(properties.get("delivery_tag")):
         raise Poison("no delivery tag")
@@ -157,10 +164,15 @@ def _read_plain(message: dict[str, Any]) -> PlainFacts | None:
         properties.get("body_encoding"),
         headers.get("compression"),
     )
-    if body == EMPTY_BODY and encoding == "base64" and not compression:
+    is_report = headers["task"] == REPORT_TASK_NAME
+    if body == EMPTY_BODY and encoding == "base64" and not compression and not is_report:
         return None  # our publisher's own; nothing in it needs decoding
-    arguments, named, embedded = _read_body(body, encoding, compression)
+    arguments, named, embedded = _read_body(
+        body, encoding, compression, asked="report" if is_report else "intent"
+    )
     if not arguments and not named:
+        if is_report:
+            raise Poison("a report that says nothing")
         return None
     delivery = properties["delivery_info"]
     return PlainFacts(
@@ -176,7 +188,7 @@ def _read_plain(message: dict[str, Any]) -> PlainFacts | None:
 
 
 def _read_body(
-    body: Any, encoding: Any, compression: Any
+    body: Any, encoding: Any, compression: Any, *, asked: str
 ) -> tuple[list[Any], dict[str, Any], dict[str, Any]]:
     try:
         decoded = _decode(body, encoding)
@@ -189,8 +201,8 @@ def _read_body(
     if not all(isinstance(part, kind) for part, kind in zip(parts, shape, strict=True)):
         raise Poison("the body is not Celery's protocol 2")
     arguments, named, embedded = parts
-    if not named.keys() <= {"intent", "signature"} or len(arguments) + ("intent" in named) > 1:
-        raise Poison("arguments other than one intent and its signature")
+    if not named.keys() <= {asked, "signature"} or len(arguments) + (asked in named) > 1:
+        raise Poison(f"arguments other than one {asked} and its signature")
     return arguments, named, embedded
 
 

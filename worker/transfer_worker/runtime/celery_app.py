@@ -1,4 +1,4 @@
-"""The Celery app, its settings, the one task, and the start and end of a worker process."""
+"""The Celery app, its two tasks, and the start and end of a worker process."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ import structlog
 from celery import signals
 from celery.exceptions import Ignore, Reject
 
+from transfer_tasks.connection import ReportVerdict
 from transfer_tasks.errors import LedgerUnavailable, SettingsError
-from transfer_tasks.ledger.keys import Keys
 from transfer_tasks.outcome import State, TransferOutcome
-from transfer_tasks.publisher.message import TASK_NAME
+from transfer_tasks.publisher.message import REPORT_TASK_NAME, TASK_NAME
 from transfer_tasks.settings import PublisherSettings
 from transfer_worker.audit import logs
 from transfer_worker.errors import (
     PreflightFailed,
+    ReportRefused,
     TransferCancelled,
     TransferEnded,
     TransferExpired,
@@ -31,8 +32,7 @@ from transfer_worker.errors import (
     TransferUnknown,
 )
 from transfer_worker.exit_codes import Exit
-from transfer_worker.queue.address import ANSWER_WITHIN_SECONDS, BrokerAddress
-from transfer_worker.queue.transport import CONTROL_EXCHANGE, EVENT_EXCHANGE
+from transfer_worker.runtime.configuration import configure
 from transfer_worker.runtime.ending import (
     WorkerApp,
     end_with_any_thread,
@@ -41,10 +41,10 @@ from transfer_worker.runtime.ending import (
 )
 from transfer_worker.runtime.findings import Verdict
 from transfer_worker.runtime.lifeline import leave_words
-from transfer_worker.runtime.messages import read_message
+from transfer_worker.runtime.messages import read_message, read_reported
 from transfer_worker.runtime.preflight import check_worker
 from transfer_worker.runtime.process import WorkerProcess
-from transfer_worker.settings import VISIBILITY_TIMEOUT_SECONDS, WorkerSettings
+from transfer_worker.settings import WorkerSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -65,71 +65,6 @@ _ENDINGS: Final[dict[State, type[TransferEnded]]] = {
 }
 
 
-KEYS: Final = Keys()
-
-
-def _configuration(settings: PublisherSettings) -> dict[str, Any]:
-    """Return every Celery setting that differs from its default, each with its reason."""
-    broker = BrokerAddress.of(settings.redis_url.get_secret_value())
-    return {
-        "broker_url": broker.url,
-        # Keeps poison away from kombu, which would end the worker.
-        "broker_transport": broker.transport,
-        "broker_use_ssl": broker.use_ssl,
-        "task_default_queue": settings.queue,
-        # A pickled message could run code; the contract is JSON.
-        "accept_content": ["json"],
-        "task_serializer": "json",
-        # The message outlives a worker that dies with it; by default `kill -9` loses it (Celery 5.7).
-        "task_acks_late": True,
-        "task_reject_on_worker_lost": True,
-        # The ledger is the record of how a transfer ended; a result backend would be a second truth.
-        "result_backend": None,
-        "task_ignore_result": True,
-        # One HTTP request is all waiting: threads carry it in a fifth of prefork's memory.
-        "worker_pool": "transfer_worker.queue.thread_pool:HeadStartPool",
-        # No more messages are fetched than there are threads, so none waits behind a slow one while another
-        # worker is idle.
-        "worker_prefetch_multiplier": 1,
-        # Names of our own: another application's `control shutdown` is not ours to obey.
-        "control_exchange": CONTROL_EXCHANGE,
-        "event_exchange": EVENT_EXCHANGE,
-        # Flower lives on these.
-        "worker_send_task_events": True,
-        # Sends them in batches: each by itself costs more than the rest of a message's way through Celery.
-        "worker_consumer": "transfer_worker.queue.consumer:GatheringConsumer",
-        # Our own renderer writes every line, masked.
-        "worker_hijack_root_logger": False,
-        "worker_redirect_stdouts": False,
-        "broker_connection_retry_on_startup": True,
-        # Redis may be away for long; giving up would need a human at 3 a.m.
-        "broker_connection_max_retries": None,
-        "broker_transport_options": {
-            # The fallback: a message whose worker died comes back after this, whatever else fails.
-            "visibility_timeout": VISIBILITY_TIMEOUT_SECONDS,
-            # Names of our own: by the default ones, all applications on this Redis database would share them,
-            # and after our visibility timeout we would give their messages back to be run again.
-            "unacked_key": KEYS.unacked,
-            "unacked_index_key": KEYS.unacked_index,
-            "unacked_mutex_key": KEYS.unacked_mutex,
-            # One list, first in, first out; what has a priority is moved there by the sweep.
-            "priority_steps": [0],
-            # By default it is looked for every 10 s and every tenth time only: 101 s measured instead of 10.
-            "unacked_restore_interval": 1,
-            "unacked_restore_throttle": 1,
-            # A worker killed while it holds this lock blocks the net for all: 300 s by default.
-            "unacked_mutex_expire": 5,
-            # kombu waits for ever by default.
-            "socket_connect_timeout": 1,
-            "socket_timeout": ANSWER_WITHIN_SECONDS,
-            "socket_keepalive": True,
-            # Notices a line gone silent after this and the second that BRPOP takes; 25 s by default.
-            "health_check_interval": 1,
-            **broker.transport_options,
-        },
-    }
-
-
 def _build_app() -> WorkerApp:
     # Only a worker needs all the settings, the token among them; Flower and the like need Redis.
     settings = _load_settings() if "worker" in sys.argv else _load(PublisherSettings)
@@ -140,7 +75,7 @@ def _build_app() -> WorkerApp:
         # By default any command is obeyed, whoever sends it.
         control="transfer_worker.queue.remote_control:GuardedControl",
     )
-    app.conf.update(_configuration(settings))
+    app.conf.update(configure(settings))
     return app
 
 
@@ -285,6 +220,37 @@ def transfer_call(
     if performed.outcome.state is not State.SUBMITTED:
         raise _ENDINGS[performed.outcome.state](line)
     return f"submitted ({line})"
+
+
+@app.task(
+    name=REPORT_TASK_NAME,
+    bind=True,
+    throws=(ReportRefused,),
+    Request="transfer_worker.queue.request:MaskedReport",
+)
+def report_connection(
+    self: Any, report: Mapping[str, Any] | str | None = None, signature: str | None = None
+) -> str:
+    """Put on record what a receiver of a team's own says of a connection. It sends nothing.
+
+    Args:
+        self: The task.
+        report: What is said; read at the door.
+        signature: Of that report, which then is a text.
+
+    Raises:
+        ReportRefused: It is not believed; Flower shows it as a failure.
+        Reject: The ledger could not be used; the message goes back.
+    """
+    if _process is None:
+        raise RuntimeError("report_connection runs in a worker process only")
+    try:
+        result = _process.take_report(*read_reported(self.request))
+    except LedgerUnavailable as error:
+        raise Reject(str(error), requeue=True) from error
+    if result.verdict is ReportVerdict.REFUSED:
+        raise ReportRefused("the transfer that it names has no request at the platform")
+    return f"{result.verdict} ({result.transfer_id or 'nobody knows whose'})"
 
 
 def _describe(outcome: TransferOutcome, note: str) -> str:

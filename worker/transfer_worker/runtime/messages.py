@@ -39,3 +39,11 @@ def read_message(headers: Any) -> Notification | Request:
         empty_ms=plain.empty_ms,
         is_revoked=is_revoked,
     )
+
+
+def read_reported(headers: Any) -> tuple[object, object]:
+    """Return the report that a message brings, and its signature, as `read_message` does a request."""
+    plain: PlainFacts | None = headers.get(FACTS_HEADER)
+    if plain is None:  # the door lets none through
+        return None, None
+    return plain.arguments[0] if plain.arguments else plain.named.get("report"), plain.named.get("signature")

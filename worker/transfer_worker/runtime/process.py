@@ -9,6 +9,7 @@ import secrets
 import time
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -16,6 +17,7 @@ from urllib.parse import urlsplit
 import structlog
 
 from transfer_tasks.ledger.ledger import Ledger
+from transfer_tasks.publisher.message import TASK_NAME
 from transfer_tasks.redis.connection import connect
 from transfer_tasks.rules.caller_ids import parse_caller_ids
 from transfer_worker.audit import logs
@@ -26,8 +28,10 @@ from transfer_worker.audit.outbox import BLOCK_SECONDS
 from transfer_worker.audit.writer import AuditWriter
 from transfer_worker.delivery.policy import TransferPolicy
 from transfer_worker.delivery.refusal import Door
+from transfer_worker.delivery.report import read_report
 from transfer_worker.delivery.retry import RetryPolicy
 from transfer_worker.delivery.service import TransferService
+from transfer_worker.errors import ReportRefused
 from transfer_worker.gateway import PiopiyGateway
 from transfer_worker.gateway.status import StatusClient
 from transfer_worker.ledger.digests import digest_registry, digest_settings
@@ -44,6 +48,10 @@ from transfer_worker.runtime.poller import StatusPoller
 from transfer_worker.settings import SETTLE_PATIENCE_SECONDS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from transfer_tasks.connection import ReportResult
+    from transfer_worker.queue.element import Element
     from transfer_worker.settings import WorkerSettings
 
 REDIS_TIMEOUT_SECONDS: Final = 1.0
@@ -72,7 +80,7 @@ class WorkerProcess:
         url = settings.redis_url.get_secret_value()
         client = connect(url, timeout_seconds=REDIS_TIMEOUT_SECONDS)
         self.ledger = Ledger(client, retention_seconds=settings.record_ttl_seconds)
-        log = structlog.get_logger("transfer_worker")
+        log = self._log = structlog.get_logger("transfer_worker")
         proxy_url = settings.piopiy_proxy_url.get_secret_value() if settings.piopiy_proxy_url else None
         self.gateway = PiopiyGateway(
             token=settings.piopiy_token.get_secret_value(),
@@ -128,19 +136,15 @@ class WorkerProcess:
             file=self._file,
         )
         MaskedRequest.list_endpoints(rules.registry)
+        self._verify_keys = settings.load_verify_keys()
         policy = TransferPolicy(
             rules,
             default_caller_id=settings.piopiy_number,
             caller_ids=parse_caller_ids(settings.caller_ids),
-            verify_keys=settings.load_verify_keys(),
+            verify_keys=self._verify_keys,
         )
         door = Door(ledger=steps, policy=policy, clock=time)
-        GuardedChannel.turn_away = LookAhead(
-            self.ledger.client,
-            lambda elements: door.turn_away(
-                [read_message(element.as_seen_by_celery()["headers"]) for element in elements]
-            ),
-        ).turn_away
+        GuardedChannel.turn_away = LookAhead(self.ledger.client, partial(_turn_away, door)).turn_away
         self.service = TransferService(
             ledger=steps,
             gateway=self.gateway,
@@ -156,6 +160,20 @@ class WorkerProcess:
         path = self.settings.audit_file
         key = next(iter(self.settings.load_audit_keys().values()), None)
         return AuditFile(path, chain=Chain(self.worker, key=key)) if path else None
+
+    def take_report(self, asked: object, signature: object) -> ReportResult:
+        """Put on record what somebody reports of a connection by way of plain Celery.
+
+        Raises:
+            ReportRefused: It can't be read, or is not believed.
+            LedgerUnavailable: Redis did not answer in time; the same again is safe.
+        """
+        try:
+            report = read_report(asked, signature, self._verify_keys)
+        except ReportRefused as error:
+            self._log.warning("report.refused", why=str(error))
+            raise
+        return self.ledger.run(self.ledger.commands.report_connection(report))
 
     def _describe(self) -> str:
         """Return what a heartbeat says of this process."""
@@ -180,6 +198,13 @@ class WorkerProcess:
             parts.callback(self.audit.stop, within_seconds=STOP_SECONDS)
             parts.callback(self.recovery.stop)
             parts.callback(self.poller.stop, within_seconds=STOP_SECONDS)
+
+
+def _turn_away(door: Door, elements: Sequence[Element]) -> list[bool]:
+    """Let the door look at what asks for a transfer; what reports on one has nothing to be refused there."""
+    asking = [element for element in elements if element.task == TASK_NAME]
+    ended = iter(door.turn_away([read_message(of.as_seen_by_celery()["headers"]) for of in asking]))
+    return [element.task == TASK_NAME and next(ended) for element in elements]
 
 
 def _describe_process(settings: WorkerSettings) -> dict[str, Any]:

@@ -195,6 +195,7 @@ class Cluster:
         request = urllib.request.Request(
             f"{self.sandbox_origin}/_sandbox/faults",
             data=json.dumps({"mix": mix, "seed": seed}).encode(),
+            headers={"Authorization": f"Bearer {DEFAULT_TOKEN}"},
             method="PUT",
         )
         with urlopen_directly(request, timeout=5):

@@ -129,23 +129,30 @@ class Cluster:
             "TRANSFER_ATTEMPT_TIMEOUT_SECONDS": "3",
         }
 
+    def _control(self, address: str, body: bytes | None = None) -> bytes:
+        """Ask the sandbox what it saw or, with a body, tell it what to do."""
+        request = urllib.request.Request(
+            f"{self.origin}/_sandbox/{address}",
+            body,
+            {"Authorization": f"Bearer {self.token}"},
+            method="GET" if body is None else "PUT",
+        )
+        with urlopen_directly(request) as answer:
+            return bytes(answer.read())
+
     def script(self, call_id: str, *behaviours: str) -> None:
         """Tell the sandbox how to treat a call, request by request; `ok` after that."""
-        request = urllib.request.Request(
-            f"{self.origin}/_sandbox/behaviours/{call_id}", json.dumps(behaviours).encode(), method="PUT"
-        )
-        urlopen_directly(request).close()
+        self._control(f"behaviours/{call_id}", json.dumps(behaviours).encode())
 
     def delay_answers(self, milliseconds: int) -> None:
         """Let the sandbox take its time with every answer."""
         body = json.dumps({"delay_ms": milliseconds}).encode()
-        urlopen_directly(urllib.request.Request(f"{self.origin}/_sandbox/faults", body, method="PUT")).close()
+        self._control("faults", body)
 
     def posts(self, call_id: str | None = None) -> list[Post]:
         """Return what reached the sandbox, of one call or of all."""
         query = f"?call_id={call_id}" if call_id else ""
-        with urlopen_directly(f"{self.origin}/_sandbox/requests{query}") as answer:
-            entries = json.load(answer)["requests"]
+        entries = json.loads(self._control(f"requests{query}"))["requests"]
         return [
             Post(entry["call_id"], entry["received_at_ms"] / 1000, entry["carried_out"], entry["pipeline"])
             for entry in entries

@@ -94,7 +94,7 @@ def sandbox(
     """Run a fake of the Piopiy API on this machine: it judges, misbehaves as told, writes everything down.
 
     For the worker:  PIOPIY_API_URL=http://127.0.0.1:8900/v3 PIOPIY_TOKEN=sandbox-token
-    What it saw:     curl http://127.0.0.1:8900/_sandbox/requests
+    What it saw:     curl -H "Authorization: Bearer sandbox-token" http://127.0.0.1:8900/_sandbox/requests
 
     Exit codes:
       0  ended by Ctrl-C or SIGTERM

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hmac
+import ipaddress
 import json
 import select
 import socket
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 TRANSFER_PATH: Final = "/v3/voice/pcmo/transfer"
 STATUS_PATH: Final = "/v3/transfers/"
+HEALTH_PATH: Final = "/_sandbox/health"
 MAX_BODY_BYTES: Final = 1024 * 1024
 DRIP_SECONDS: Final = 0.1
 
@@ -45,6 +48,8 @@ class ConnectionServer(ThreadingTCPServer):
 
     def __init__(self, address: tuple[str, int], controls: Controls) -> None:
         self.controls = controls
+        # By what names it may be called, in a network of containers too.
+        self.names = frozenset({"localhost", "sandbox", socket.gethostname().lower()})
         self._lock = threading.Lock()
         self._connections: dict[object, threading.Thread] = {}
         self._to_reset: set[object] = set()
@@ -111,7 +116,7 @@ class RequestHandler(BaseHTTPRequestHandler):
         payload = _parse(body)
         fields: dict[str, Any] = payload if isinstance(payload, dict) else {}
         call_id = canonicalize_call_id(fields.get("call_id"))
-        is_authorized = self.headers.get("Authorization") == f"Bearer {controls.token}"
+        is_authorized = self._has_token()
         delay_seconds = 0.0
         refusal = _find_refusal(payload) if is_authorized else _UNAUTHORIZED
         if refusal is None:
@@ -143,12 +148,31 @@ class RequestHandler(BaseHTTPRequestHandler):
         path = urlsplit(self.path).path
         if path.startswith(STATUS_PATH):
             self._tell_status(unquote(path.removeprefix(STATUS_PATH)))
-        else:
+        elif path == HEALTH_PATH:
+            self._answer(200, {"status": "ok", "requests": self.server.controls.recorder.post_count()})
+        elif self._may_control():
             self._show(path)
+
+    def _may_control(self) -> bool:
+        """Say whether whoever asks may see and choose what happens; refuse, where not.
+
+        The host first: a page in a browser reaches this machine under a name of its own (DNS rebinding).
+        """
+        if not _is_own_host(self.headers.get("Host", ""), self.server.names):
+            self._answer(403, {"error": "the Host header names another machine"})
+        elif not self._has_token():
+            self._answer(401, {"error": "send the sandbox's token: Authorization: Bearer sandbox-token"})
+        else:
+            return True
+        return False
+
+    def _has_token(self) -> bool:
+        said = self.headers.get("Authorization", "").encode()
+        return hmac.compare_digest(said, f"Bearer {self.server.controls.token}".encode())
 
     def _tell_status(self, request_id: str) -> None:
         controls = self.server.controls
-        is_authorized = self.headers.get("Authorization") == f"Bearer {controls.token}"
+        is_authorized = self._has_token()
         fault, delay_seconds = controls.director.choose_for_status()
         controls.note_asked(request_id)
         if delay_seconds:
@@ -169,8 +193,6 @@ class RequestHandler(BaseHTTPRequestHandler):
         call = None if call_id is None else canonicalize_call_id(call_id)
         if not since.isdecimal():
             self._answer(400, {"error": "since must be the number of a request"})
-        elif path == "/_sandbox/health":
-            self._answer(200, {"status": "ok", "requests": controls.recorder.post_count()})
         elif path == "/_sandbox/requests":
             self._answer(200, {"requests": controls.recorder.find(call_id, int(since))})
         elif path == "/_sandbox/transfers":
@@ -187,7 +209,7 @@ class RequestHandler(BaseHTTPRequestHandler):
     def do_PUT(self) -> None:
         """Choose what will happen."""
         controls, path, body = self.server.controls, urlsplit(self.path).path, self._read_body()
-        if body is None:
+        if body is None or not self._may_control():
             return
         value: Any = _parse(body)
         try:
@@ -213,6 +235,8 @@ class RequestHandler(BaseHTTPRequestHandler):
     def do_DELETE(self) -> None:
         """Forget the requests, or end the faults."""
         self._skip_body()
+        if not self._may_control():
+            return
         controls, path = self.server.controls, urlsplit(self.path).path
         if path == "/_sandbox/requests":
             controls.clear()
@@ -269,6 +293,15 @@ class RequestHandler(BaseHTTPRequestHandler):
         while not self.server.controls.stopping.is_set():
             if select.select([self.connection], [], [], 0.1)[0]:
                 return
+
+
+def _is_own_host(header: str, names: frozenset[str]) -> bool:
+    """Say whether a Host header has an address, or one of these names; not one that anybody has made up."""
+    try:
+        host = urlsplit(f"//{header}").hostname or ""
+        return host in names or bool(ipaddress.ip_address(host))
+    except ValueError:
+        return False
 
 
 def _parse(body: bytes) -> object:

@@ -13,7 +13,7 @@ import pytest
 import requests
 
 from support import wait_until
-from transfer_worker.sandbox import SandboxServer, reporter
+from transfer_worker.sandbox import DEFAULT_TOKEN, SandboxServer, reporter
 from transfer_worker.sandbox.courses import Step, parse_course
 from transfer_worker.sandbox.magic_numbers import MAGIC_COURSES, MAGIC_NUMBERS
 
@@ -31,6 +31,7 @@ def sandbox():
 def client():
     with requests.Session() as session:
         session.trust_env = False
+        session.headers["Authorization"] = f"Bearer {DEFAULT_TOKEN}"
         yield session
 
 

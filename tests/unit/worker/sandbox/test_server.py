@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from support import wait_until
 from transfer_worker.errors import AttemptError, NotCarriedOut, OutcomeUnknown, Refused
 from transfer_worker.gateway import PiopiyGateway
-from transfer_worker.sandbox import SandboxServer
+from transfer_worker.sandbox import DEFAULT_TOKEN, SandboxServer
 from transfer_worker.sandbox.behaviours import Behaviour, parse_behaviour
 from transfer_worker.sandbox.director import parse_faults
 from transfer_worker.sandbox.magic_numbers import MAGIC_NUMBERS
@@ -56,6 +56,7 @@ def sandbox():
 def client():
     with requests.Session() as session:
         session.trust_env = False
+        session.headers["Authorization"] = f"Bearer {DEFAULT_TOKEN}"
         yield session
 
 
@@ -399,3 +400,52 @@ def test_a_signal_stops_the_serving_process_cleanly(spawn, client, number):
     process.send_signal(number)
     assert process.wait() == 0
     assert "stopped" in process.output()
+
+
+CONTROLS = [
+    ("GET", "requests"),
+    ("GET", "transfers"),
+    ("GET", "room"),
+    ("GET", "webhooks"),
+    ("GET", "nothing"),
+    ("PUT", "faults"),
+    ("PUT", "status_faults"),
+    ("PUT", "webhooks"),
+    ("PUT", f"courses/{CALL_ID}"),
+    ("PUT", f"behaviours/{CALL_ID}"),
+    ("DELETE", "requests"),
+    ("DELETE", "faults"),
+]
+
+
+@pytest.mark.parametrize(("method", "address"), CONTROLS)
+@pytest.mark.parametrize("token", ["", "Bearer wrong", f"Basic {DEFAULT_TOKEN}", "Bearer sandbox-t\xf6ken"])
+def test_what_it_saw_and_what_it_does_take_its_token(sandbox, client, method, address, token):
+    url = f"{sandbox.origin}/_sandbox/{address}"
+    headers = {"Authorization": token.encode("latin-1")}
+    assert client.request(method, url, json=["silence"], headers=headers).status_code == 401
+    assert post(client, sandbox).status_code == 200  # nobody was told to be silent
+
+
+@pytest.mark.parametrize(("method", "address"), CONTROLS)
+@pytest.mark.parametrize(
+    "host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:80", "[", ""]
+)
+def test_a_page_that_comes_by_a_name_of_its_own_is_refused_whatever_it_knows(
+    sandbox, client, method, address, host
+):
+    url = f"{sandbox.origin}/_sandbox/{address}"
+    assert client.request(method, url, json=["silence"], headers={"Host": host}).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost:8900", "127.0.0.1", "[::1]:8900", "sandbox:8900", "172.18.0.5:8900"]
+)
+def test_addresses_and_its_own_names_are_its_own(sandbox, client, host):
+    answer = client.get(f"{sandbox.origin}/_sandbox/requests", headers={"Host": host})
+    assert answer.status_code == 200
+
+
+def test_its_health_is_no_secret(sandbox, client):
+    del client.headers["Authorization"]
+    assert client.get(f"{sandbox.origin}/_sandbox/health", headers={"Host": "any"}).status_code == 200

@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo init test test-fast test-busy test-elsewhere test-voice test-frameworks test-machines test-servers bench-voice bench lint docs dist up chaos constraints clean
+.PHONY: help demo init test test-fast test-busy test-elsewhere test-alerts test-voice test-frameworks test-machines test-servers bench-voice bench lint docs dist up chaos constraints clean
 
 VENV := .venv
 STAMP := $(VENV)/.installed
@@ -51,6 +51,10 @@ init: $(STAMP) ## write .env and destinations.toml, filled in: OPTIONS=--sandbox
 
 up: $(STAMP) ## keep Redis, a worker and Flower running; set up by make init, else in the sandbox
 	@$(VENV)/bin/call-transfer up
+
+test-alerts: $(STAMP) ## have a real Prometheus fire each alert once and clear it; a few minutes
+	@sh .ci/promtool $(CURDIR)/$(VENV)/bin/prometheus
+	@$(VENV)/bin/python -m pytest -q tests/alerts
 
 test-voice: $(STAMP) ## run the voice tests: the real agent SDK in .venv-voice, workers in .venv
 	@$(VENV)/bin/python .ci/stages.py voice

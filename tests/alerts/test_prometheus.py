@@ -50,9 +50,10 @@ class Cluster:
         self.client = connect(url, timeout_seconds=30)
         self.bench = LedgerBench(self.client)
         self.keys = self.bench.keys
+        # Not `w1`, in whose name the bench acts: it dies in between.
         self.about: dict[str, dict[str, Any]] = {
             name: {"version": "1", "registry": "a", "settings": {"X": "1"}, "restarts": 0, "up_seconds": 900}
-            for name in ("w1", "w2", "w3")
+            for name in ("one", "two", "three")
         }
         self.are_working, self._stop = True, threading.Event()
         self._ledger, self._port, self._server = (
@@ -118,8 +119,8 @@ class Cluster:
         self.client.hset(self.keys.heard, SOURCES[0], f"{now_ms} 0")
         self.count(f"attempt|{Reason.ACCEPTED_BY_PLATFORM}", by=30)
         self.client.hset(self.keys.paused, "billing", json.dumps({"at_ms": now_ms - 3_600_000}))
-        self.about["w1"] |= {"restarts": 3, "up_seconds": 5}
-        self.about["w3"] |= {"registry": "b", "version": "2"}
+        self.about["one"] |= {"restarts": 3, "up_seconds": 5}
+        self.about["three"] |= {"registry": "b", "version": "2"}
         line = dict.fromkeys(("transfer_id", "call_id", "key", "hop"), "") | {
             "event": "x", "at_ms": now_ms, "attempt": 0, "labels": "{}", "data": "{}"
         }  # fmt: skip

@@ -48,7 +48,6 @@ async def live(voice, cluster, reason, destination):
         await call.hears(sentence.replace("?", r"\?"), within_seconds=30)
         await call.say("Yes, please.")
         await until(lambda: len(cluster.posts(call.call_id)) == 2)
-        assert sentence in str(call.wits.requests[-1]["messages"]), "the model has heard it, too"
     return [text for text in call.heard if text not in Wording().ringing]
 
 

@@ -10,7 +10,7 @@ import sys
 from dotenv import load_dotenv
 from livekit.agents import Agent, AgentSession, RunContext, StopResponse, function_tool
 from livekit.plugins import cartesia, deepgram, openai, silero
-from livekit_piopiy import PiopiyCallControl, PiopiyRunner, piopiy_tools
+from livekit_piopiy import PiopiyCallControl, PiopiyRunner, attach_transfer_status, piopiy_tools
 
 from transfer_tasks.errors import TransferTasksError
 from transfer_tasks.voice import Choice, TransferClient
@@ -69,6 +69,8 @@ def build_bot(transfers):
                 instructions=INSTRUCTIONS, tools=[build_transfer_tool(transfers, session), end_call]
             )
             conversation = build_conversation()
+            # Who picks up, or why not: the session tells the caller, so this one is silent.
+            attach_transfer_status(call, conversation, narrate=False, on_status=session.platform_status)
             await conversation.start(agent=agent, room=room)
             conversation.generate_reply(instructions="Greet the caller.")
             await call.wait_for_end()

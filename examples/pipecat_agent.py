@@ -24,7 +24,7 @@ from pipecat.services.cartesia.tts import CartesiaTTSService
 from pipecat.services.deepgram.stt import DeepgramSTTService
 from pipecat.services.openai.llm import OpenAILLMService
 from pipecat.workers.runner import WorkerRunner
-from pipecat_piopiy import PiopiyCallControl, PiopiyRunner, piopiy_tools
+from pipecat_piopiy import PiopiyCallControl, PiopiyEventsProcessor, PiopiyRunner, piopiy_tools
 
 from transfer_tasks.errors import TransferTasksError
 from transfer_tasks.voice import Choice, TransferClient
@@ -92,6 +92,8 @@ def build_bot(transfers):
                 Pipeline(
                     [
                         transport.input(),
+                        # Who picks up, or why not: the session tells the caller, so this one is silent.
+                        PiopiyEventsProcessor(call, narrate=False, on_status=session.platform_status),
                         ears,
                         aggregators.user(),
                         mind,

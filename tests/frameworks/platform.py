@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 import uuid
 from dataclasses import dataclass, field
@@ -46,6 +47,12 @@ class Caller:
             assert time.monotonic() < deadline, f"{words!r} was not heard, but {self.heard}"
             await asyncio.sleep(0.01)
         return found[0]
+
+
+def room_message(caller: Caller, status: str, **more: str) -> bytes:
+    """Return what the platform says in the room of a call's only transfer."""
+    said = {"type": "transfer_status", "status": status, "request_id": f"of-{caller.call_id}"}
+    return json.dumps({**said, "call_id": caller.call_id, **more}).encode()
 
 
 class Platform(agent_pb2_grpc.AgentGatewayServicer):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from types import SimpleNamespace
 from typing import Any
 
 import livekit_piopiy.runner
@@ -12,6 +13,7 @@ from livekit.agents import AgentSession
 from livekit.agents.voice.io import TextOutput
 from livekit.plugins import cartesia, deepgram, silero
 
+from frameworks.platform import room_message
 from transfer_tasks.outcome import GUIDE, Reason
 from voice.model import say, transfer
 
@@ -49,6 +51,9 @@ class Room:
 
     async def disconnect(self) -> None:
         pass
+
+    def tell(self, message: bytes) -> None:
+        self._handlers["data_received"](SimpleNamespace(data=message, participant=None))
 
     def hang_up(self) -> None:
         self._handlers["disconnected"]()
@@ -93,6 +98,10 @@ async def test_the_agent_moves_its_caller(cluster, agent):
     (post,) = await asyncio.to_thread(cluster.wait_for_posts, caller.call_id, 1, 60)
     assert post.endpoint == {"type": "pstn", "number": "12025550100"}
     await asyncio.to_thread(cluster.wait_for_state, caller.call_id, "submitted", within_seconds=60)
+    Room.opened[-1].tell(room_message(caller, "failed", reason="busy"))
+    await caller.hears("their line is busy")
+    (record,) = cluster.records(caller.call_id)
+    assert record.connection.status == "not_connected"
     await hang_up(caller)
     assert len(cluster.posts(caller.call_id)) == 1
     offered = agent.wits.tools_offered

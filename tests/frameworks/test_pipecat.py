@@ -15,6 +15,7 @@ from pipecat.services.deepgram.stt import DeepgramSTTService
 from pipecat.services.tts_service import TTSService
 from pipecat.transports.base_transport import BaseTransport
 
+from frameworks.platform import room_message
 from transfer_tasks.outcome import GUIDE, Reason
 from voice.model import say, transfer
 
@@ -73,6 +74,9 @@ class Line(BaseTransport):
     async def let_in(self) -> None:
         await self._call_event_handler("on_first_participant_joined", "caller")
 
+    async def tell(self, message: bytes) -> None:
+        await self._call_event_handler("on_data_received", message, None)
+
     async def hang_up(self) -> None:
         await self._call_event_handler("on_participant_left", "caller", "left")
 
@@ -112,6 +116,10 @@ async def test_the_agent_moves_its_caller(cluster, agent):
     (post,) = await asyncio.to_thread(cluster.wait_for_posts, caller.call_id, 1, 60)
     assert post.endpoint == {"type": "pstn", "number": "12025550100"}
     await asyncio.to_thread(cluster.wait_for_state, caller.call_id, "submitted", within_seconds=60)
+    await Line.opened[-1].tell(room_message(caller, "failed", reason="busy"))
+    await caller.hears("their line is busy")
+    (record,) = cluster.records(caller.call_id)
+    assert record.connection.status == "not_connected"
     await hang_up(caller)
     assert len(cluster.posts(caller.call_id)) == 1
     offered = agent.wits.tools_offered

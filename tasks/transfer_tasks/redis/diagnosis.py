@@ -16,7 +16,7 @@ _PIPELINE: Final = " of pipeline caused error: "
 # In front with Redis 6.2, behind with 7.
 _IN_A_SCRIPT: Final = re.compile(
     r"(ERR )?Error running script \(call to f_\w+\): @user_script:\s?\d+: (@user_script: \d+: )?-?"
-    r"|\.? script: [0-9a-f]+, on @user_script:\d+"
+    r"|\.? script: ([0-9a-f]+, )?on @user_script:\d+"
 )
 """Where in a script Redis said it."""
 

@@ -140,3 +140,9 @@ def test_where_in_a_script_it_was_said_is_nobodys_concern(said):
     assert diagnose(redis.ResponseError(said)).seen == (
         "too few replicas follow: NOREPLICAS Not enough good replicas to write"
     )
+
+
+@pytest.mark.parametrize("where", ["4f7a0c, on @user_script:12", "on @user_script:608"])
+def test_where_in_a_script_it_was_said_is_left_out(where):
+    found = diagnose(redis.ResponseError(f"NOREPLICAS Not enough good replicas to write. script: {where}."))
+    assert "script" not in str(found)

@@ -210,11 +210,11 @@ class _AgentSpeech:
         assert self._llm is not None  # noqa: S101 - the model has the tool from `listen` on
         end = _EndOfSentence()
         self._spoken.append(end)
-        await self._llm.push_frame(TTSSpeakFrame(text))
-        await self._llm.push_frame(end)
         if not self.open_answers:  # what was said meanwhile, the tool's answer tells; this, nothing else does
             message = {"role": "assistant", "content": text}
             await self._llm.push_frame(LLMMessagesAppendFrame([message], run_llm=False))
+        await self._llm.push_frame(TTSSpeakFrame(text))
+        await self._llm.push_frame(end)
         return self._hear(end)
 
     async def _hear(self, end: _EndOfSentence) -> None:

@@ -35,6 +35,7 @@ async def report(voice, cluster, call, reason):
 async def live(voice, cluster, reason, destination):
     """Live through one call: `slow` answers after three seconds, and the report comes before it."""
     call = await voice.ring(transfer(destination), transfer("billing"))
+    call.mouth.sentence_seconds = 0.4
     await call.say("A person, please.")
     await until(lambda: cluster.posts(call.call_id))
     if destination != "slow":
@@ -46,8 +47,11 @@ async def live(voice, cluster, reason, destination):
         await call.hang_up()
     else:
         await call.hears(sentence.replace("?", r"\?"), within_seconds=30)
+        sounded = call.sounded_seconds
+        await call.until(lambda: call.sounded_seconds > sounded, within_seconds=30)
         await call.say("Yes, please.")
         await until(lambda: len(cluster.posts(call.call_id)) == 2)
+        assert sentence in str(call.wits.requests[-1]["messages"]), "the model has heard it, too"
     return [text for text in call.heard if text not in Wording().ringing]
 
 

@@ -173,6 +173,19 @@ def read_order(files: dict[str, bytes]) -> dict[str, list[bytes]]:
     return order
 
 
+def without_torn_ends(files: dict[str, bytes], untouched: dict[str, bytes]) -> dict[str, list[bytes]]:
+    """Return each file's lines, but for what stands behind the last whole one where half a line was left."""
+    kept = {}
+    for name, text in files.items():
+        lines = text.splitlines(keepends=True)
+        left = untouched[name].splitlines(keepends=True)
+        if left and read_seal(left[-1]) is None:
+            while lines and read_seal(lines[-1]) is None:
+                lines.pop()
+        kept[name] = lines
+    return kept
+
+
 @given(STEPS, st.data())
 @settings(deadline=None, max_examples=300)
 def test_any_edit_is_found(steps, data):
@@ -187,6 +200,8 @@ def test_any_edit_is_found(steps, data):
         order = read_order(files)
         if not edit(files, data) or read_order(files) == order:
             return  # lines of two chains that changed places say the same
+        if without_torn_ends(files, untouched) == without_torn_ends(untouched, untouched):
+            return  # half a line more, where a killed writer has left one: it tells nothing
         found = verify(files, heads=heads)
         if not found.faults and not known.keys() - found.chains.keys():  # `audit verify` misses these chains
             lost = set(untouched_lines(untouched)) - set(untouched_lines(files))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from transfer_tasks.errors import SettingsError
+from transfer_tasks.errors import InvalidIntent, SettingsError
 from transfer_tasks.intent import TransferIntent
 from transfer_tasks.registry.destinations import DestinationRegistry
 from transfer_tasks.registry.ring_time import longest_ring_seconds
@@ -17,9 +19,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from transfer_tasks.registry.destinations import Destination
+    from transfer_tasks.voice.settings import VoiceSettings
+
+log = logging.getLogger(__name__)
 
 MAX_REASON_CHARACTERS: Final = 500
 MAX_NAME_CHARACTERS: Final = 200
+MAX_METADATA_CHARACTERS: Final = 256
+"""Of one value, as an intent may hold it."""
 _PROBE_CALL_ID: Final = "00000000-0000-4000-8000-000000000000"
 
 
@@ -33,17 +40,24 @@ class Choice:
         to: Whatever a `TransferIntent` takes as destination; None for the entry of this name in the worker's
             registry.
         caller_id: The number that the new leg shows; None leaves it to the worker.
+        metadata: What travels to the platform with each transfer there: flat values, as an intent's.
     """
 
     name: str
     description: str
     to: object = None
     caller_id: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
 
     def intent(
-        self, call_id: str | None, *, reason: object = "", expires_in_seconds: float = 15
+        self,
+        call_id: str | None,
+        *,
+        reason: object = "",
+        expires_in_seconds: float = 15,
+        metadata: Mapping[str, Any] | None = None,
     ) -> TransferIntent:
-        """Return the request to move a call there.
+        """Return the request to move a call there; what is given as metadata goes before the choice's own.
 
         Raises:
             InvalidIntent: The call id or the destination is wrong.
@@ -52,7 +66,8 @@ class Choice:
             call_id=call_id,
             destination=self.name if self.to is None else self.to,
             caller_id=self.caller_id,
-            reason=_readable(reason),
+            metadata={**self.metadata, **(metadata or {})},
+            reason=readable(reason),
             requested_by="voice session",
             expires_in_seconds=expires_in_seconds,
         )
@@ -93,6 +108,35 @@ class Choices(Mapping[str, Choice]):
             return asked
         alike = [name for name in self._choices if _plain(name) == _plain(asked)]
         return alike[0] if len(alike) == 1 else None
+
+    def build_intent(
+        self,
+        name: str,
+        call_id: str | None,
+        *,
+        reason: object,
+        metadata: Mapping[str, Any] | None,
+        settings: VoiceSettings,
+    ) -> TransferIntent:
+        """Return the request to move a live call.
+
+        Metadata that can't be handed over is left out, and the log says why: there is a caller on the line.
+
+        Raises:
+            InvalidIntent: The call id is wrong.
+        """
+        said = readable(reason, MAX_METADATA_CHARACTERS) if settings.hand_over_reason else ""
+        handed_over = {**({"reason": said} if said else {}), **(metadata or {})}
+        build = partial(
+            self[name].intent, call_id, reason=reason, expires_in_seconds=settings.expires_in_seconds
+        )
+        try:
+            return build(metadata=handed_over)
+        except InvalidIntent as error:
+            if not error.field.startswith("metadata"):
+                raise
+            log.error("The metadata of call %s is not handed over: %s", call_id, error)  # noqa: TRY400 - it is all said
+            return build()
 
     def describe(self) -> dict[str, str]:
         """Return what is on offer, for a model to choose from."""
@@ -148,11 +192,11 @@ def _find_problems(offered: Iterable[Choice], registry: Mapping[str, Destination
             )
 
 
-def _readable(reason: object) -> str:
+def readable(reason: object, max_characters: int = MAX_REASON_CHARACTERS) -> str:
     """Return a model's reason as an intent may hold it, whatever the model wrote."""
     text = "" if reason is None else str(reason)
     # Half a surrogate pair is no text: neither Redis nor a log takes it.
-    return text[:MAX_REASON_CHARACTERS].encode("utf-8", "ignore").decode("utf-8")
+    return text[:max_characters].encode("utf-8", "ignore").decode("utf-8")
 
 
 def _plain(name: str) -> str:

@@ -15,6 +15,7 @@ from transfer_tasks.voice.speech import Speech
 from transfer_tasks.voice.wording import SessionReason, TransferAnswer
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import TracebackType
 
     from transfer_tasks.voice.choices import Choices
@@ -63,7 +64,12 @@ class TransferSession:
         self._has_ended = False
 
     async def transfer(
-        self, destination: object, *, reason: object = "", say: Say | None = None
+        self,
+        destination: object,
+        *,
+        reason: object = "",
+        metadata: Mapping[str, Any] | None = None,
+        say: Say | None = None,
     ) -> TransferAnswer:
         """Move the call, and return what is true about it. One transfer at a time, however often it is asked.
 
@@ -74,6 +80,8 @@ class TransferSession:
             destination: What the model gave for one of the names on offer.
             reason: What the model gave for what the caller wants, for people to read; cut to what an intent
                 may hold.
+            metadata: What whoever takes over is to know of this call: flat values, which travel to the
+                platform beside the choice's own. What can't be handed over is left out, and logged.
             say: Hands a sentence to the caller's ear and returns at once: nothing, or an awaitable that is
                 done when the sentence has been heard. With it the session speaks for itself; without
                 it, what is to be said is in the answer, for the model.
@@ -88,7 +96,7 @@ class TransferSession:
         if active is not None and (active.destination != name if is_repeat else active.may_ring()):
             return self._answer(Reason.TRANSFER_IN_PROGRESS, destination=active.destination)
         if active is None or not is_repeat:
-            active = self._active = self._start_transfer(name, reason=reason, say=say)
+            active = self._active = self._start_transfer(name, reason=reason, metadata=metadata, say=say)
         elif active.task.done():
             return await active.answer_again(say)
         else:
@@ -203,17 +211,18 @@ class TransferSession:
             return replace(answer, told=(answer.to_say,), to_say=None)
         return answer
 
-    def _start_transfer(self, destination: str, *, reason: object, say: Say | None) -> ActiveTransfer:
+    def _start_transfer(
+        self, destination: str, *, reason: object, metadata: Mapping[str, Any] | None, say: Say | None
+    ) -> ActiveTransfer:
         self._cleanup.join(self)  # whoever uses no `async with` is waited for, too
         last = self._active
-        seconds = self._settings.expires_in_seconds
         request = TransferRequest(
             self._publisher,
-            lambda: self._choices[destination].intent(
-                self.call_id, reason=reason, expires_in_seconds=seconds
+            lambda: self._choices.build_intent(
+                destination, self.call_id, reason=reason, metadata=metadata, settings=self._settings
             ),
             destination=destination,
-            expires_in_seconds=seconds,
+            expires_in_seconds=self._settings.expires_in_seconds,
             earlier=last.request if last is not None and not last.is_settled() else None,
         )
         return ActiveTransfer(

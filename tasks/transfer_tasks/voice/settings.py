@@ -17,6 +17,7 @@ class VoiceSettings(PublisherSettings):
         announce: Whether the caller hears what is about to happen before the request goes out, or only what
             became of it after.
         announce_seconds: How long a sentence is taken to last where the framework does not report its end.
+        hand_over_reason: Whether the model's reason travels to the platform, as the metadata `reason`.
         holding_after_seconds: How long the caller waits in silence before the first holding line, if nothing
             was said before.
         holding_every_seconds: How long a silence may be after that, until the next line.
@@ -34,6 +35,7 @@ class VoiceSettings(PublisherSettings):
     expires_in_seconds: float = Field(default=15, ge=1, le=300, allow_inf_nan=False)
     announce: Literal["before", "after"] = "before"
     announce_seconds: float = Field(default=3, ge=0, le=10, allow_inf_nan=False)
+    hand_over_reason: bool = False
     holding_after_seconds: float = Field(default=1.5, ge=0, le=60, allow_inf_nan=False)
     holding_every_seconds: float = Field(default=7, ge=1, le=60, allow_inf_nan=False)
     session_evidence: bool = True

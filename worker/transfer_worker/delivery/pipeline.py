@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import re
+from typing import TYPE_CHECKING, Any, Final
 
 from transfer_tasks.intent import EndpointsDestination, PipelineDestination
 from transfer_tasks.intent.actions import Connect
@@ -11,10 +12,15 @@ from transfer_tasks.outcome import Reason
 from transfer_worker.errors import NotPermitted
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pydantic import BaseModel
 
     from transfer_tasks.intent import TransferIntent
     from transfer_tasks.registry.destinations import Destination
+
+_PLACEHOLDER: Final = re.compile(r"\{([^{}]+)\}")
+_HEADER_VALUE: Final = re.compile(r"[ -~]{1,255}")
 
 
 def build_pipeline(
@@ -40,11 +46,26 @@ def build_pipeline(
                 for action in actions
             ]
         case EndpointsDestination(endpoints=endpoints):
-            legs = endpoints
+            legs = [_plain(leg) for leg in endpoints]
         case _:
-            legs = listed.endpoints if listed else []
-    connect = {"action": "connect", "params": {}, "endpoints": [_plain(leg) for leg in legs]}
-    return [_fill(connect, defaults)]
+            known = {"call_id": intent.call_id, "transfer_id": intent.transfer_id, **intent.metadata}
+            legs = [_fill_headers(_plain(leg), known) for leg in (listed.endpoints if listed else [])]
+    return [_fill({"action": "connect", "params": {}, "endpoints": legs}, defaults)]
+
+
+def _fill_headers(leg: dict[str, Any], known: Mapping[str, object]) -> dict[str, Any]:
+    """Return a leg of the registry with its SIP headers filled in: ``X-Ticket = "{ticket}"``.
+
+    A header of which something is not known, or not to be written in one, is left out.
+    """
+    headers = {}
+    for name, template in leg.get("headers", {}).items():
+        wanted = _PLACEHOLDER.findall(template)
+        value = _PLACEHOLDER.sub(lambda found: str(known.get(found[1], "")), template)
+        if all(of in known for of in wanted) and _HEADER_VALUE.fullmatch(value):
+            headers[name] = value
+    rest = {name: value for name, value in leg.items() if name != "headers"}
+    return {**rest, "headers": headers} if headers else rest
 
 
 def _connect_params(

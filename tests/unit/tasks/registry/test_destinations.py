@@ -39,7 +39,7 @@ def test_the_shipped_example_has_one_destination_of_each_kind():
         20,
         "sequential",
     )
-    assert registry["front-desk"].endpoints[0].headers == {"X-Queue": "reception"}
+    assert registry["front-desk"].endpoints[0].headers == {"X-Queue": "reception", "X-Ticket": "{ticket}"}
     assert all(entry.description for entry in registry.values())
 
 

@@ -237,3 +237,31 @@ def test_what_is_sent_rings_no_longer_than_the_session_reckons_with(destination,
         )
     intent = TransferIntent(call_id=CALL_ID, destination=destination, **fields)
     assert longest_ring_seconds(intent, {"support": LISTED}) == rings_seconds
+
+
+@pytest.mark.parametrize(
+    ("template", "metadata", "header"),
+    [
+        ("{ticket}", {"ticket": "4711"}, "4711"),
+        ("{ticket}", {"ticket": 4711}, "4711"),
+        ("call {call_id}, {ticket}", {"ticket": "a"}, f"call {CALL_ID}, a"),
+        ("reception", {}, "reception"),
+        ("{ticket}", {}, None),
+        ("{ticket}", {"ticket": "टिकट"}, None),
+        ("{ticket}", {"ticket": "{call_id}"}, "{call_id}"),
+        ("{ticket}{ticket}", {"ticket": "x" * 200}, None),
+    ],
+)
+def test_the_registrys_sip_headers_are_filled_in_or_left_out(template, metadata, header):
+    leg = {"type": "sip", "uri": "sip:desk@pbx.example.com", "headers": {"X-Ticket": template}}
+    listed = Destination(name="support", description="x", endpoints=[leg])
+    intent = TransferIntent(call_id=CALL_ID, destination="support", metadata=metadata)
+    (connect,) = build_pipeline(intent, listed=listed, default_caller_id=DEFAULT)
+    assert connect["endpoints"][0].get("headers", {}).get("X-Ticket") == header
+    assert connect["params"].get("metadata", {}) == metadata
+
+
+def test_an_intents_own_headers_are_no_templates():
+    leg = {"type": "sip", "uri": "sip:desk@pbx.example.com", "headers": {"X-Ticket": "{call_id}"}}
+    (connect,) = build([leg])
+    assert connect["endpoints"][0]["headers"] == {"X-Ticket": "{call_id}"}

@@ -1,13 +1,15 @@
 """What transfers cost a voice process, and how long a caller waits: `make bench-voice`.
 
-Runs in the voice environment; Redis, the sandbox and the worker run in the worker's. Prints two tables: the
-stalls of an event loop that plays audio every 20 ms beside transfers, and the times from the tool call on.
+Runs in the voice environment; Redis, the sandbox and the worker run in the worker's. Prints three tables:
+the stalls of an event loop that plays audio every 20 ms beside transfers, the times from the tool call on,
+and how long a full garbage collection stops everything.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import json
 import math
 import os
@@ -30,6 +32,8 @@ from voice.cluster import DESTINATIONS, SIGNING_KEY, Cluster
 
 ROOT = Path(__file__).resolve().parent.parent
 IN_FLIGHT = 50
+BURST = 100
+COLLECTIONS = 20
 TRANSFER_SECONDS = 2.0  # the sandbox's delay for the destination `slow`
 ASKED = "asked for the connection"
 
@@ -79,7 +83,7 @@ async def measure_stalls(cluster: Cluster, seconds: float) -> Ticker:
 
 
 async def measure_burst(cluster: Cluster) -> Ticker:
-    """Let 50 sessions ask in the same instant, ten times."""
+    """Let so many sessions ask in the same instant, ten times."""
     async with open_client(cluster) as client:
 
         async def transfer_one() -> None:
@@ -89,9 +93,24 @@ async def measure_burst(cluster: Cluster) -> Ticker:
         await transfer_one()
         async with Ticker() as ticker:
             for _ in range(10):
-                await asyncio.gather(*(transfer_one() for _ in range(IN_FLIGHT)))
+                await asyncio.gather(*(transfer_one() for _ in range(BURST)))
                 await asyncio.sleep(0.2)
         return ticker
+
+
+def measure_collections() -> dict[str, list[float]]:
+    """Return how long full garbage collections of this process take, in milliseconds."""
+
+    def collect() -> float:
+        started = time.perf_counter()
+        gc.collect()
+        return (time.perf_counter() - started) * 1000
+
+    as_it_is = [collect() for _ in range(COLLECTIONS)]
+    gc.freeze()
+    frozen = [collect() for _ in range(COLLECTIONS)]
+    gc.unfreeze()
+    return {"as it is": as_it_is, "after `gc.freeze()`": frozen}
 
 
 async def measure_latencies(cluster: Cluster, calls: int) -> dict[str, list[float]]:
@@ -163,13 +182,14 @@ def main() -> None:
                 stalls = {
                     "nothing beside it": asyncio.run(measure_idle(options.seconds)),
                     "50 transfers in flight": asyncio.run(measure_stalls(cluster, options.seconds)),
-                    "50 tool calls in the same instant, ten times": asyncio.run(measure_burst(cluster)),
+                    f"{BURST} tool calls in the same instant, ten times": asyncio.run(measure_burst(cluster)),
                     f"the how-to's inline REST call, 50 times {PLATFORM_MS} ms": measure_peer(
                         cluster, "inline"
                     ),
                     "Celery's `apply_async`, 50 times": measure_peer(cluster, "celery"),
                 }
                 latencies = asyncio.run(measure_latencies(cluster, options.calls))
+                collections = measure_collections()
             finally:
                 worker.kill_group()
     print(f"{os.cpu_count()} cores, Python {platform.python_version()}, load {os.getloadavg()[0]:.1f}\n")
@@ -178,6 +198,9 @@ def main() -> None:
         print_row(name, ticker.late_ms)
     print("\n| from → to | calls | median ms | p99 | max |\n|---|---|---|---|---|")
     for name, times in latencies.items():
+        print_row(name, times)
+    print("\n| a full garbage collection | times | median ms | p99 | max |\n|---|---|---|---|---|")
+    for name, times in collections.items():
         print_row(name, times)
 
 

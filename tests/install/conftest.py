@@ -37,11 +37,14 @@ def installing(
     make, *lines = lines_of("pip install")
     assert make == "make dist"  # the fixture `wheel` is what it makes
 
-    folders = {name: tmp_path_factory.mktemp(name) for name in ("bare", "worker", "embedded")}
+    folders = {name: tmp_path_factory.mktemp(name) for name in ("bare", "worker", "embedded", "webhooks")}
     with ThreadPoolExecutor() as pool:
         yield {
             "bare": pool.submit(Installation.make, folders["bare"], wheel=wheel),
             "worker": pool.submit(Installation.make, folders["worker"], "worker", wheel=wheel),
+            "webhooks": pool.submit(
+                Installation.make, folders["webhooks"], "worker", "webhooks", wheel=wheel
+            ),
             "embedded": pool.submit(
                 Installation.make_by_lines, lines, folders["embedded"], "worker", "embedded", wheel=wheel
             ),
@@ -58,6 +61,12 @@ def bare(installing: dict[str, Future[Installation]]) -> Installation:
 def worker_install(installing: dict[str, Future[Installation]]) -> Installation:
     """What the machine of a worker installs."""
     return installing["worker"].result()
+
+
+@pytest.fixture(scope="session")
+def webhooks_install(installing: dict[str, Future[Installation]]) -> Installation:
+    """What the receiver of webhooks needs besides."""
+    return installing["webhooks"].result()
 
 
 @pytest.fixture(scope="session")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from support.cluster import Cluster
+from transfer_tasks.redis.connection import connect
 from transfer_worker.sandbox import SandboxServer
 
 if TYPE_CHECKING:
@@ -67,10 +69,15 @@ def test_missing_persistence_is_told_and_does_not_stop_the_start(cluster: Cluste
     assert "Set appendonly yes" in worker.output()
 
 
-def test_plain_celery_takes_its_concurrency_from_the_settings_too(cluster: Cluster) -> None:
+def test_plain_celery_takes_its_concurrency_from_the_settings_too(
+    cluster: Cluster, private_redis: EmbeddedRedis
+) -> None:
     worker = cluster.spawn(
         [sys.executable, *COMMANDS["celery"]],
         env=cluster.worker_environment() | {"TRANSFER_CONCURRENCY": "3"},
     )
 
-    worker.wait_for_output(r"concurrency: 3 \(thread_pool\)")
+    worker.wait_for_output(r"ready\.")
+    with connect(private_redis.url, timeout_seconds=30) as client:
+        (name,) = cast("list[str]", client.keys("transfer:worker:*"))
+        assert json.loads(cast("str", client.get(name)))["concurrency"] == 3

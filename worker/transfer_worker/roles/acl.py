@@ -107,7 +107,7 @@ def describe_user(at: Place) -> str:
     """Return the rules of one user who does everything, as ACL SETUSER takes them; also Redis 6.2."""
     keys = f"~transfer:* ~{at.queue}* ~_kombu.binding* ~*.{MAILBOX}*"
     channels = f"resetchannels &transfer:* &/{at.database}.{MAILBOX} &/{at.database}.{EVENT_EXCHANGE}/*"
-    return f"{keys} {channels} +@all -@dangerous +info"
+    return f"{keys} {channels} +@all -@dangerous +info +acl|whoami"
 
 
 def fill_users_file(at: Place, passwords: Mapping[Role, str] | None = None) -> str:

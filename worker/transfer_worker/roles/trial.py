@@ -34,6 +34,9 @@ FOR_NO_ROLE: Final[tuple[Command, ...]] = (
 """What no role does, and no user of a role should be able to."""
 
 
+_WHO: Final = ("ACL", "WHOAMI")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
     """What a user may not do that a role does, and may do that it does not.
@@ -50,7 +53,7 @@ class Trial:
 def find_user(client: redis.Redis) -> str:
     """Return the name of the user that a client has logged in as; empty where Redis does not tell."""
     try:
-        return str(client.execute_command("ACL", "WHOAMI"))  # type: ignore[no-untyped-call]
+        return str(client.execute_command(*_WHO))  # type: ignore[no-untyped-call]
     except redis.ResponseError:
         return ""
 
@@ -73,7 +76,9 @@ def try_role(client: redis.Redis, role: Role, at: Place, *, is_alone: bool) -> T
         redis.RedisError: No answer, or transactions themselves are refused.
     """
     permitted = Permissions.of(role, at)
-    own = list_commands(role, at)
+    own = [
+        command for command in list_commands(role, at) if command != _WHO
+    ]  # nobody needs it: see `find_user`
     beyond = (command for command, key in _list_everything(at) if not permitted.cover(command, key))
     strange = list(dict.fromkeys(beyond)) if is_alone else []
     refused = try_commands(client, [*own, *strange])

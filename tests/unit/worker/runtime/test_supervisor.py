@@ -25,7 +25,9 @@ from transfer_worker.settings import WorkerSettings
 COUNT = """
 import pathlib, sys
 runs = pathlib.Path(sys.argv[1])
-runs.write_text(runs.read_text() + "x" if runs.exists() else "x")
+written = runs.with_suffix(".written")
+written.write_text(runs.read_text() + "x" if runs.exists() else "x")
+written.replace(runs)  # at once: who waits for it to exist may end us right then
 codes = [int(code) for code in sys.argv[2].split(",")]
 sys.exit(codes[len(runs.read_text()) - 1])
 """

@@ -23,7 +23,7 @@ import importlib.util, json, pkgutil, sys
 names = []
 for package in map(importlib.import_module, sys.argv[1:]):
     names += [found.name for found in pkgutil.walk_packages(package.__path__, package.__name__ + ".")]
-left_out = {"transfer_tasks.agent_tool", "transfer_worker.__main__"}
+left_out = {"transfer_tasks.agent_tool", *(name for name in names if name.endswith(".__main__"))}
 left_out |= {"transfer_worker.monitoring.flowerconfig", "transfer_tasks.testing.plugin"}
 if not importlib.util.find_spec("uvicorn"):
     left_out |= {name for name in names if name.startswith("transfer_worker.webhooks.")}

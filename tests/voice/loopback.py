@@ -123,6 +123,7 @@ class Call:
     is_live: asyncio.Event = field(default_factory=asyncio.Event)
     has_ended: asyncio.Event = field(default_factory=asyncio.Event)
     room: FakeRoom | None = None
+    agent: VoiceAgent | None = None
     sounded_seconds: float = 0.0
 
     @property
@@ -136,6 +137,20 @@ class Call:
 
     async def say(self, text: str) -> None:
         await self.ears.hear(text)
+
+    async def model_knows(self, count: int) -> None:
+        """Wait until so many answers of tools are in the model's context.
+
+        With 0.6.1 an interruption may drop one that is on its way: the model then sees `IN_PROGRESS` for good.
+        """
+        assert self.agent is not None
+        context = self.agent.context_aggregator.user().context
+
+        def answers() -> list[str]:
+            tools = [message for message in context.messages if message["role"] == "tool"]
+            return [message["content"] for message in tools if message["content"] != "IN_PROGRESS"]
+
+        await self.until(lambda: len(answers()) >= count, 30, what=lambda: f"{context.messages}")
 
     async def hears(self, pattern: str, *, within_seconds: float = 10.0) -> float:
         """Wait until the caller hears something that matches; return when it began."""
@@ -266,7 +281,7 @@ class Loopback(Platform):
         call = self.calls[str(call_id)]
         try:
             async with TransferTool(self.client, call_id) as tool:
-                agent = VoiceAgent(instructions="Help the caller.")
+                agent = call.agent = VoiceAgent(instructions="Help the caller.")
                 self._equip(agent)
                 llm = OpenAILLMService(model="scripted", api_key=call_id, base_url=f"{self.origin}/v1")
                 await agent.Action(stt=call.ears, llm=llm, tts=call.mouth, mcp_tools=self._mcp_tools(llm))

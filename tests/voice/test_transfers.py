@@ -88,11 +88,10 @@ async def test_the_same_tool_call_on_the_next_turn_tells_what_is_on_its_way(clus
         await call.hears(ASKED)
         await call.say("Are you there?")
         await call.hears(REPEATED)
-        async with asyncio.timeout(30):
-            while len(call.wits.tool_results()) < 2:  # its answer is on its way to the model's context
-                asked = len(call.wits.requests)
-                await call.say("Hello?")
-                await call.until(lambda asked=asked: len(call.wits.requests) > asked)
+        await call.model_knows(2)
+        asked = len(call.wits.requests)
+        await call.say("Hello?")
+        await call.until(lambda: len(call.wits.requests) > asked)
         assert len(cluster.posts(call.call_id)) == 1
         first, second = call.wits.tool_results()
         assert first["status"] == second["status"] == "submitted"

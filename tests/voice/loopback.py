@@ -141,7 +141,7 @@ class Call:
     async def model_knows(self, count: int) -> None:
         """Wait until so many answers of tools are in the model's context.
 
-        With 0.6.1 an interruption may drop one that is on its way: the model then sees `IN_PROGRESS` for good.
+        With 0.6.1 an interruption may drop one on its way: the model then sees `IN_PROGRESS` for good.
         """
         assert self.agent is not None
         context = self.agent.context_aggregator.user().context

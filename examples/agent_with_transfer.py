@@ -4,6 +4,7 @@ pip install "call-transfer[agent]" "piopiy-ai[deepgram,openai,cartesia]"
 """
 
 import asyncio
+import gc
 import os
 import sys
 
@@ -29,6 +30,8 @@ async def main():
         caller_id=os.environ["PIOPIY_NUMBER"],
     )
     async with TransferClient(choices=[support]) as transfers:
+        gc.collect()
+        gc.freeze()  # a full collection of what was imported would stop every call for a quarter of a second
 
         async def create_session(call_id):
             async with TransferTool(transfers, call_id) as transfer:

@@ -4,6 +4,7 @@ pip install call-transfer pipecat-piopiy "pipecat-ai[deepgram,openai,cartesia]==
 """
 
 import asyncio
+import gc
 import os
 import sys
 
@@ -131,6 +132,8 @@ async def main():
         caller_id=os.environ["PIOPIY_NUMBER"],
     )
     async with TransferClient(choices=[support]) as transfers:
+        gc.collect()
+        gc.freeze()  # a full collection of what was imported would stop every call for a quarter of a second
         runner = PiopiyRunner(agent_id=os.environ["AGENT_ID"], token=os.environ["AGENT_TOKEN"])
         await runner.serve(build_bot(transfers))
 

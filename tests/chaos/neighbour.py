@@ -121,11 +121,17 @@ class Neighbour:
             for task, count in zip(self._sent, counts, strict=True)
         ]
 
+    def _keep_worker(self) -> None:
+        """Start its worker again where it is dead, or has said that it is and hangs in its own end."""
+        if self._worker.is_running() and "Unrecoverable error" not in self._worker.output():
+            return
+        self._worker.kill_group()
+        self._worker = self._start_worker()
+
     def _run(self) -> None:
         started = stopped_ours = time.monotonic()
         while not self._ending.wait(GAP_SECONDS) and time.monotonic() - started < self._seconds:
-            if not self._worker.is_running():
-                self._worker = self._start_worker()
+            self._keep_worker()
             run_id = f"{len(self._sent)}"
             kind = self._chance.choice(("short", "short", "long", "delayed"))
             long_seconds = LONGER_THAN_OUR_VISIBILITY_TIMEOUT

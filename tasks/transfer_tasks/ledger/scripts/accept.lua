@@ -139,8 +139,8 @@ audit(transfer_id, 'transfer.accepted', asked, { call_id, key, hop, '0', labels 
 
 -- Whose requests these are, for whoever looks at a flood: by name, masked, or by the key.
 local function name_requester()
-  local ok, said = pcall(cjson.decode, asked)
-  local who = ok and type(said) == 'table' and (said.requested_by or said.operator)
+  local said = read_object(asked)
+  local who = said and (said.requested_by or said.operator)
   if type(who) ~= 'string' or who == '' then who = string.match(signature, '^[^:]*') or '' end
   return (string.gsub(who, '|', '/'))
 end

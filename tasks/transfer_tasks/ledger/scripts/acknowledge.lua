@@ -10,8 +10,8 @@
 local call_id, operator, reason = unpack(ARGV, 3)
 local acknowledged = 0
 for _, entry in ipairs(redis.call('LRANGE', DOUBLE_POSTS, 0, -1)) do
-  local ok, said = pcall(cjson.decode, entry)
-  if ok and type(said) == 'table' and said.call_id == call_id then
+  local said = read_object(entry)
+  if said and said.call_id == call_id then
     write('LREM', DOUBLE_POSTS, 1, entry)
     audit(said.transfers[2], 'call.acknowledged',
       cjson.encode({ other_transfer_id = said.transfers[1], operator = operator, detail = reason }))

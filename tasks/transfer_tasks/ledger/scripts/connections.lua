@@ -19,8 +19,8 @@ end
 -- The request id that an answer of the platform's names, as JSON; nil for none.
 local function request_id_in(answer)
   if not string.find(answer, '"request_id"', 1, true) then return nil end
-  local ok, said = pcall(cjson.decode, answer)
-  local request_id = ok and type(said) == 'table' and said.request_id
+  local said = read_object(answer)
+  local request_id = said and said.request_id
   if type(request_id) == 'number' then request_id = int(request_id) end
   if type(request_id) ~= 'string' or #request_id > 128 then return nil end
   return string.match(request_id, '^[%w_.:+/=-]+$')
@@ -37,13 +37,8 @@ local function connections()
   local function request_key(request_id) return NS .. 'request:' .. request_id end
   local function unmatched_key(of) return NS .. 'unmatched:' .. of end
 
-  local function decode(text)
-    local ok, said = pcall(cjson.decode, text or '')
-    return ok and type(said) == 'table' and said or nil
-  end
-
   function C.read(id)
-    local said = decode(get(id, 'connection')[1])
+    local said = read_object(get(id, 'connection')[1])
     return said and (IS_FINAL[said.status] or said.status == 'ringing') and said or nil
   end
 
@@ -159,15 +154,6 @@ local function connections()
     return verdict
   end
 
-  -- Whoever asks for the next transfer after one that is `submitted` means to move the call once more.
-  local function meet_later_transfers(id)
-    local E, of = endings(), get(id, 'call_id', 'hop')
-    for _, later in ipairs(redis.call('LRANGE', NS .. 'call:' .. of[1], int(of[2]), -1)) do
-      E.meet_request_of(id, later)
-      if get(later, 'state')[1] == 'submitted' then return end
-    end
-  end
-
   -- The platform has the request: that settles what was not known, or believed. What is `sending` waits for its answer.
   local function settle(id, report)
     local state = get(id, 'state')[1]
@@ -178,7 +164,7 @@ local function connections()
     local why = report.detail ~= '' and ': ' .. report.detail or ''
     local event = OPEN[state] and 'transfer.finished' or 'transfer.resolved'
     endings().finish(id, event, confirmation(report.source, why))
-    if state == 'failed' and report.status ~= 'not_connected' then meet_later_transfers(id) end
+    if state == 'failed' and report.status ~= 'not_connected' then endings().meet_later_transfers(id) end
   end
 
   local function apply(id, report)
@@ -195,7 +181,7 @@ local function connections()
   local function match_kept(of)
     local key, kept = unmatched_key(of), {}
     if redis.call('EXISTS', key) == 0 then return end
-    for _, text in ipairs(redis.call('LRANGE', key, 0, -1)) do kept[#kept + 1] = { text = text, report = decode(text) } end
+    for _, text in ipairs(redis.call('LRANGE', key, 0, -1)) do kept[#kept + 1] = { text = text, report = read_object(text) } end
     local is_more = true
     while is_more do
       is_more = false
@@ -215,7 +201,7 @@ local function connections()
     count('report|' .. report.source .. '|unmatched')
     local key = unmatched_key(report.call_id ~= '' and report.call_id or report.request_id)
     for _, text in ipairs(redis.call('LRANGE', key, 0, -1)) do
-      local is_same, other = true, decode(text) or {}
+      local is_same, other = true, read_object(text) or {}
       for _, field in ipairs({ 'request_id', 'status', 'reason', 'source', 'caller_gone' }) do
         is_same = is_same and other[field] == report[field]
       end

@@ -33,8 +33,7 @@ local function damage()
         found[field] = is_number(number) and number or nil
       end
       local labels = redis.call('HGET', key, 'labels')
-      local ok, said = pcall(cjson.decode, labels or '')
-      found.labels = ok and type(said) == 'table' and labels or nil
+      found.labels = read_object(labels) and labels or nil
     end
     write('RENAME', key, kept_as)
     keep(kept_as)

@@ -9,8 +9,7 @@
 
 local entry, operator, reason = unpack(ARGV, 3)
 local QUARANTINE = NS .. 'quarantine'
-local ok, said = pcall(cjson.decode, entry)
-said = ok and type(said) == 'table' and said or {}
+local said = read_object(entry) or {}
 local transfer_id = type(said.transfer_id) == 'string' and said.transfer_id or ''
 local why = type(said.why) == 'string' and said.why or "an entry that can't be read"
 if not redis.call('LPOS', QUARANTINE, entry) then return 0 end

@@ -45,9 +45,8 @@ local function judge_conflict()
   local function has_sent(id, attempts)
     for number = 1, attempts do
       local note = redis.call('HGET', record_key(id), 'attempt:' .. int(number))
-      local ok, said = pcall(cjson.decode, note or '{}')
-      local is_read = ok and type(said) == 'table'
-      if note and not (is_read and IS_NOT_RUNNING[said.reason or '']) then return true end
+      local said = read_object(note)
+      if note and not (said and IS_NOT_RUNNING[said.reason or '']) then return true end
     end
     return false
   end
@@ -92,16 +91,6 @@ local function note_attempt()
   set(transfer_id, 'attempt:' .. attempt, cjson.encode(note))
 end
 
--- This transfer moved the call. Somebody had said that it did not, and has asked for the next one meanwhile. Whoever
--- asks after one that is `submitted` means to move the call once more.
-local function meet_later_transfers()
-  local E, of = endings(), get(transfer_id, 'call_id', 'hop')
-  for _, later in ipairs(redis.call('LRANGE', NS .. 'call:' .. of[1], int(of[2]), -1)) do
-    E.meet_request_of(transfer_id, later)
-    if get(later, 'state')[1] == 'submitted' then return end
-  end
-end
-
 local ending = { state = state, reason = reason, http_status = http_status, detail = detail, source = 'worker',
   data = { attempt_ms = attempt_ms, worker = r[6] } }
 
@@ -116,7 +105,7 @@ if was_given_up then
   if get(transfer_id, 'erased_ms')[1] then answer, detail, ending.detail = '', '', '' end
   note_attempt()
   local outcome = endings().finish(transfer_id, 'transfer.resolved', ending)
-  if ending.state == 'submitted' then meet_later_transfers() end
+  if ending.state == 'submitted' then endings().meet_later_transfers(transfer_id) end
   return { 'ended', outcome }
 end
 if not OPEN[current] then

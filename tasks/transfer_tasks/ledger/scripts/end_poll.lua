@@ -19,8 +19,8 @@ if hold_ms ~= '' then
   write('HSET', NOTES, '*next_ms', int(math.max(next_ms, NOW + tonumber(hold_ms))))
   keep(NOTES)
 end
-local ok, note = pcall(cjson.decode, redis.call('HGET', NOTES, request_id) or '')
-if ok and type(note) == 'table' and tostring(note.number) == number then
+local note = read_object(redis.call('HGET', NOTES, request_id))
+if note and tostring(note.number) == number then
   if wait_ms == '' then
     write('ZREM', POLLS, request_id)
     write('HDEL', NOTES, request_id)

@@ -65,8 +65,8 @@ end
 
 -- What is proven of an attempt stays, and not in whose words.
 local function strip_note(text)
-  local ok, said = pcall(cjson.decode, text)
-  if not ok or type(said) ~= 'table' then return '{}' end
+  local said = read_object(text)
+  if not said then return '{}' end
   said.answer, said.detail = nil, nil
   return cjson.encode(said)
 end

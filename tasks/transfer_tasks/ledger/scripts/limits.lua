@@ -14,8 +14,8 @@ local DEFAULT_LIMITS = { call = '5/600' } -- the same as in registry/limits.py
 -- Who asks, where there is a limit for each who does: the key that has signed, else the name in the intent.
 local function requester_of(intent, signature)
   if signature ~= '' then return string.match(signature, '^[^:]*') end
-  local ok, said = pcall(cjson.decode, intent)
-  return ok and type(said) == 'table' and type(said.requested_by) == 'string' and said.requested_by or ''
+  local said = read_object(intent)
+  return said and type(said.requested_by) == 'string' and said.requested_by or ''
 end
 
 local function read_limit(kind, said)

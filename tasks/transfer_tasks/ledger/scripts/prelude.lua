@@ -117,6 +117,12 @@ local function audit(id, event, data, of)
   AUDIT_IS_KEPT = true
 end
 
+-- The JSON object that a text is; nil where it is none: anybody may have written it.
+local function read_object(text)
+  local ok, said = pcall(cjson.decode, text or '')
+  return ok and type(said) == 'table' and said or nil
+end
+
 local function is_word(text) return text and string.match(text, '^[%l_]+$') end
 
 -- The outcome as the JSON that handles read, built from the record.
@@ -206,8 +212,8 @@ local DOUBLE_POSTS, MAX_DOUBLE_POSTS = NS .. 'double_posts', 100
 
 -- The name in a JSON text of labels; nil where it can't be read.
 local function name_in(labels)
-  local ok, said = pcall(cjson.decode, labels or '')
-  return ok and type(said) == 'table' and said.destination or nil
+  local said = read_object(labels)
+  return said and said.destination or nil
 end
 
 -- Endings. A function of functions, because most steps end nothing, and making a function takes time in each.
@@ -258,6 +264,16 @@ local function endings()
     if not r[1] then return end
     if may_have_moved(r[1], r[2]) then note_double_post(first, id)
     else set(id, 'moved_by', first) end
+  end
+
+  -- This transfer has moved its call, and somebody had asked for the next one meanwhile. Whoever asks after one that is
+  -- `submitted` means to move the call once more.
+  function E.meet_later_transfers(id)
+    local of = get(id, 'call_id', 'hop')
+    for _, later in ipairs(redis.call('LRANGE', NS .. 'call:' .. of[1], int(of[2]), -1)) do
+      E.meet_request_of(id, later)
+      if get(later, 'state')[1] == 'submitted' then return end
+    end
   end
 
   -- Write an ending: record, indexes, audit line, wake-up; all or nothing.
@@ -321,8 +337,7 @@ local function endings()
     local pause = found[1] or found[2] or pauses and (pauses[destination] or pauses['*'])
     if not pause then return nil end
     -- Somebody has paused it, whatever became of the words.
-    local ok, said = pcall(cjson.decode, pause)
-    if not ok or type(said) ~= 'table' then said = {} end
+    local said = read_object(pause) or {}
     return E.finish(id, 'transfer.finished', { state = 'rejected', reason = 'destination_paused', source = 'operator',
       detail = 'paused by ' .. tostring(said.by or '?') .. ': ' .. tostring(said.reason or '?') })
   end
@@ -338,8 +353,8 @@ end
 -- The name of the destination in an intent. What a producer has signed is kept as it stands, so each spelling of the
 -- contract may come (intent/destination.py); 'unreadable' where it is none of them.
 local function name_of_intent(intent)
-  local ok, said = pcall(cjson.decode, intent)
-  local to = ok and type(said) == 'table' and said.destination
+  local said = read_object(intent)
+  local to = said and said.destination
   if type(to) == 'string' then
     local digits = select(2, string.gsub(to, '%d', ''))
     if digits >= 7 or string.find(to, ':', 1, true) then return 'endpoints' end

@@ -53,8 +53,8 @@ local function take_in_priorities(empty_ms)
     for at = #messages, 1, -1 do
       local message = messages[at]
       write('RPOP', list)
-      local ok, read = pcall(cjson.decode, message)
-      local id = ok and type(read) == 'table' and type(read.headers) == 'table' and read.headers.id
+      local read = read_object(message)
+      local id = read and type(read.headers) == 'table' and read.headers.id
       if empty_ms and type(id) == 'string' and string.match(id, '^[%x-]+$') and #id == 36 then
         write('SET', NS .. 'sight:' .. string.lower(id), empty_ms, 'NX', 'EX', RETENTION)
       end
@@ -154,8 +154,8 @@ end
 local function oldest_queued_at()
   local tail = redis.call('LINDEX', queue, -1)
   if not tail then return math.huge end
-  local ok, message = pcall(cjson.decode, tail)
-  if not ok or type(message) ~= 'table' or type(message.headers) ~= 'table' then return nil end
+  local message = read_object(tail)
+  if not message or type(message.headers) ~= 'table' then return nil end
   local is_read, record = pcall(get, tostring(message.headers.id), 'accepted_ms')
   return is_read and tonumber(record[1]) or nil
 end
@@ -255,8 +255,8 @@ trim_outbox()
 local function trim_quarantine()
   local QUARANTINE, LOOKED_AT = NS .. 'quarantine', 20
   local function read_time(entry)
-    local ok, said = pcall(cjson.decode, entry)
-    return ok and type(said) == 'table' and tonumber(said.at_ms) or nil
+    local said = read_object(entry)
+    return said and tonumber(said.at_ms) or nil
   end
   local oldest = redis.pcall('LRANGE', QUARANTINE, -1, -1)[1]
   if not oldest or (read_time(oldest) or 0) >= OUTDATED then return end

@@ -21,8 +21,8 @@ local request_id, due_ms = first[1], tonumber(first[2])
 if not request_id then return { 'wait', '' } end
 if due_ms > NOW then return { 'wait', int(due_ms - NOW) } end
 
-local ok, note = pcall(cjson.decode, redis.call('HGET', NOTES, request_id) or '')
-local is_read = ok and type(note) == 'table' and tonumber(note.number) and tonumber(note.until_ms)
+local note = read_object(redis.call('HGET', NOTES, request_id))
+local is_read = note and tonumber(note.number) and tonumber(note.until_ms)
 local is_settled = is_read and connections().is_settled(request_id)
 if is_settled or not is_read or note.number >= tonumber(max_polls) or NOW > note.until_ms then
   write('ZREM', POLLS, request_id)

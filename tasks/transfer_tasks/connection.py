@@ -15,6 +15,7 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -70,6 +71,14 @@ PLATFORM_SOURCES: Final = frozenset({ReportSource.ROOM, ReportSource.PLATFORM_AP
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_.:+/=-]{1,128}")
 
 
+def read_call_id(value: object) -> str:
+    """Return the canonical spelling of a call's id; an empty text where the value does not spell a UUID."""
+    try:
+        return str(UUID(value)) if isinstance(value, str) else ""
+    except ValueError:
+        return ""
+
+
 def is_request_id(text: object) -> bool:
     """Whether a text can be one of the platform's request ids; the ledger takes no other."""
     return isinstance(text, str) and bool(_REQUEST_ID.fullmatch(text))
@@ -122,6 +131,17 @@ class PlatformWords:
     status: ConnectionStatus
     reason: ConnectionReason | None = None
     caller_gone: bool = False
+
+    def report(self, *, call_id: str, request_id: str, source: ReportSource) -> ConnectionReport:
+        """Return them as a report of one request."""
+        return ConnectionReport(
+            call_id=call_id,
+            request_id=request_id,
+            status=self.status,
+            reason=self.reason,
+            caller_gone=self.caller_gone,
+            source=source,
+        )
 
 
 _STATUSES: Final = {

@@ -25,18 +25,18 @@ _SENSITIVE: Final = re.compile(
     rf"(?P<scheme>sips?):[^\s@]{{1,512}}@(?P<host>[A-Za-z0-9.\-]*)|[+＋]?\(?{_NUMBER.pattern}",  # noqa: RUF001
     re.IGNORECASE,
 )
-_UUID: Final = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+UUID_PATTERN: Final = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _TRACEPARENT: Final = r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}"
 """W3C Trace Context, 3.2: version, trace id, parent id, flags."""
 # What must survive in logs although it holds digits: canonical UUIDs, traces, points in time as we write
 # them, this machine's address, which is the beginning of nobody's number.
 _KEPT: Final = re.compile(
-    rf"(?<![0-9A-Za-z])(?:{_UUID}|{_TRACEPARENT}"
+    rf"(?<![0-9A-Za-z])(?:{UUID_PATTERN}|{_TRACEPARENT}"
     r"|\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{3}|\.\d{6})?"
     r"(?:Z|\+00:00)?|(?<![\d.])127\.0\.0\.1(?!\.?\d))(?![0-9A-Za-z])",
     re.ASCII,
 )
-_OWN_ID: Final = re.compile(rf"{_UUID}(?::\d{{1,6}})?")
+_OWN_ID: Final = re.compile(rf"{UUID_PATTERN}(?::\d{{1,6}})?")
 """A transfer, a call, or the key that is made of a call and its hop."""
 _SUSPECT: Final = re.compile(rf"{_DIGIT}|[@\\&%]")
 """Most texts have none of these, and need no closer look."""

@@ -13,7 +13,7 @@ def read_number(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS else None
 
 
-def read_object(text: str) -> dict[str, Any] | None:
+def read_object(text: str | bytes | bytearray) -> dict[str, Any] | None:
     """Return the JSON object that a text is; None where it is none."""
     try:
         found = json.loads(text)

@@ -26,6 +26,7 @@ from transfer_tasks.errors import (
 )
 from transfer_tasks.outcome import GUIDE, Reason, State, TransferOutcome
 from transfer_tasks.testing.endings import ending
+from transfer_tasks.voice.loop_time import loop_time
 
 if TYPE_CHECKING:
     from transfer_tasks.connection import ConnectionReport
@@ -141,7 +142,7 @@ class RecordedTransfer:
         self._has_settled = asyncio.Event()
         self.connection_now: Connection | None = None
         self._has_report = asyncio.Event()
-        self.submitted_at = _now()
+        self.submitted_at = loop_time()
 
     @property
     def transfer_id(self) -> str:
@@ -165,14 +166,14 @@ class RecordedTransfer:
 
     async def outcome(self, timeout: float | None = None) -> TransferOutcome:  # noqa: ASYNC109 - as the real one
         """Wait for the scripted ending."""
-        give_up_at = math.inf if timeout is None else _now() + timeout
+        give_up_at = math.inf if timeout is None else loop_time() + timeout
         was_read = False
         while self._settled is None:
             was_read = was_read or self._publisher.is_reachable
             left_seconds = self._known().after_seconds - self._age_seconds()
             if left_seconds <= 0 and self._publisher.is_reachable:
                 self._settle(self._known().reason, source="worker")
-            elif (patience_seconds := give_up_at - _now()) <= 0:
+            elif (patience_seconds := give_up_at - loop_time()) <= 0:
                 raise OutcomeTimeout(
                     transfer_id=self.transfer_id,
                     state=self.state_now(),
@@ -189,7 +190,7 @@ class RecordedTransfer:
 
     async def connection(self, timeout: float | None = None) -> Connection | None:  # noqa: ASYNC109 - as the real one
         """Wait for the scripted word of the platform, or for one that a test reports."""
-        give_up_at = math.inf if timeout is None else _now() + timeout
+        give_up_at = math.inf if timeout is None else loop_time() + timeout
         outcome = await self.outcome(timeout)
         if outcome.state not in {State.SUBMITTED, State.UNKNOWN}:
             return None
@@ -197,7 +198,7 @@ class RecordedTransfer:
         left_seconds = math.inf
         if scripted.connection is not None:
             left_seconds = max(0.0, scripted.rings_seconds - self._age_seconds())
-        patience_seconds = min(left_seconds, give_up_at - _now())
+        patience_seconds = min(left_seconds, give_up_at - loop_time())
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(None if patience_seconds == math.inf else patience_seconds):
                 await self._has_report.wait()
@@ -264,7 +265,7 @@ class RecordedTransfer:
         return self._scripted
 
     def _age_seconds(self) -> float:
-        return _now() - self.submitted_at
+        return loop_time() - self.submitted_at
 
     def _settle(self, reason: Reason, *, source: str, detail: str = "") -> None:
         sent = reason not in {Reason.CANCELLED_BY_SESSION, Reason.DEADLINE_PASSED}
@@ -279,8 +280,3 @@ class RecordedTransfer:
             detail=detail,
         )
         self._has_settled.set()
-
-
-def _now() -> float:
-    """Return the loop's monotonic time."""
-    return asyncio.get_running_loop().time()

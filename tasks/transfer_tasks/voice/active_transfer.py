@@ -16,6 +16,7 @@ from transfer_tasks.voice.evidence import (
     settle_unknown,
     wait_for_connection,
 )
+from transfer_tasks.voice.loop_time import loop_time
 from transfer_tasks.voice.request import Finding
 from transfer_tasks.voice.wording import SessionReason, TransferAnswer
 
@@ -94,14 +95,12 @@ class ActiveTransfer:
             return replace(answer, is_repeat=True)
         phrase = self._wording.repeat(answer.phrase, self.destination)
         answer = replace(answer, is_repeat=True, phrase=phrase, told=(), to_say=phrase.say)
-        if phrase.say and await self._speech.speak(say, phrase.say):
-            return replace(answer, told=(phrase.say,), to_say=None)
-        return answer
+        return await self._speech.tell(say, answer)
 
     async def reassure(self) -> None:
         """Let a caller who asks again while nothing is known yet hear something at once."""
         after_seconds, lines = self._settings.holding_after_seconds, self._wording.holding
-        has_waited = self._started_at + after_seconds <= _now()
+        has_waited = self._started_at + after_seconds <= loop_time()
         if lines and has_waited and not self._speech.spoke_within(after_seconds):
             await self._say_next(lines)
 
@@ -117,7 +116,7 @@ class ActiveTransfer:
             or self.answer().state is not State.SUBMITTED
         ):
             return False
-        return _now() - self.ended_at < may_ring_seconds(self._settings, self._longest_ring_seconds)
+        return loop_time() - self.ended_at < may_ring_seconds(self._settings, self._longest_ring_seconds)
 
     def has_failed_to_connect(self) -> bool:
         """Whether the platform itself says that nobody was connected: the ledger takes a new request then."""
@@ -153,7 +152,7 @@ class ActiveTransfer:
             self.task.cancel()
 
     def _start(self) -> asyncio.Task[None]:
-        self.ended_at, self._started_at = None, _now()
+        self.ended_at, self._started_at = None, loop_time()
         self._speech.note_sound()  # whoever asked for it
         if self._company is not None:
             self._company.cancel()
@@ -262,9 +261,4 @@ class ActiveTransfer:
     def _note_end(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()):
             log.error("A transfer failed inside the session", exc_info=error)
-        self.ended_at = _now()
-
-
-def _now() -> float:
-    """Return the loop's monotonic time."""
-    return asyncio.get_running_loop().time()
+        self.ended_at = loop_time()

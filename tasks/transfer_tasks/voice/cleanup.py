@@ -6,6 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
+from transfer_tasks.voice.loop_time import loop_time
 from transfer_tasks.voice.room import tell
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ class SessionCleanup:
             task.cancel()
 
     async def _settle(self, active: ActiveTransfer, *, is_evidence: bool) -> None:
-        ended_at = _now()
+        ended_at = loop_time()
         await active.stop()
         is_withdrawn = await active.request.withdraw(detail="the session ended")
         if is_evidence and not is_withdrawn:
@@ -97,8 +98,3 @@ def _start(tasks: set[asyncio.Task[Any]], coroutine: Coroutine[Any, Any, Any]) -
     tasks.add(task)
     task.add_done_callback(tasks.discard)
     return task
-
-
-def _now() -> float:
-    """Return the loop's monotonic time."""
-    return asyncio.get_running_loop().time()

@@ -14,6 +14,7 @@ from transfer_tasks.errors import (
 )
 from transfer_tasks.outcome import State, TransferOutcome
 from transfer_tasks.registry.ring_time import PLATFORM_RING_SECONDS
+from transfer_tasks.voice.loop_time import loop_time
 
 if TYPE_CHECKING:
     from transfer_tasks.connection import Connection
@@ -60,18 +61,20 @@ async def settle_unknown(handle: Handle, *, after_seconds: float | None) -> Tran
         What is on record then; None where nothing is.
     """
     due_at: float | None = None
-    while due_at is None or _now() < due_at:
+    while due_at is None or loop_time() < due_at:
         try:
             outcome = await handle.outcome(timeout=LOOK_SECONDS)
             if outcome.state is not State.UNKNOWN:
                 return outcome
             if due_at is None and after_seconds is not None:
-                due_at = _now() + after_seconds
+                due_at = loop_time() + after_seconds
         except TransferNotFound:
-            due_at = due_at or _now() + (after_seconds or PLATFORM_RING_SECONDS)
+            due_at = due_at or loop_time() + (after_seconds or PLATFORM_RING_SECONDS)
         except (OutcomeTimeout, LedgerUnavailable) as error:
             log.info("%s", error)
-        await asyncio.sleep(LOOK_SECONDS if due_at is None else max(0.0, min(LOOK_SECONDS, due_at - _now())))
+        await asyncio.sleep(
+            LOOK_SECONDS if due_at is None else max(0.0, min(LOOK_SECONDS, due_at - loop_time()))
+        )
     if after_seconds is None:
         return None
     return await _report(handle, f"the session held the call for {after_seconds:g} s after it became unknown")
@@ -96,8 +99,3 @@ async def _report(handle: Handle, detail: str) -> TransferOutcome | None:
             log.warning("%s", error)
             return None
         await asyncio.sleep(REPORT_PAUSE_SECONDS)
-
-
-def _now() -> float:
-    """Return the loop's monotonic time."""
-    return asyncio.get_running_loop().time()

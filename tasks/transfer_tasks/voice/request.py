@@ -19,6 +19,7 @@ from transfer_tasks.errors import (
 )
 from transfer_tasks.outcome import Reason, State, TransferOutcome
 from transfer_tasks.publisher.asynchronous import ENDING_MARGIN_SECONDS
+from transfer_tasks.voice.loop_time import loop_time
 from transfer_tasks.voice.withdrawal import withdraw
 from transfer_tasks.voice.wording import SessionReason
 
@@ -137,7 +138,7 @@ class TransferRequest:
         try:
             outcome = await self.handle.outcome(timeout=self._patience_seconds)
             if outcome.state is State.UNKNOWN:
-                await asyncio.sleep(max(0.0, ended_at + notice_seconds - _now()))
+                await asyncio.sleep(max(0.0, ended_at + notice_seconds - loop_time()))
                 await self.handle.report_transferred(
                     detail="the session ended after the request was sent: moved, or hung up"
                 )
@@ -183,13 +184,13 @@ class TransferRequest:
 
     async def _await_outcome(self, handle: Handle) -> Finding:
         """Wait until the outcome is due, or Redis has been away for so long that the caller must hear it."""
-        lost_at, give_up_at = _now() + LOST_SECONDS, _now() + self._patience_seconds
-        while (left_seconds := min(lost_at, give_up_at) - _now()) > 0:
+        lost_at, give_up_at = loop_time() + LOST_SECONDS, loop_time() + self._patience_seconds
+        while (left_seconds := min(lost_at, give_up_at) - loop_time()) > 0:
             try:
                 outcome = await handle.outcome(timeout=min(LOOK_SECONDS, left_seconds))
             except OutcomeTimeout as error:
                 if error.was_read:
-                    lost_at = _now() + LOST_SECONDS
+                    lost_at = loop_time() + LOST_SECONDS
             except (LedgerUnavailable, TransferNotFound) as error:
                 log.warning("%s", error)
                 break
@@ -202,8 +203,3 @@ class TransferRequest:
 def _refuse(error: InvalidIntent) -> Finding:
     log.error("The request is wrong: %s", error)
     return Finding(SessionReason.INVALID_REQUEST)
-
-
-def _now() -> float:
-    """Return the loop's monotonic time."""
-    return asyncio.get_running_loop().time()

@@ -8,22 +8,22 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
-from uuid import UUID
 
 from transfer_tasks.connection import (
-    ConnectionReport,
     ConnectionStatus,
     ReportSource,
     is_request_id,
+    read_call_id,
     read_platform_words,
 )
 from transfer_tasks.errors import LedgerUnavailable
+from transfer_tasks.ledger.texts import read_object
 
 if TYPE_CHECKING:
+    from transfer_tasks.connection import ConnectionReport
     from transfer_tasks.voice.ports import Publisher
 
 log = logging.getLogger(__name__)
@@ -44,19 +44,16 @@ def read_platform_status(message: object, *, call_id: str | None) -> ConnectionR
     fields = _read_fields(message)
     kind = fields.get("type", TOPIC)
     words = read_platform_words(fields.get("status"), fields.get("reason")) if kind == TOPIC else None
-    named, own = _as_uuid(fields.get("call_id")), _as_uuid(call_id)
+    named, own = read_call_id(fields.get("call_id")), read_call_id(call_id)
     if words is None or words.status is ConnectionStatus.QUEUED or (named and own and named != own):
         return None
     request_id = fields.get("request_id")
     known = own or named
-    if known is None:
+    if not known:
         return None
-    return ConnectionReport(
-        call_id=str(known),
+    return words.report(
+        call_id=known,
         request_id=str(request_id) if is_request_id(request_id) else "",
-        status=words.status,
-        reason=words.reason,
-        caller_gone=words.caller_gone,
         source=ReportSource.ROOM,
     )
 
@@ -76,19 +73,7 @@ async def tell(publisher: Publisher, report: ConnectionReport) -> None:
 
 def _read_fields(message: object) -> Mapping[str, object]:
     if isinstance(message, bytes | bytearray | str):
-        try:
-            message = json.loads(message)
-        except (ValueError, RecursionError):
-            return {"type": "none"}
-        if not isinstance(message, dict):
-            return {"type": "none"}
+        message = read_object(message) or {"type": "none"}
     if isinstance(message, Mapping):
         return message
     return {name: getattr(message, name, None) for name in ("status", "reason", "request_id", "call_id")}
-
-
-def _as_uuid(text: object) -> UUID | None:
-    try:
-        return UUID(text) if isinstance(text, str) else None
-    except ValueError:
-        return None

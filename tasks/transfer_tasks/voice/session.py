@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from transfer_tasks.outcome import Reason, State
 from transfer_tasks.voice.active_transfer import ActiveTransfer
+from transfer_tasks.voice.loop_time import loop_time
 from transfer_tasks.voice.request import TransferRequest
 from transfer_tasks.voice.room import read_platform_status
 from transfer_tasks.voice.speech import Speech
@@ -117,10 +118,7 @@ class TransferSession:
         active = self._active
         if self._has_ended or active is None:
             return self._answer(SessionReason.NOTHING_TO_CANCEL)
-        answer = await self._cancel(active)
-        if answer.to_say and await self._speech.speak(say, answer.to_say):
-            return replace(answer, told=(answer.to_say,), to_say=None)
-        return answer
+        return await self._speech.tell(say, await self._cancel(active))
 
     def note_speech(self) -> None:
         """Note that somebody speaks, or has just stopped: the caller, the model, anybody.
@@ -206,10 +204,7 @@ class TransferSession:
             "call session.end() when the call ends.",
             self.call_id,
         )
-        answer = self._answer(SessionReason.SESSION_CLOSED)
-        if answer.to_say and await self._speech.speak(say, answer.to_say):
-            return replace(answer, told=(answer.to_say,), to_say=None)
-        return answer
+        return await self._speech.tell(say, self._answer(SessionReason.SESSION_CLOSED))
 
     def _start_transfer(
         self, destination: str, *, reason: object, metadata: Mapping[str, Any] | None, say: Say | None
@@ -240,14 +235,9 @@ class TransferSession:
             return True
         if active.has_failed_to_connect():
             return False
-        age_seconds = _now() - active.ended_at
+        age_seconds = loop_time() - active.ended_at
         return active.answer().state is State.SUBMITTED and age_seconds < self._settings.repeat_window_seconds
 
     def _answer(self, reason: AnyReason, **more: Any) -> TransferAnswer:
         phrase = self._wording.phrase(reason)
         return TransferAnswer(**{"reason": reason, "phrase": phrase, "to_say": phrase.say, **more})
-
-
-def _now() -> float:
-    """Return the loop's monotonic time."""
-    return asyncio.get_running_loop().time()

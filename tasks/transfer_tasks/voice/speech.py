@@ -6,7 +6,13 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Final
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from transfer_tasks.voice.loop_time import loop_time
+
+if TYPE_CHECKING:
+    from transfer_tasks.voice.wording import TransferAnswer
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +49,7 @@ class Speech:
 
     def note_sound(self) -> None:
         """Note that the silence has been broken just now, by whoever it was."""
-        self._silent_since = _now()
+        self._silent_since = loop_time()
 
     def report(self) -> None:
         """Note what the framework tells: that somebody speaks, or has just stopped."""
@@ -60,7 +66,7 @@ class Speech:
         if say is None:
             return None
         self.note_sound()
-        self._spoke_at = _now()
+        self._spoke_at = loop_time()
         try:
             async with asyncio.timeout(HAND_OVER_SECONDS):
                 end = await say(text)
@@ -75,16 +81,22 @@ class Speech:
         sentence.add_done_callback(self._sentences.discard)
         return sentence
 
+    async def tell(self, say: Say | None, answer: TransferAnswer) -> TransferAnswer:
+        """Speak what an answer has to say; return it as it is then: told, or left to the model."""
+        if answer.to_say and await self.speak(say, answer.to_say):
+            return replace(answer, told=(answer.to_say,), to_say=None)
+        return answer
+
     def spoke_within(self, seconds: float) -> bool:
         """Whether the session itself speaks, or began to within the last seconds."""
-        return bool(self._sentences) or _now() < self._spoke_at + seconds
+        return bool(self._sentences) or loop_time() < self._spoke_at + seconds
 
     async def wait_for_silence(self, seconds: float) -> None:
         """Wait until nobody has spoken for so long."""
         while True:
             if self._sentences:
                 await asyncio.wait(set(self._sentences))
-            elif (left_seconds := self._silent_since + seconds - _now()) > 0:
+            elif (left_seconds := self._silent_since + seconds - loop_time()) > 0:
                 await asyncio.sleep(left_seconds)
             else:
                 return
@@ -101,8 +113,3 @@ async def _settle(end: Awaitable[object]) -> None:
         await end
     except Exception:  # a framework's code, as above
         log.warning("The end of a sentence could not be awaited", exc_info=True)
-
-
-def _now() -> float:
-    """Return the loop's monotonic time."""
-    return asyncio.get_running_loop().time()

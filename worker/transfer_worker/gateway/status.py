@@ -12,11 +12,10 @@ from enum import StrEnum
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
-from uuid import UUID
 
 import requests
 
-from transfer_tasks.connection import read_platform_words
+from transfer_tasks.connection import read_call_id, read_platform_words
 from transfer_worker.gateway.connection import NotedAdapter
 from transfer_worker.gateway.exchange import Exchange
 from transfer_worker.gateway.retry_after import parse_retry_after
@@ -131,7 +130,4 @@ def read_status(answer: ReceivedAnswer, *, request_id: str, call_id: str) -> Sta
 
 
 def _is_same_call(named: object, call_id: str) -> bool:
-    try:
-        return UUID(str(named)) == UUID(call_id)
-    except ValueError:
-        return named == call_id
+    return (read_call_id(named) or named) == (read_call_id(call_id) or call_id)

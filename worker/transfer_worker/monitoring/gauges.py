@@ -103,8 +103,9 @@ def _worker_gauges(present: Present) -> Iterator[Metric]:
         "Whether a worker has another version, registry or setting than most of the workers.",
         labels=("worker", "what"),
     )
+    alive = [worker for worker in present.workers if worker.is_alive]
     differing = {(worker, of.kind) for of in find_differences(present.workers) for worker in of.workers}
-    for worker in filter(lambda worker: worker.is_alive, present.workers):
+    for worker in alive:
         for kind in KINDS:
             unlike.add_metric((worker.worker, kind), (worker.worker, kind) in differing)
     yield unlike
@@ -117,7 +118,7 @@ def _worker_gauges(present: Present) -> Iterator[Metric]:
         name: GaugeMetricFamily(f"transfer_worker_{name}", about, labels=("worker",))
         for name, about in _OF_WORKERS.items()
     }
-    for worker in filter(lambda worker: worker.is_alive, present.workers):
+    for worker in alive:
         about = worker.about
         build.add_metric((worker.worker, *_describe_build(about)), 1)
         for name, family in told.items():

@@ -10,7 +10,7 @@ from celery.worker.state import revoked as revoked_ids
 
 from transfer_tasks.errors import InvalidIntent
 from transfer_tasks.intent import TransferIntent
-from transfer_tasks.masking import mask_text
+from transfer_tasks.masking import UUID_PATTERN, mask_text
 from transfer_tasks.publisher.message import describe
 
 if TYPE_CHECKING:
@@ -23,9 +23,8 @@ REVOKED: Final = "is_revoked"
 
 _NAMED: Final = "'destination': '"
 
-_UUID: Final = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-_TRANSFER: Final = re.compile(_UUID)
-_CALL: Final = re.compile(rf"{{'call_id': '({_UUID})'")
+_TRANSFER: Final = re.compile(UUID_PATTERN)
+_CALL: Final = re.compile(rf"{{'call_id': '({UUID_PATTERN})'")
 
 
 class MaskedRequest(Request):  # type: ignore[misc]  # Celery has no types

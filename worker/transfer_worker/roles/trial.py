@@ -76,9 +76,8 @@ def try_role(client: redis.Redis, role: Role, at: Place, *, is_alone: bool) -> T
         redis.RedisError: No answer, or transactions themselves are refused.
     """
     permitted = Permissions.of(role, at)
-    own = [
-        command for command in list_commands(role, at) if command != _WHO
-    ]  # nobody needs it: see `find_user`
+    # Nobody needs to ask for his own name: see `find_user`.
+    own = [command for command in list_commands(role, at) if command != _WHO]
     beyond = (command for command, key in _list_everything(at) if not permitted.cover(command, key))
     strange = list(dict.fromkeys(beyond)) if is_alone else []
     refused = try_commands(client, [*own, *strange])

@@ -14,7 +14,7 @@ import random
 import threading
 from typing import TYPE_CHECKING, Final, Protocol
 
-from transfer_tasks.connection import ConnectionReport, ReportSource
+from transfer_tasks.connection import ReportSource
 from transfer_tasks.errors import LedgerUnavailable
 from transfer_tasks.ledger.verdicts import Poll
 from transfer_worker.gateway.status import Seen
@@ -98,13 +98,8 @@ class StatusPoller:
         """Tell the ledger first: should this process die here, the question is asked again."""
         words = answer.words
         if words is not None:
-            report = ConnectionReport(
-                call_id=poll.call_id,
-                request_id=poll.request_id,
-                status=words.status,
-                reason=words.reason,
-                caller_gone=words.caller_gone,
-                source=ReportSource.PLATFORM_API,
+            report = words.report(
+                call_id=poll.call_id, request_id=poll.request_id, source=ReportSource.PLATFORM_API
             )
             self._ledger.run(self._ledger.commands.report_connection(report))
         is_settled = words is not None and words.status.is_final

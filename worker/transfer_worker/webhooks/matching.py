@@ -13,13 +13,18 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from transfer_tasks.connection import ConnectionReport, ConnectionStatus, ReportSource
+from transfer_tasks.connection import (
+    ConnectionReport,
+    ConnectionStatus,
+    ReportSource,
+    read_call_id,
+)
 from transfer_tasks.errors import InvalidIntent
 from transfer_tasks.intent import TransferIntent
 from transfer_tasks.intent.actions import Connect
 from transfer_tasks.intent.destination import EndpointsDestination, NamedDestination, PipelineDestination
 from transfer_tasks.registry.ring_time import longest_ring_seconds
-from transfer_worker.webhooks.reading import LegNews, as_call_id, read_address, read_webhook
+from transfer_worker.webhooks.reading import LegNews, read_address, read_webhook
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -62,14 +67,14 @@ class Matcher:
         """Take one webhook, and those that have waited for it; return what became of each.
 
         Raises:
-            UnreadableWebhook: It is no JSON object.
+            UnreadableWebhook: It is not a JSON object.
             LedgerUnavailable: Redis did not answer in time, or refused: it must be sent again.
         """
         news = read_webhook(body)
         if news is None:
             return [Taken.SAYS_NOTHING]
         commands = self._ledger.commands
-        conversation = as_call_id(news.conversation) or news.conversation
+        conversation = read_call_id(news.conversation) or news.conversation
         if news.is_first_leg:
             if not news.call_id:
                 return [Taken.SAYS_NOTHING]

@@ -6,14 +6,13 @@ promises an order, a signature, or that these are all statuses; so what is not k
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
-from uuid import UUID
 
-from transfer_tasks.connection import ConnectionStatus
+from transfer_tasks.connection import ConnectionStatus, read_call_id
+from transfer_tasks.ledger.texts import read_object
 
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_.:=+/-]{1,128}")
 _NUMBER: Final = re.compile(r"\+?[0-9]{3,18}(\.0+)?")
@@ -56,24 +55,24 @@ class LegNews:
     @property
     def call_id(self) -> str:
         """The call's id where this is the caller's leg, and its id is a UUID; else an empty text."""
-        return as_call_id(self.leg_id) if self.is_first_leg else ""
+        return read_call_id(self.leg_id) if self.is_first_leg else ""
 
 
 class UnreadableWebhook(ValueError):
-    """The body is no JSON object."""
+    """The body is not a JSON object."""
 
 
 def read_webhook(body: bytes) -> LegNews | None:
     """Return what a webhook says of a leg; None where it says nothing of any.
 
     Raises:
-        UnreadableWebhook: The body is no JSON object.
+        UnreadableWebhook: The body is not a JSON object.
     """
     try:
-        value = json.loads(body.decode())
-    except (ValueError, RecursionError):
-        raise UnreadableWebhook from None
-    if not isinstance(value, dict):
+        value = read_object(body.decode())
+    except UnicodeDecodeError:
+        value = None
+    if value is None:
         raise UnreadableWebhook
     conversation, leg = _token(value.get("conversation_uuid")), value.get("leg")
     if not conversation or leg not in ("a", "b", "A", "B"):
@@ -97,14 +96,6 @@ def read_address(value: object) -> str:
     if _NUMBER.fullmatch(text):
         return text.partition(".")[0].removeprefix("+")
     return text.lower().removeprefix("sip:")[:256]
-
-
-def as_call_id(text: str) -> str:
-    """Return the canonical spelling of a call's id; empty for what is no UUID."""
-    try:
-        return str(UUID(text))
-    except ValueError:
-        return ""
 
 
 def _token(value: object) -> str:

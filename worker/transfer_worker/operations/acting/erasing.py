@@ -71,11 +71,10 @@ def erase(
             problem=f"{mask_text(wanted_id)} is the beginning of an id, and this can't be undone",
             fix="Write the whole id.",
         )
-    records = read_story(tools.ledger, wanted_id)
-    call_id = records[0].call_id
     give_up_at = time.monotonic() + wait_seconds
     while True:
-        known = [record.transfer_id for record in read_story(tools.ledger, wanted_id)]
+        records = read_story(tools.ledger, wanted_id)
+        call_id, known = records[0].call_id, [record.transfer_id for record in records]
         traces = find_traces(tools.ledger, call_id, known, queue=tools.settings.queue)
         reply = tools.ledger.run(
             tools.commands.erase(

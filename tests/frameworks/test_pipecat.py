@@ -15,6 +15,7 @@ from pipecat.services.deepgram.stt import DeepgramSTTService
 from pipecat.services.tts_service import TTSService
 from pipecat.transports.base_transport import BaseTransport
 
+from frameworks.judging import check_that_it_was_busy, check_that_it_was_moved, check_tools
 from frameworks.platform import room_message
 from transfer_tasks.outcome import GUIDE, Reason
 from voice.model import say, transfer
@@ -113,18 +114,12 @@ async def test_the_agent_moves_its_caller(cluster, agent):
     caller = await agent.ring(transfer("support"))
     await Line.opened[-1].let_in()
     await caller.hears("connecting you")
-    (post,) = await asyncio.to_thread(cluster.wait_for_posts, caller.call_id, 1, 60)
-    assert post.endpoint == {"type": "pstn", "number": "12025550100"}
-    await asyncio.to_thread(cluster.wait_for_state, caller.call_id, "submitted", within_seconds=60)
+    await check_that_it_was_moved(cluster, caller)
     await Line.opened[-1].tell(room_message(caller, "failed", reason="busy"))
-    await caller.hears("their line is busy")
-    (record,) = cluster.records(caller.call_id)
-    assert record.connection.status == "not_connected"
+    await check_that_it_was_busy(cluster, caller)
     await hang_up(caller)
     assert len(cluster.posts(caller.call_id)) == 1
-    offered = agent.wits.tools_offered
-    assert sorted(offered) == ["end_call", "transfer_call"]
-    assert "mode" not in offered["transfer_call"]["parameters"]["properties"], "it is Piopiy's own"
+    check_tools(agent.wits)
 
 
 async def test_a_caller_who_interrupts_is_told_the_truth_and_goes_on(cluster, agent):

@@ -10,29 +10,14 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
-import requests
 
 from support import wait_until
-from transfer_worker.sandbox import DEFAULT_TOKEN, SandboxServer, reporter
+from transfer_worker.sandbox import reporter
 from transfer_worker.sandbox.courses import Step, parse_course
 from transfer_worker.sandbox.magic_numbers import MAGIC_COURSES, MAGIC_NUMBERS
 
 DOCS = Path(__file__).parents[4] / "docs" / "sandbox.md"
 CALL_ID = "0f8fad5b-d9cb-469f-a165-70867728950e"
-
-
-@pytest.fixture
-def sandbox():
-    with SandboxServer() as server:
-        yield server
-
-
-@pytest.fixture
-def client():
-    with requests.Session() as session:
-        session.trust_env = False
-        session.headers["Authorization"] = f"Bearer {DEFAULT_TOKEN}"
-        yield session
 
 
 @pytest.fixture

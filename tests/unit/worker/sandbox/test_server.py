@@ -46,20 +46,6 @@ MAGIC_ROWS = read_table("Magic numbers")
 BEHAVIOUR_ROWS = read_table("Behaviours")
 
 
-@pytest.fixture
-def sandbox():
-    with SandboxServer() as server:
-        yield server
-
-
-@pytest.fixture
-def client():
-    with requests.Session() as session:
-        session.trust_env = False
-        session.headers["Authorization"] = f"Bearer {DEFAULT_TOKEN}"
-        yield session
-
-
 def post(client, sandbox, *, call_id=CALL_ID, number="12025550143", token=None, key=None, timeout=2.0):
     headers = {"Authorization": f"Bearer {token or sandbox.token}"}
     if key:

@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 
     from chaos.neighbour import NeighbourTask
     from transfer_tasks.ledger.record import TransferRecord
+
+_SAYS_THAT_REDIS_IS_AWAY: Final = re.compile(
+    r"LedgerUnavailable\(|Task neighbour\.\S+ raised unexpected: \S*(Connection|Timeout)Error"
+)
+"""A task of ours, and one of the neighbour's, which asks Redis by itself."""
 
 _EVENT_ID = re.compile(r'"event_id": "([0-9]+-[0-9]+)"')
 
@@ -206,7 +211,7 @@ class History:
     def read_worker_log(self, path: Path) -> None:
         """Add the audit lines, and what Celery says of tasks that failed as no transfer may."""
         for text in path.read_text("utf-8", "replace").splitlines():
-            if "raised unexpected" in text and "LedgerUnavailable(" not in text:
+            if "raised unexpected" in text and not _SAYS_THAT_REDIS_IS_AWAY.search(text):
                 self.task_errors.append(text)
             self.printed_ids.update(_EVENT_ID.findall(text))
 

@@ -29,6 +29,7 @@ from chaos.verdict import INVARIANTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 
 def broken_promises(history: History) -> set[str]:
@@ -328,6 +329,28 @@ def test_a_neighbour_may_run_a_task_again_while_redis_is_away() -> None:
     history.faults = [fault("redis_kill", "redis")]
 
     assert "neighbour" not in broken_promises(history)
+
+
+@pytest.mark.parametrize(
+    ("said", "is_told"),
+    [
+        ("Task transfer_tasks.transfer_call[1] raised unexpected: LedgerUnavailable('gone')", False),
+        ("Task neighbour.hold[1] raised unexpected: network:ConnectionError", False),
+        ("Task neighbour.hold[1] raised unexpected: TimeoutError('slow')", False),
+        ("Task transfer_tasks.transfer_call[1] raised unexpected: network:ConnectionError", True),
+        ("Task neighbour.hold[1] raised unexpected: NameError('x')", True),
+    ],
+)
+def test_a_task_that_raised_because_redis_was_away_is_not_blamed(
+    said: str, is_told: bool, tmp_path: Path
+) -> None:
+    log = tmp_path / "worker.log"
+    log.write_text(f"[2026-11-26 19:13:59,351: ERROR/MainProcess] {said}\n", "utf-8")
+    history = make_history()
+
+    history.read_worker_log(log)
+
+    assert ("errors" in broken_promises(history)) is is_told
 
 
 @pytest.mark.parametrize("way", ["expires", "short", "countdown", "no_deadline", "revoked", "same_id"])

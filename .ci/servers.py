@@ -211,7 +211,7 @@ def main(arguments: list[str]) -> int:
         is_green, counts = run_tests(server, options, folder)
         are_green = are_green and is_green
         if is_green and not options and "/" not in "".join(asked.server):
-            update_table("servers", [[f"{server.name}", server.origin, counts, today]])
+            update_table("servers", [[f"{server.name}", server.origin, counts, today]], named_by=2)
     return 0 if are_green else 1
 
 

@@ -25,8 +25,8 @@ def update(tmp_path):
     page = tmp_path / "page.md"
     page.write_text(PAGE)
 
-    def run(name: str, *rows: list[str]) -> str:
-        update_table(name, list(rows), page=page)
+    def run(name: str, *rows: list[str], named_by: int = 1) -> str:
+        update_table(name, list(rows), named_by=named_by, page=page)
         return page.read_text()
 
     return run
@@ -42,6 +42,14 @@ def test_a_new_row_comes_last_and_can_be_replaced_in_turn(update):
     text = update("servers", ["Valkey 8", "4 passed"])
 
     assert text == PAGE.replace("1 passed |\n", "1 passed |\n| Valkey 8 | 4 passed |\n")
+
+
+def test_rows_named_by_two_cells_stand_beside_each_other(update):
+    update("servers", ["Redis 7", "of Debian"], named_by=2)
+
+    text = update("servers", ["Redis 7", "1 passed"], named_by=2)
+
+    assert text == PAGE.replace("1 passed |\n", "1 passed |\n| Redis 7 | of Debian |\n")
 
 
 def test_a_page_without_that_table_is_an_error(update):

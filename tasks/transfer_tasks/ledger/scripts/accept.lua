@@ -59,11 +59,20 @@ local function refuse_conflict(which)
   return answer('conflict', which)
 end
 
-local found = get(transfer_id, 'state', 'content_digest')
-if found[1] or not is_missing(transfer_id) then
-  if found[2] ~= content_digest then return refuse_conflict(transfer_id) end
-  listen(transfer_id)
-  return answer('existing', transfer_id)
+local last = redis.call('LINDEX', call_key, -1)
+HAS_ITS_TYPE[call_key] = true
+-- One question for what is nearly always so: no such record, no pause, and nobody has our key of a call's first transfer.
+local is_plain = not last
+  and redis.call('EXISTS', record_key(transfer_id), PAUSED, NS .. 'key:' .. call_id .. ':1') == 0
+if is_plain then
+  HAS_ITS_TYPE[record_key(transfer_id)] = true
+else
+  local found = get(transfer_id, 'state', 'content_digest')
+  if found[1] or not is_missing(transfer_id) then
+    if found[2] ~= content_digest then return refuse_conflict(transfer_id) end
+    listen(transfer_id)
+    return answer('existing', transfer_id)
+  end
 end
 
 if idempotency_key ~= '' then
@@ -87,7 +96,6 @@ if idempotency_key ~= '' then
 end
 
 local MOVED_NOTHING = { rejected = true, failed = true, expired = true, cancelled = true }
-local last = redis.call('LINDEX', call_key, -1)
 if after ~= '' and (last ~= after or not MOVED_NOTHING[get(last, 'state')[1]]) then
   return stand_back('overtaken', 'transfer.refused', last or after)
 end
@@ -116,7 +124,6 @@ local expires = tonumber(latest_ms)
 if remaining_ms ~= '' then expires = math.min(expires, NOW + tonumber(remaining_ms)) end
 
 local hop = int(last and (tonumber(get(last, 'hop')[1]) or redis.call('LLEN', call_key)) + 1 or 1)
-HAS_ITS_TYPE[call_key] = true
 -- The index first: an id there that has no record is dropped by the sweep, a record that is not there is never found.
 add_to(WAITING, transfer_id, NOW)
 write('RPUSH', call_key, transfer_id)
@@ -127,7 +134,7 @@ if key ~= '' then
 else
   key = call_id .. ':' .. hop
   -- A caller's own key may look like one of ours: the platform must not see one key for two transfers.
-  if redis.call('EXISTS', NS .. 'key:' .. key) == 1 then key = key .. ':' .. transfer_id end
+  if not is_plain and redis.call('EXISTS', NS .. 'key:' .. key) == 1 then key = key .. ':' .. transfer_id end
 end
 set(transfer_id,
   'state', 'waiting', 'call_id', call_id, 'key', key, 'hop', hop, 'attempt', '0', 'token', '0',
@@ -147,7 +154,7 @@ end
 count_in_slice('asked|' .. name_requester(), 1, 'asked|other')
 count('accepted')
 -- What an engineer asks for again has no limit.
-if finish_paused(transfer_id)
+if not is_plain and finish_paused(transfer_id)
     or after == '' and finish_limited(transfer_id, call_id, name, intent, signature) then
   keep_for_an_hour(record_key(transfer_id))
   return { 'accepted', transfer_id, key, hop, 'rejected', int(NOW) }

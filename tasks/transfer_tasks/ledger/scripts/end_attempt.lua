@@ -21,7 +21,8 @@ local transfer_id, token, state, reason, http_status, detail, answer, attempt_ms
 attempt_ms = tonumber(attempt_ms)
 -- With what an ending needs besides: one read.
 local r = get(transfer_id, 'state', 'token', 'attempt', 'reason', 'source', 'worker', 'begun_ms', 'accepted_ms',
-  'labels', 'call_id', 'key', 'hop', 'reply_to', 'moved_by', 'http_status', 'detail', 'ended_ms', 'reported')
+  'labels', 'call_id', 'key', 'hop', 'reply_to', 'moved_by', 'http_status', 'detail', 'ended_ms', 'reported',
+  'signer')
 local current, attempt = r[1], r[3]
 if not current and is_missing(transfer_id) then return { 'lost', 'missing', '' } end
 if r[2] ~= token then

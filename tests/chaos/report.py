@@ -111,8 +111,8 @@ def format_findings(history: History, findings: list[Finding]) -> str:
     return "\n".join(lines)
 
 
-def _timeline(history: History, index: Index, transfer_id: str) -> Iterator[str]:
-    events = sorted(_events_of(history, index, transfer_id))
+def _timeline(history: History, index: Index, subject: str) -> Iterator[str]:
+    events = sorted(_events_of(history, index, subject))
     if not events:
         return
     since, until = events[0][0] - AROUND_MS, events[-1][0] + AROUND_MS
@@ -126,12 +126,14 @@ def _timeline(history: History, index: Index, transfer_id: str) -> Iterator[str]
         yield f"{moment:%H:%M:%S}.{moment.microsecond // 1000:03} {text}"
 
 
-def _events_of(history: History, index: Index, transfer_id: str) -> Iterator[tuple[float, str]]:
-    record = history.records.get(transfer_id)
-    call_id = record.call_id if record else next((a.call_id for a in index.asks[transfer_id]), "")
-    family = {transfer_id}
-    if call_id:
-        family |= {one.transfer_id for one in index.calls.get(call_id, [])}
+def _events_of(history: History, index: Index, subject: str) -> Iterator[tuple[float, str]]:
+    """Yield what happened in a call, which is named by its own id or by that of one of its transfers."""
+    record = history.records.get(subject)
+    call_id = record.call_id if record else next((a.call_id for a in index.asks[subject]), subject)
+    family = {subject} | {one.transfer_id for one in index.calls.get(call_id, [])}
+    for heard in history.heard:
+        if heard.call_id == call_id:
+            yield heard.at_ms, f"{heard.who:<7} {heard.word}: {heard.text}"
     for ask in history.asks:
         if ask.transfer_id in family or (call_id and ask.call_id == call_id):
             said = f"{ask.who} {ask.action} {ask.transfer_id[:8]} to {ask.to[-2:]}"

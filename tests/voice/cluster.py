@@ -158,7 +158,7 @@ class Cluster:
             for entry in entries
         ]
 
-    def wait_for_posts(self, call_id: str, count: int = 1, within_seconds: float = 5.0) -> list[Post]:
+    def wait_for_posts(self, call_id: str, count: int = 1, within_seconds: float = 60.0) -> list[Post]:
         """Wait until so many requests of a call have reached the sandbox."""
         wait_until(lambda: len(self.posts(call_id)) >= count, within_seconds, message="POSTs at the sandbox")
         return self.posts(call_id)
@@ -174,7 +174,7 @@ class Cluster:
             ]
 
     def wait_for_state(
-        self, call_id: str, *states: str, within_seconds: float = 10.0
+        self, call_id: str, *states: str, within_seconds: float = 60.0
     ) -> list[TransferRecord]:
         """Wait until a call's transfers stand as given, in the order of their hops."""
         deadline = time.monotonic() + within_seconds

@@ -152,7 +152,7 @@ class Call:
 
         await self.until(lambda: len(answers()) >= count, 30, what=lambda: f"{context.messages}")
 
-    async def hears(self, pattern: str, *, within_seconds: float = 10.0) -> float:
+    async def hears(self, pattern: str, *, within_seconds: float = 60.0) -> float:
         """Wait until the caller hears something that matches; return when it began."""
         return await self.until(
             lambda: next((at for at, text in self.mouth.spoken if re.search(pattern, text)), 0.0),
@@ -161,7 +161,7 @@ class Call:
         )
 
     async def until(
-        self, condition: Callable[[], Any], within_seconds: float = 10.0, *, what: Callable[[], str] = str
+        self, condition: Callable[[], Any], within_seconds: float = 60.0, *, what: Callable[[], str] = str
     ) -> Any:
         """Wait until something is true of this call."""
         deadline = time.monotonic() + within_seconds
@@ -173,14 +173,14 @@ class Call:
     async def hang_up(self) -> None:
         """End the caller's leg as the platform does: the signalling cancels the room."""
         await self.platform.sio.emit("cancel_room", {"room_name": self.room_name})
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await self.has_ended.wait()
 
     async def drop(self) -> None:
         """End the caller's leg as the room sees it: the participant is gone."""
         assert self.room is not None
         await self.room.lose_caller()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await self.has_ended.wait()
 
 
@@ -213,7 +213,7 @@ class Platform:
         await self._runner.cleanup()
 
     async def wait_for_agent(self) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await self._has_agent.wait()
 
     async def ring(self, *script: Step, call_id: str | None = None) -> Call:
@@ -229,7 +229,7 @@ class Platform:
             "metadata": "{}",
         }
         await self.sio.emit("join_room", invitation)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await call.is_live.wait()
         return call
 

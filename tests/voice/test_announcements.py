@@ -20,7 +20,7 @@ async def ring_and_ask(voice, *script, sentence_seconds=SENTENCE_SECONDS):
     call = await voice.ring(*script)
     call.mouth.sentence_seconds = sentence_seconds
     await call.say("A person, please.")
-    await call.hears(ANNOUNCED, within_seconds=30)
+    await call.hears(ANNOUNCED)
     return call
 
 
@@ -28,9 +28,9 @@ async def test_the_announcement_is_heard_to_its_end_and_then_the_request_goes_ou
     async with open_voice(cluster, announce="before") as voice:
         call = await ring_and_ask(voice, transfer("support"))
         call.room._audio_source = SimpleNamespace(queued_duration=BUFFERED_SECONDS)
-        (post,) = await asyncio.to_thread(cluster.wait_for_posts, call.call_id, within_seconds=30)
+        (post,) = await asyncio.to_thread(cluster.wait_for_posts, call.call_id)
         assert post.at - call.mouth.spoken[0][0] > SENTENCE_SECONDS + BUFFERED_SECONDS - 0.1
-        await asyncio.to_thread(cluster.wait_for_state, call.call_id, "submitted", within_seconds=30)
+        await asyncio.to_thread(cluster.wait_for_state, call.call_id, "submitted")
         assert call.heard == [ANNOUNCED]
         assert len(call.wits.requests) == 1, "the model adds nothing"
 
@@ -39,9 +39,9 @@ async def test_a_caller_who_interrupts_the_announcement_is_connected_at_once(clu
     long_seconds = 6
     async with open_voice(cluster, announce="before") as voice:
         call = await ring_and_ask(voice, transfer("support"), say("Yes?"), sentence_seconds=long_seconds)
-        await call.until(lambda: call.sounded_seconds > 0.2, within_seconds=30)
+        await call.until(lambda: call.sounded_seconds > 0.2)
         await call.say("Thank you!")
-        await asyncio.to_thread(cluster.wait_for_posts, call.call_id, within_seconds=30)
+        await asyncio.to_thread(cluster.wait_for_posts, call.call_id)
         assert call.sounded_seconds < long_seconds, "the sentence was cut off, not the request"
 
 
@@ -51,7 +51,7 @@ async def test_a_caller_who_hangs_up_during_the_announcement_has_asked_for_nothi
         call = await ring_and_ask(voice, transfer("support"))
         await getattr(call, how)()
         after = await ring_and_ask(voice, transfer("support"), sentence_seconds=SENTENCE_SECONDS + 0.5)
-        await asyncio.to_thread(cluster.wait_for_posts, after.call_id, within_seconds=30)
+        await asyncio.to_thread(cluster.wait_for_posts, after.call_id)
         assert cluster.records(call.call_id) == []
         assert cluster.posts(call.call_id) == []
 
@@ -60,9 +60,9 @@ async def test_a_caller_who_changes_their_mind_in_time_is_not_moved(private_clus
     cluster = private_cluster
     async with open_voice(cluster, announce="before") as voice:
         call = await ring_and_ask(voice, transfer("support"), call_tool("cancel_transfer"))
-        await asyncio.to_thread(cluster.wait_for_state, call.call_id, "waiting", within_seconds=30)
+        await asyncio.to_thread(cluster.wait_for_state, call.call_id, "waiting")
         await call.say("Oh, never mind.")
-        await call.hears("All right, I won't connect you", within_seconds=30)
+        await call.hears("All right, I won't connect you")
         (record,) = cluster.records(call.call_id)
         assert record.state == "cancelled"
-        await call.hears("Anything else", within_seconds=30)
+        await call.hears("Anything else")

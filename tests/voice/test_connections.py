@@ -46,9 +46,9 @@ async def live(voice, cluster, reason, destination):
         await until(lambda: cluster.records(call.call_id)[0].state == "submitted")
         await call.hang_up()
     else:
-        await call.hears(sentence.replace("?", r"\?"), within_seconds=30)
+        await call.hears(sentence.replace("?", r"\?"))
         sounded = call.sounded_seconds
-        await call.until(lambda: call.sounded_seconds > sounded, within_seconds=30)
+        await call.until(lambda: call.sounded_seconds > sounded)
         await call.say("Yes, please.")
         await until(lambda: len(cluster.posts(call.call_id)) == 2)
         assert sentence in str(call.wits.requests[-1]["messages"]), "the model has heard it, too"

@@ -100,12 +100,12 @@ async def test_an_unknown_transfer_that_did_not_happen_is_told_as_it_is_until_no
         )
         cluster.script(call.call_id, "reset-not-done")
         await call.say("A person, please.")
-        await call.hears("still here", within_seconds=4)
+        await call.hears("still here")
         assert "can't tell yet" in call.heard[-2], "the truth, at once"
         await call.say("And now?")
         await call.until(lambda: len(call.wits.requests) == 4)
         assert [result["status"] for result in call.wits.tool_results()] == ["unknown", "unknown"]
-        await call.hears(GUIDE[Reason.NOT_TRANSFERRED].say, within_seconds=RING_SECONDS + 4)
+        await call.hears(GUIDE[Reason.NOT_TRANSFERRED].say)
         (record,) = cluster.records(call.call_id)
         assert (record.state, record.reason, record.source) == ("failed", Reason.NOT_TRANSFERRED, "session")
         assert record.ended_at_ms / 1000 - cluster.posts(call.call_id)[0].at > RING_SECONDS + 1
@@ -120,7 +120,7 @@ async def test_an_unknown_transfer_that_did_not_happen_may_be_asked_for_again_on
         call = await voice.ring(transfer("support"), say("I am still here."), transfer("support"))
         cluster.script(call.call_id, "reset-not-done")
         await call.say("A person, please.")
-        await call.hears(GUIDE[Reason.NOT_TRANSFERRED].say, within_seconds=RING_SECONDS + 6)
+        await call.hears(GUIDE[Reason.NOT_TRANSFERRED].say)
         await call.say("Try again.")
         await call.hears(ASKED)
         assert [post.carried_out for post in cluster.posts(call.call_id)] == [False, True]
@@ -167,7 +167,7 @@ async def test_a_worker_killed_before_it_sends_is_replaced_while_the_caller_hold
         await asyncio.to_thread(cluster.wait_for_state, call.call_id, "waiting")
         first.kill_group()
         await asyncio.to_thread(cluster.start_worker)
-        await call.hears(ASKED, within_seconds=10)
+        await call.hears(ASKED)
         assert len(cluster.posts(call.call_id)) == 1
 
 
@@ -181,11 +181,9 @@ async def test_a_worker_killed_while_it_sends_leaves_the_truth_to_the_session(pr
         await asyncio.to_thread(cluster.wait_for_posts, call.call_id)
         owner = cluster.records(call.call_id)[0].worker.split("@")[0]
         workers[owner].kill_group()
-        (record,) = await asyncio.to_thread(
-            cluster.wait_for_state, call.call_id, "unknown", within_seconds=30
-        )
+        (record,) = await asyncio.to_thread(cluster.wait_for_state, call.call_id, "unknown")
         assert record.reason is Reason.WORKER_DIED
         await call.hears("can't tell yet")
-        await call.hears(GUIDE[Reason.NOT_TRANSFERRED].say, within_seconds=RING_SECONDS + 6)
+        await call.hears(GUIDE[Reason.NOT_TRANSFERRED].say)
         assert [post.carried_out for post in cluster.posts(call.call_id)] == [False]
         assert cluster.records(call.call_id)[0].reason is Reason.NOT_TRANSFERRED

@@ -13,6 +13,7 @@ from transfer_tasks.outcome import Reason, State
 from transfer_tasks.signature import parse_signing_key
 
 if TYPE_CHECKING:
+    from support.attackers import Attacker
     from support.signing import SignedCluster
     from transfer_tasks.intent import TransferIntent
 
@@ -52,25 +53,27 @@ def assert_refused(signed: SignedCluster, transfer_id: str, call_id: str) -> Non
 
 @pytest.mark.parametrize("number", OTHERS)
 @pytest.mark.parametrize("place", ["name", "number", "pipeline", "second connect", "overridden"])
-def test_a_number_that_is_somebody_elses(signed: SignedCluster, place: str, number: str) -> None:
+def test_a_number_that_is_somebody_elses(
+    signed: SignedCluster, attacker: Attacker, place: str, number: str
+) -> None:
     intent = make(place, number)
-    assert_refused(signed, signed.submit(VOICE_KEY, intent), intent.call_id)
+    assert_refused(signed, attacker.submit(VOICE_KEY, intent), intent.call_id)
 
 
 @pytest.mark.parametrize("place", ["name", "pipeline"])
-def test_in_a_task_of_plain_celery(signed: SignedCluster, place: str) -> None:
+def test_in_a_task_of_plain_celery(signed: SignedCluster, attacker: Attacker, place: str) -> None:
     intent = make(place, OTHERS[0])
-    signed.push(intent.transfer_id, KEY.sign(intent.to_json()))
+    attacker.push(intent.transfer_id, KEY.sign(intent.to_json()))
     assert_refused(signed, intent.transfer_id, intent.call_id)
 
 
-def test_written_into_the_record(signed: SignedCluster) -> None:
+def test_written_into_the_record(signed: SignedCluster, attacker: Attacker) -> None:
     intent = make_intent("support")
     with signed.held_up(), signed.bench() as bench:
         transfer_id = signed.submit(VOICE_KEY, intent)
         asked = json.loads(bench.record(transfer_id).intent_json) | {"caller_id": "12024561414"}
         text, signature = KEY.sign(json.dumps(asked))
-        bench.client.hset(bench.keys.record(transfer_id), mapping={"intent": text, "signature": signature})
+        attacker.alter(transfer_id, intent=text, signature=signature)
     assert_refused(signed, transfer_id, intent.call_id)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from support import wait_until
+from support.attackers import log_in
 from support.cluster import make_intent
 from support.own_cluster import open_cluster
 from support.signing import CRM_KEY, REGISTRY, STRANGE_KEY, VOICE_KEY, SignedCluster
@@ -22,10 +23,12 @@ from transfer_worker.queue.transport import EVENT_EXCHANGE
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from support.attackers import Attacker
     from transfer_tasks.intent import TransferIntent
+    from transfer_worker.roles import Role
 
 HOUR_SECONDS = 3600
-FLOOD = 600
+FLOOD, FLOOD_OF_A_ROLE = 600, 200
 
 
 @pytest.fixture(scope="module")
@@ -71,11 +74,6 @@ def bare(transfer_id: str, *, copy: Written | None = None, **headers: Any) -> st
     return json.dumps(message)
 
 
-def push(signed: SignedCluster, *messages: str) -> None:
-    with signed.bench() as bench:
-        bench.client.lpush("transfers", *messages)
-
-
 def count_takes(signed: SignedCluster) -> int:
     """Return how often anybody has asked for the next message until now."""
     with signed.bench() as bench:
@@ -89,10 +87,11 @@ def sign(intent: TransferIntent, key: str) -> Written:
 
 @pytest.mark.parametrize("kind", ["invalid", "made up", "unsigned"])
 def test_a_flood_of_what_is_refused_takes_no_slots_and_each_has_its_record_and_line(
-    signed: SignedCluster, unsigned: SignedCluster, kind: str
+    signed: SignedCluster, unsigned: SignedCluster, role: Role | None, kind: str
 ) -> None:
     of = signed if kind == "unsigned" else unsigned
-    ids = [str(uuid.uuid4()) for _ in range(FLOOD)]
+    attacker, size = log_in(of, role), FLOOD_OF_A_ROLE if role else FLOOD
+    ids = [str(uuid.uuid4()) for _ in range(size)]
     asked = {
         "call_id": str(uuid.uuid4()),
         "destination": "support" if kind == "unsigned" else "no such name!",
@@ -101,10 +100,10 @@ def test_a_flood_of_what_is_refused_takes_no_slots_and_each_has_its_record_and_l
     before = count_takes(of)
     with of.held_up():
         if kind == "made up":
-            push(of, *(bare(one) for one in ids))
+            attacker.send(*(bare(one) for one in ids))
         else:
             for one in ids:
-                of.push(one, asked=asked)
+                attacker.push(one, asked=asked)
         intent = make_intent("support")
         transfer_id = of.submit(VOICE_KEY if kind == "unsigned" else None, intent)
     assert of.ending(transfer_id).state is State.SUBMITTED
@@ -120,17 +119,20 @@ def test_a_flood_of_what_is_refused_takes_no_slots_and_each_has_its_record_and_l
 
 
 @pytest.mark.parametrize("by", ["celery", "publisher"])
-def test_a_flood_of_what_the_rules_forbid_takes_no_slots_either(unsigned: SignedCluster, by: str) -> None:
+def test_a_flood_of_what_the_rules_forbid_takes_no_slots_either(
+    unsigned: SignedCluster, role: Role | None, by: str
+) -> None:
     """A publisher without a registry can't know; what it has accepted ends in one step."""
-    forbidden = [make_intent("nowhere") for _ in range(FLOOD)]
+    attacker, size = log_in(unsigned, role), FLOOD_OF_A_ROLE if role else FLOOD
+    forbidden = [make_intent("nowhere") for _ in range(size)]
     seen = SlotsSeen(unsigned)
     with unsigned.held_up():
-        with unsigned.publisher(None) as publisher:
+        with attacker.publisher(None) as publisher:
             for intent in forbidden:
                 if by == "publisher":
                     publisher.submit(intent)
                 else:
-                    unsigned.push(intent.transfer_id, asked=json.loads(intent.to_json()))
+                    attacker.push(intent.transfer_id, asked=json.loads(intent.to_json()))
         good = make_intent("support")
         unsigned.submit(None, good)
     assert unsigned.ending(good.transfer_id).state is State.SUBMITTED
@@ -160,10 +162,11 @@ def test_a_record_with_another_intent_is_not_ended_by_what_a_message_says(unsign
     assert unsigned.ending(good.transfer_id).state is State.SUBMITTED
 
 
-def test_records_of_refusals_are_gone_within_an_hour(unsigned: SignedCluster) -> None:
+def test_records_of_refusals_are_gone_within_an_hour(unsigned: SignedCluster, role: Role | None) -> None:
     invalid, made_up = str(uuid.uuid4()), str(uuid.uuid4())
-    unsigned.push(invalid, asked={"destination": "support"})
-    push(unsigned, bare(made_up))
+    attacker = log_in(unsigned, role)
+    attacker.push(invalid, asked={"destination": "support"})
+    attacker.send(bare(made_up))
     for one in (invalid, made_up):
         unsigned.ending(one)
         with unsigned.bench() as bench:
@@ -179,40 +182,42 @@ def assert_ended(signed: SignedCluster, transfer_id: str, state: State, reason: 
 
 
 @pytest.mark.parametrize("copy", ["", "x", "{}", "[]", '{"destination": "support"}'])
-def test_a_made_up_id_is_no_alarm(unsigned: SignedCluster, copy: str) -> None:
+def test_a_made_up_id_is_no_alarm(unsigned: SignedCluster, role: Role | None, copy: str) -> None:
     transfer_id = str(uuid.uuid4())
-    push(unsigned, bare(transfer_id, copy=Written(copy)))
+    log_in(unsigned, role).send(bare(transfer_id, copy=Written(copy)))
     assert_ended(unsigned, transfer_id, State.REJECTED, Reason.INVALID_INTENT)
 
 
-def test_an_id_beside_anothers_intent_is_no_alarm(unsigned: SignedCluster) -> None:
+def test_an_id_beside_anothers_intent_is_no_alarm(unsigned: SignedCluster, role: Role | None) -> None:
     transfer_id = str(uuid.uuid4())
-    push(unsigned, bare(transfer_id, copy=Written(make_intent("support").to_json())))
+    log_in(unsigned, role).send(bare(transfer_id, copy=Written(make_intent("support").to_json())))
     assert_ended(unsigned, transfer_id, State.REJECTED, Reason.INVALID_INTENT)
 
 
-def test_a_redis_that_has_lost_a_record_is_not_hidden(unsigned: SignedCluster) -> None:
+def test_a_redis_that_has_lost_a_record_is_not_hidden(unsigned: SignedCluster, role: Role | None) -> None:
     intent = make_intent("support")
-    push(unsigned, bare(intent.transfer_id, copy=Written(intent.to_json())))
+    log_in(unsigned, role).send(bare(intent.transfer_id, copy=Written(intent.to_json())))
     assert_ended(unsigned, intent.transfer_id, State.UNKNOWN, Reason.RECORD_MISSING)
     assert unsigned.posts(intent.call_id) == 0
 
 
 @pytest.mark.parametrize("key", [VOICE_KEY, CRM_KEY])
 def test_with_keys_only_a_verified_copy_says_that_redis_has_lost_a_record(
-    signed: SignedCluster, key: str
+    signed: SignedCluster, attacker: Attacker, key: str
 ) -> None:
     intent = make_intent("billing")  # beyond the second key's names: it is its words all the same
-    push(signed, bare(intent.transfer_id, copy=sign(intent, key)))
+    attacker.send(bare(intent.transfer_id, copy=sign(intent, key)))
     assert_ended(signed, intent.transfer_id, State.UNKNOWN, Reason.RECORD_MISSING)
     assert signed.posts(intent.call_id) == 0
 
 
 @pytest.mark.parametrize("key", [None, STRANGE_KEY])
-def test_with_keys_a_copy_that_nobody_has_signed_is_no_alarm(signed: SignedCluster, key: str | None) -> None:
+def test_with_keys_a_copy_that_nobody_has_signed_is_no_alarm(
+    signed: SignedCluster, attacker: Attacker, key: str | None
+) -> None:
     intent = make_intent("support")
     copy = sign(intent, key) if key else Written(intent.to_json())
-    push(signed, bare(intent.transfer_id, copy=copy))
+    attacker.send(bare(intent.transfer_id, copy=copy))
     assert_ended(signed, intent.transfer_id, State.REJECTED, Reason.SIGNATURE_INVALID)
     assert signed.posts(intent.call_id) == 0
 

@@ -13,6 +13,7 @@ from transfer_tasks.ledger.operator_commands import OperatorCommands
 from transfer_tasks.outcome import Reason, State
 
 if TYPE_CHECKING:
+    from support.attackers import Attacker
     from support.signing import SignedCluster
 
 OPERATOR = OperatorCommands(retention_seconds=1000)
@@ -30,16 +31,16 @@ OPERATOR = OperatorCommands(retention_seconds=1000)
 )
 @pytest.mark.parametrize("by", ["publisher", "nobody's message"])
 def test_a_record_whose_label_or_call_is_not_its_intents(
-    signed: SignedCluster, forged: dict[str, str], by: str
+    signed: SignedCluster, attacker: Attacker, forged: dict[str, str], by: str
 ) -> None:
     intent = make_intent("support")
     with signed.held_up(), signed.bench() as bench:
         transfer_id = signed.submit(VOICE_KEY, intent)
-        bench.client.hset(bench.keys.record(transfer_id), mapping=forged)
+        attacker.alter(transfer_id, **forged)
         if by == "nobody's message":  # without a copy, so that the worker goes by the record
             bare = json.loads(str(bench.client.hget(bench.keys.record(transfer_id), "message")))
             bare["headers"]["intent"] = ""
-            bench.client.rpush("transfers", json.dumps(bare))
+            attacker.send(json.dumps(bare), is_next=True)
     record = signed.ending(transfer_id)
     assert (record.state, record.reason) == (State.REJECTED, Reason.INVALID_INTENT)
     assert record.labels == {"destination": "support"}
@@ -50,11 +51,11 @@ def test_a_record_whose_label_or_call_is_not_its_intents(
     assert "the record was altered" in last["detail"]
 
 
-def test_a_pause_by_name_that_labels_dodge(signed: SignedCluster) -> None:
+def test_a_pause_by_name_that_labels_dodge(signed: SignedCluster, attacker: Attacker) -> None:
     intent = make_intent("support")
     with signed.held_up(), signed.bench() as bench:
         transfer_id = signed.submit(VOICE_KEY, intent)
-        bench.client.hset(bench.keys.record(transfer_id), "labels", '{"destination":"free"}')
+        attacker.alter(transfer_id, labels='{"destination":"free"}')
         bench.run(OPERATOR.pause("support", operator="ana", reason="fraud", limit=100))
     try:
         assert signed.ending(transfer_id).state is State.REJECTED

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from support.attackers import log_in
 from support.cluster import make_intent
 from support.own_cluster import open_cluster
-from support.signing import VOICE_KEY, SignedCluster
+from support.signing import VOICE_KEY, SignedCluster, describe_name
 from support.waiting import wait_until
 from transfer_tasks.outcome import Reason, State
 from transfer_tasks.publisher.message import build_message
@@ -20,23 +21,38 @@ from transfer_tasks.signature import Written
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from support.attackers import Attacker
     from transfer_tasks.intent import TransferIntent
     from transfer_tasks.ledger.record import TransferRecord
+    from transfer_worker.roles import Role
 
 NAMES = {"support": "10/min", "billing": "off", "sales": "off", "desk": "3/min"}
 REGISTRY = '[limits]\nrequester = "8/min"\n' + "".join(
-    f'[{name}]\ndescription = "{name}"\nendpoints = ["+1 202-555-0145"]\nlimit = "{limit}"\n'
-    for name, limit in NAMES.items()
+    describe_name(name, f'limit = "{limit}"') for name, limit in NAMES.items()
 )
 LIMIT_OF_CALL = 5
 REFUSED = (State.REJECTED, Reason.LIMIT_REACHED)
 
 
 @pytest.fixture(scope="module")
-def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SignedCluster]:
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SignedCluster]:
     """One worker whose registry has limits; no publisher here knows that registry."""
     with open_cluster(tmp_path_factory.mktemp("limited"), registry=REGISTRY) as cluster:
         yield SignedCluster(cluster, cluster.start_worker())
+
+
+@pytest.fixture
+def limited(cluster: SignedCluster) -> SignedCluster:
+    """The cluster, in which nothing counts yet."""
+    with cluster.bench() as bench:
+        for counted in bench.client.scan_iter(bench.keys.limit("*", "*")):
+            bench.client.delete(counted)
+    return cluster
+
+
+@pytest.fixture
+def attacker(limited: SignedCluster, role: Role | None) -> Attacker:
+    return log_in(limited, role)
 
 
 def numbers(count: int) -> list[str]:
@@ -51,9 +67,9 @@ def refused(records: Iterable[TransferRecord]) -> int:
     return sum((record.state, record.reason) == REFUSED for record in records)
 
 
-def test_one_call_to_thirty_numbers_by_a_publisher(limited: SignedCluster) -> None:
+def test_one_call_to_thirty_numbers_by_a_publisher(limited: SignedCluster, attacker: Attacker) -> None:
     call_id = str(uuid.uuid4())
-    with limited.publisher(None) as publisher:
+    with attacker.publisher(None) as publisher:
         outcomes = [
             publisher.submit(make_intent(number, call_id=call_id)).outcome(30) for number in numbers(30)
         ]
@@ -62,18 +78,20 @@ def test_one_call_to_thirty_numbers_by_a_publisher(limited: SignedCluster) -> No
     assert all("call: 5 in 600 s" in outcome.detail for outcome in outcomes[LIMIT_OF_CALL:])
 
 
-def test_one_call_to_thirty_numbers_by_plain_celery(limited: SignedCluster) -> None:
+def test_one_call_to_thirty_numbers_by_plain_celery(limited: SignedCluster, attacker: Attacker) -> None:
     call_id, records = str(uuid.uuid4()), []
     for number in numbers(30):
         transfer_id = str(uuid.uuid4())
         intent = make_intent(number, call_id=call_id, transfer_id=transfer_id)
-        limited.push(transfer_id, asked=json.loads(intent.to_json()))
+        attacker.push(transfer_id, asked=json.loads(intent.to_json()))
         records.append(limited.ending(transfer_id))
     assert limited.posts(call_id) == LIMIT_OF_CALL
     assert refused(records) == 25
 
 
-def test_one_call_to_thirty_numbers_by_records_that_nobody_has_accepted(limited: SignedCluster) -> None:
+def test_one_call_to_thirty_numbers_by_records_that_nobody_has_accepted(
+    limited: SignedCluster, attacker: Attacker
+) -> None:
     call_id = str(uuid.uuid4())
     intents = [make_intent(number, call_id=call_id) for number in numbers(30)]
     with limited.held_up(), limited.bench() as bench:
@@ -81,13 +99,13 @@ def test_one_call_to_thirty_numbers_by_records_that_nobody_has_accepted(limited:
         fields = bench.client.hgetall(bench.keys.record(honest))
         del fields["counted"]
         for intent in intents:
-            forge(limited, intent, fields)
+            forge(attacker, intent, fields)
     records = endings(limited, [intent.transfer_id for intent in intents])
     assert limited.posts(call_id) == LIMIT_OF_CALL
     assert refused(records) == 25
 
 
-def forge(limited: SignedCluster, intent: TransferIntent, fields: dict[str, str]) -> None:
+def forge(attacker: Attacker, intent: TransferIntent, fields: dict[str, str]) -> None:
     """Write a record and its message as `accept` does, without its step."""
     labels = intent.labels()
     message = build_message(
@@ -104,15 +122,17 @@ def forge(limited: SignedCluster, intent: TransferIntent, fields: dict[str, str]
         "labels": json.dumps(labels),
         "message": message,
     }
-    with limited.bench() as bench:
-        bench.client.hset(bench.keys.record(intent.transfer_id), mapping={**fields, **said})
+    attacker.alter(intent.transfer_id, **{**fields, **said})
+    with attacker.trying("remove a record"), attacker.bench() as bench:
         bench.client.expire(bench.keys.record(intent.transfer_id), 600)
-        bench.client.lpush("transfers", message)
+    attacker.send(message)
 
 
-def test_a_model_that_loops_is_stopped_holds_up_nobody_and_recovers(limited: SignedCluster) -> None:
+def test_a_model_that_loops_is_stopped_holds_up_nobody_and_recovers(
+    limited: SignedCluster, attacker: Attacker
+) -> None:
     call_id = str(uuid.uuid4())
-    with limited.publisher(None) as publisher, limited.bench() as bench:
+    with attacker.publisher(None) as publisher, limited.bench() as bench:
         for turn in range(40):
             name = ("billing", "sales")[turn % 2]
             publisher.submit(make_intent(name, call_id=call_id)).outcome(30)
@@ -128,28 +148,28 @@ def test_a_model_that_loops_is_stopped_holds_up_nobody_and_recovers(limited: Sig
     assert limited.posts(call_id) == LIMIT_OF_CALL + 1
 
 
-def test_old_messages_send_nothing_and_count_for_nothing(limited: SignedCluster) -> None:
+def test_old_messages_send_nothing_and_count_for_nothing(limited: SignedCluster, attacker: Attacker) -> None:
     intent = make_intent("billing")
     with limited.held_up(), limited.bench() as bench:
         transfer_id = limited.submit(None, intent)
         message = str(bench.client.hget(bench.keys.record(transfer_id), "message"))
-        for _ in range(20):
-            bench.client.lpush("transfers", message)
+        attacker.send(*[message] * 20)
     assert limited.ending(transfer_id).state is State.SUBMITTED
     with limited.bench() as bench:
         wait_until(lambda: not bench.client.llen("transfers"))
-        for _ in range(20):
-            bench.client.lpush("transfers", message)
+        attacker.send(*[message] * 20)
         wait_until(lambda: not bench.client.exists("transfers", bench.keys.unacked))
         assert bench.client.zrange(bench.keys.limit("call", intent.call_id), 0, -1) == [transfer_id]
     assert limited.posts(intent.call_id) == 1
 
 
-def test_many_publishers_at_once_get_no_more_through_than_one(limited: SignedCluster) -> None:
+def test_many_publishers_at_once_get_no_more_through_than_one(
+    limited: SignedCluster, attacker: Attacker
+) -> None:
     intents = [make_intent("support") for _ in range(64)]
 
     def publish(own: list[TransferIntent]) -> list[str]:
-        with limited.publisher(None) as publisher:
+        with attacker.publisher(None) as publisher:
             return [publisher.submit(intent).transfer_id for intent in own]
 
     with ThreadPoolExecutor(8) as pool:
@@ -159,20 +179,25 @@ def test_many_publishers_at_once_get_no_more_through_than_one(limited: SignedClu
     assert sum(limited.posts(intent.call_id) for intent in intents) == 10
 
 
-def test_a_publisher_that_signs_is_one_requester_whatever_name_it_gives(limited: SignedCluster) -> None:
+def test_a_publisher_that_signs_is_one_requester_whatever_name_it_gives(
+    limited: SignedCluster, attacker: Attacker
+) -> None:
     intents = [make_intent("sales", requested_by=f"agent {number}") for number in range(12)]
-    records = endings(limited, [limited.submit(VOICE_KEY, intent) for intent in intents])
+    records = endings(limited, [attacker.submit(VOICE_KEY, intent) for intent in intents])
     assert sum(limited.posts(intent.call_id) for intent in intents) == 8
     assert {record.detail for record in records if record.reason is Reason.LIMIT_REACHED} == {
         "requester: 8 in 60 s are the limit"
     }
 
 
-def test_limits_that_somebody_deletes_are_back_with_the_next_heartbeat(limited: SignedCluster) -> None:
+def test_limits_that_somebody_deletes_are_back_with_the_next_heartbeat(
+    limited: SignedCluster, attacker: Attacker
+) -> None:
     with limited.bench() as bench:
         before = bench.client.hgetall(bench.keys.limits)
         told = [line["event"] for line in bench.audit()].count("limits.set")
-        bench.client.delete(bench.keys.limits)
+        with attacker.trying("lift the limits"), attacker.bench() as others:
+            others.client.delete(bench.keys.limits)
         wait_until(lambda: bench.client.exists(bench.keys.limits), message="the limits are back")
         assert bench.client.hgetall(bench.keys.limits) == before
         assert [line["event"] for line in bench.audit()].count("limits.set") == told + 1

@@ -12,6 +12,7 @@ from transfer_tasks.outcome import Reason, State
 from transfer_tasks.signature import parse_signing_key
 
 if TYPE_CHECKING:
+    from support.attackers import Attacker
     from support.signing import SignedCluster
     from transfer_tasks.intent import TransferIntent
 
@@ -83,28 +84,28 @@ def assert_refused(signed: SignedCluster, transfer_id: str, intent: TransferInte
 
 
 @pytest.mark.parametrize("number", PREMIUM)
-def test_a_number_that_costs_more(signed: SignedCluster, number: str) -> None:
+def test_a_number_that_costs_more(signed: SignedCluster, attacker: Attacker, number: str) -> None:
     intent = make_intent(number)
-    transfer_id = signed.submit(VOICE_KEY, intent)
+    transfer_id = attacker.submit(VOICE_KEY, intent)
     assert_refused(signed, transfer_id, intent, Reason.DESTINATION_NOT_ALLOWED)
 
 
 @pytest.mark.parametrize("user", SIP_USERS)
-def test_a_number_behind_an_allowed_sip_host(signed: SignedCluster, user: str) -> None:
+def test_a_number_behind_an_allowed_sip_host(signed: SignedCluster, attacker: Attacker, user: str) -> None:
     intent = make_intent([connect(f"sip:{user}@sip.example.com")])
-    transfer_id = signed.submit(VOICE_KEY, intent)
+    transfer_id = attacker.submit(VOICE_KEY, intent)
     assert_refused(signed, transfer_id, intent, Reason.DESTINATION_NOT_ALLOWED)
 
 
 @pytest.mark.parametrize("kind", BEYOND)
 @pytest.mark.parametrize("by", ["publisher", "plain Celery"])
-def test_more_than_is_allowed(signed: SignedCluster, kind: str, by: str) -> None:
+def test_more_than_is_allowed(signed: SignedCluster, attacker: Attacker, kind: str, by: str) -> None:
     intent = make_intent(BEYOND[kind].destination, options=BEYOND[kind].options)
     if by == "publisher":
-        transfer_id = signed.submit(VOICE_KEY, intent)
+        transfer_id = attacker.submit(VOICE_KEY, intent)
     else:
         transfer_id = intent.transfer_id
-        signed.push(transfer_id, parse_signing_key(VOICE_KEY).sign(intent.to_json()))
+        attacker.push(transfer_id, parse_signing_key(VOICE_KEY).sign(intent.to_json()))
     assert_refused(signed, transfer_id, intent, Reason.ACTION_NOT_ALLOWED)
 
 

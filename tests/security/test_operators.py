@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from typer.testing import CliRunner
 
+from support.attackers import NOT_PERMITTED
 from support.cluster import make_intent
 from support.signing import OPERATORS_KEY, VOICE_KEY
+from transfer_tasks.errors import LedgerUnavailable
 from transfer_tasks.outcome import Reason, State
 from transfer_worker import cli
 
@@ -21,20 +23,26 @@ if TYPE_CHECKING:
 
     from click.testing import Result
 
+    from support.attackers import Attacker
     from support.signing import SignedCluster
 
 
 @pytest.fixture
-def ask(signed: SignedCluster, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Result]:
-    """Run one command in this process, with a key or with none."""
+def ask(attacker: Attacker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Result]:
+    """Run one command in this process, with a key or with none, by the password of a role."""
     monkeypatch.chdir(tmp_path)
     for name in [name for name in os.environ if name.startswith(("TRANSFER_", "PIOPIY_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("USER", "ana")
 
-    def run(key: str, *arguments: str) -> Result:
-        env = {"TRANSFER_REDIS_URL": signed.cluster.redis_url, "TRANSFER_SIGNING_KEY": key}
-        return CliRunner().invoke(cli.app, list(arguments), env=env)
+    def run(key: str, command: str, *arguments: str) -> Result:
+        env = {"TRANSFER_REDIS_URL": attacker.redis_url, "TRANSFER_SIGNING_KEY": key}
+        answer = CliRunner().invoke(cli.app, [command, *arguments], env=env)
+        if answer.exit_code == 0 or NOT_PERMITTED in answer.output:
+            with attacker.trying(f"run {command}"):
+                if answer.exit_code:
+                    raise LedgerUnavailable(answer.output)
+        return answer
 
     return run
 

@@ -13,6 +13,7 @@ from transfer_tasks.outcome import Reason, State
 from transfer_tasks.signature import parse_signing_key
 
 if TYPE_CHECKING:
+    from support.attackers import Attacker
     from support.signing import SignedCluster
 
 CONNECT = {"action": "connect", "endpoints": ["+1 202-555-0100"]}
@@ -76,38 +77,39 @@ def assert_refused(signed: SignedCluster, transfer_id: str, call_id: str) -> Non
 
 
 @pytest.mark.parametrize("kind", ACTIONS)
-def test_a_publishers_pipeline(signed: SignedCluster, kind: str) -> None:
+def test_a_publishers_pipeline(signed: SignedCluster, attacker: Attacker, kind: str) -> None:
     intent = make_intent(ACTIONS[kind])
-    assert_refused(signed, signed.submit(VOICE_KEY, intent), intent.call_id)
+    assert_refused(signed, attacker.submit(VOICE_KEY, intent), intent.call_id)
 
 
 @pytest.mark.parametrize("media", MEDIA)
 @pytest.mark.parametrize("place", ["play", "waiting_music"])
-def test_media_that_nobody_has_allowed(signed: SignedCluster, media: str, place: str) -> None:
+def test_media_that_nobody_has_allowed(
+    signed: SignedCluster, attacker: Attacker, media: str, place: str
+) -> None:
     if place == "play":
         intent = make_intent([{"action": "play", "file_name": media}, CONNECT])
     else:
         intent = make_intent("support", options={"waiting_music": media})
-    assert_refused(signed, signed.submit(VOICE_KEY, intent), intent.call_id)
+    assert_refused(signed, attacker.submit(VOICE_KEY, intent), intent.call_id)
 
 
 @pytest.mark.parametrize("kind", ACTIONS)
-def test_a_pipeline_of_plain_celery(signed: SignedCluster, kind: str) -> None:
+def test_a_pipeline_of_plain_celery(signed: SignedCluster, attacker: Attacker, kind: str) -> None:
     intent = make_intent(ACTIONS[kind])
-    signed.push(intent.transfer_id, parse_signing_key(VOICE_KEY).sign(intent.to_json()))
+    attacker.push(intent.transfer_id, parse_signing_key(VOICE_KEY).sign(intent.to_json()))
     assert_refused(signed, intent.transfer_id, intent.call_id)
 
 
-def test_a_pipeline_that_is_written_into_the_record(signed: SignedCluster) -> None:
+def test_a_pipeline_that_is_written_into_the_record(signed: SignedCluster, attacker: Attacker) -> None:
     """With the key, and Redis's password: what the worker reads is checked, whoever has accepted it."""
     intent = make_intent([CONNECT])
     with signed.held_up(), signed.bench() as bench:
         transfer_id = signed.submit(VOICE_KEY, intent)
-        key = bench.keys.record(transfer_id)
         asked: Any = json.loads(bench.record(transfer_id).intent_json)
         asked["destination"]["pipeline"].insert(0, ASK_FOR_A_CARD)
         text, signature = parse_signing_key(VOICE_KEY).sign(json.dumps(asked))
-        bench.client.hset(key, mapping={"intent": text, "signature": signature})
+        attacker.alter(transfer_id, intent=text, signature=signature)
     assert_refused(signed, transfer_id, intent.call_id)
 
 

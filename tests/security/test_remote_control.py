@@ -12,6 +12,7 @@ from celery import Celery
 from celery.worker.control import Panel
 
 from support import wait_until
+from support.attackers import Attacker, log_in
 from support.cluster import make_intent
 from support.own_cluster import open_cluster
 from support.signing import REGISTRY, SignedCluster
@@ -24,26 +25,34 @@ from transfer_worker.queue.transport import CONTROL_EXCHANGE
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from transfer_worker.roles import Role
+
 WORKER = "w1@test"
 CHANNEL = f"/0.{CONTROL_EXCHANGE}.pidbox"
 REPLIES = f"reply.{CONTROL_EXCHANGE}.pidbox"
 
 
 class Remote:
-    """A real client of Celery's, and whoever may PUBLISH."""
+    """A real client of Celery's, and whoever may PUBLISH, by the password of one role or of anybody."""
 
-    def __init__(self, signed: SignedCluster) -> None:
-        self.signed = signed
-        self.app = Celery("stranger", broker=signed.cluster.redis_url, set_as_current=False)
+    def __init__(self, attacker: Attacker) -> None:
+        self.attacker, self.signed = attacker, attacker.signed
+        self.app = Celery("stranger", broker=attacker.redis_url, set_as_current=False)
         self.app.conf.update(control_exchange=CONTROL_EXCHANGE)
 
     def ask(self, command: str, **arguments: Any) -> Any:
         """Return the worker's answer."""
-        replies = self.app.control.broadcast(
-            command, arguments=arguments, reply=True, timeout=10, limit=1, destination=[WORKER]
-        )
+        with self.attacker.trying("speak to workers"):
+            replies = self.app.control.broadcast(
+                command, arguments=arguments, reply=True, timeout=10, limit=1, destination=[WORKER]
+            )
         assert replies, f"no answer to {command}"
         return replies[0][WORKER]
+
+    def say(self, word: Any) -> None:
+        """Publish a word as it stands to all workers."""
+        with self.attacker.trying("speak to workers"), self.attacker.bench() as bench:
+            assert bench.client.publish(CHANNEL, word) == 1
 
     def publish(self, **message: Any) -> None:
         """Send a command as it stands, without a client of Celery's."""
@@ -57,45 +66,60 @@ class Remote:
                 "delivery_info": {"exchange": f"{CONTROL_EXCHANGE}.pidbox", "routing_key": ""},
             },
         }
-        with self.signed.bench() as bench:
-            assert bench.client.publish(CHANNEL, json.dumps(envelope)) == 1
+        self.say(json.dumps(envelope))
 
-    def lines(self, command: str) -> list[dict[str, Any]]:
-        """Return the audit lines about a command."""
+    def lines(self, **fields: str) -> list[dict[str, Any]]:
+        """Return the audit lines that have these fields."""
         with self.signed.bench() as bench:
-            return [line for line in bench.audit() if line.get("command") == command]
+            return [line for line in bench.audit() if fields.items() <= line.items()]
 
 
 @contextmanager
-def open_remote(directory: Any, **environment: str) -> Iterator[Remote]:
-    with open_cluster(directory, registry=REGISTRY, **environment) as cluster:
-        remote = Remote(SignedCluster(cluster, cluster.start_worker()))
-        try:
-            yield remote
-        finally:
-            remote.app.close()
+def open_remote(attacker: Attacker) -> Iterator[Remote]:
+    remote = Remote(attacker)
+    try:
+        yield remote
+    finally:
+        remote.app.close()
 
 
 @pytest.fixture(scope="module")
-def looking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Remote]:
+def looking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SignedCluster]:
     """One worker as it is by itself, for the whole module."""
-    with open_remote(tmp_path_factory.mktemp("looking")) as remote:
+    with open_cluster(tmp_path_factory.mktemp("looking"), registry=REGISTRY) as cluster:
+        yield SignedCluster(cluster, cluster.start_worker())
+
+
+@pytest.fixture
+def honest(looking: SignedCluster) -> Iterator[Remote]:
+    """Who may do everything, to look."""
+    with open_remote(log_in(looking, None)) as remote:
+        yield remote
+
+
+@pytest.fixture
+def stranger(looking: SignedCluster, role: Role | None) -> Iterator[Remote]:
+    """Who has the password of a role."""
+    with open_remote(log_in(looking, role)) as remote:
         yield remote
 
 
 @pytest.fixture
 def operating(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Remote]:
     """A worker that obeys operators, for one test."""
-    with open_remote(tmp_path_factory.mktemp("operating"), TRANSFER_REMOTE_CONTROL="operator") as remote:
-        yield remote
+    directory = tmp_path_factory.mktemp("operating")
+    with open_cluster(directory, registry=REGISTRY, TRANSFER_REMOTE_CONTROL="operator") as cluster:
+        signed = SignedCluster(cluster, cluster.start_worker())
+        with open_remote(log_in(signed, None)) as remote:
+            yield remote
 
 
-def assert_serves(remote: Remote) -> None:
+def assert_serves(signed: SignedCluster) -> None:
     """Assert that the worker carries out what is asked, once."""
     intent = make_intent("support")
-    record = remote.signed.ending(remote.signed.submit(None, intent))
+    record = signed.ending(signed.submit(None, intent))
     assert record.state is State.SUBMITTED
-    assert remote.signed.posts(intent.call_id) == 1
+    assert signed.posts(intent.call_id) == 1
 
 
 ATTEMPTS: dict[str, dict[str, Any]] = {
@@ -123,27 +147,29 @@ ATTEMPTS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("command", ATTEMPTS)
-def test_what_changes_something_is_refused_and_audited(looking: Remote, command: str) -> None:
-    before = looking.ask("stats")
-    assert "TRANSFER_REMOTE_CONTROL=operator" in looking.ask(command, **ATTEMPTS[command])["error"]
-    (line,) = looking.lines(command)
+def test_what_changes_something_is_refused_and_audited(
+    honest: Remote, stranger: Remote, command: str
+) -> None:
+    before = honest.ask("stats")
+    assert "TRANSFER_REMOTE_CONTROL=operator" in stranger.ask(command, **ATTEMPTS[command])["error"]
+    (line,) = stranger.lines(command=command)
     assert line["event"] == "control.refused"
     assert line["worker"].startswith(WORKER)
-    after = looking.ask("stats")
+    after = honest.ask("stats")
     assert (before["pid"], before["pool"]["max-concurrency"]) == (
         after["pid"],
         after["pool"]["max-concurrency"],
     )
-    assert [queue["name"] for queue in looking.ask("active_queues")] == ["transfers"]
-    assert_serves(looking)
+    assert [queue["name"] for queue in honest.ask("active_queues")] == ["transfers"]
+    assert_serves(honest.signed)
 
 
-def test_a_revoked_id_is_carried_out_all_the_same(looking: Remote) -> None:
+def test_a_revoked_id_is_carried_out_all_the_same(honest: Remote, stranger: Remote) -> None:
     intent = make_intent("support")
-    looking.ask("revoke", task_id=intent.transfer_id)
-    assert looking.signed.ending(looking.signed.submit(None, intent)).state is State.SUBMITTED
-    assert looking.signed.posts(intent.call_id) == 1
-    assert looking.ask("revoked") == []
+    stranger.ask("revoke", task_id=intent.transfer_id)
+    assert honest.signed.ending(honest.signed.submit(None, intent)).state is State.SUBMITTED
+    assert honest.signed.posts(intent.call_id) == 1
+    assert honest.ask("revoked") == []
 
 
 def test_every_command_of_celerys_is_known_here_or_refused() -> None:
@@ -155,11 +181,11 @@ def test_every_command_of_celerys_is_known_here_or_refused() -> None:
 
 
 @pytest.mark.parametrize("command", sorted(LOOKING))
-def test_who_looks_is_answered(looking: Remote, command: str) -> None:
-    answer = looking.ask(command, **({"ids": []} if command == "query_task" else {}))
+def test_who_looks_is_answered(stranger: Remote, command: str) -> None:
+    answer = stranger.ask(command, **({"ids": []} if command == "query_task" else {}))
     assert "TRANSFER_REMOTE_CONTROL" not in str(answer)
-    assert looking.signed.cluster.sandbox.token not in str(answer)
-    assert looking.lines(command) == []
+    assert stranger.signed.cluster.sandbox.token not in str(answer)
+    assert stranger.lines(command=command) == []
 
 
 CATASTROPHE = "(w+)+$" + "!"
@@ -188,18 +214,13 @@ STRANGE: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("attempt", STRANGE)
-def test_a_command_that_no_client_of_celerys_sends(looking: Remote, attempt: str) -> None:
-    def count() -> int:
-        with looking.signed.bench() as bench:
-            return [line["event"] for line in bench.audit()].count("control.refused")
-
-    before = count()
-    looking.publish(**STRANGE[attempt])
-    wait_until(lambda: count() == before + 1, message="an audit line")
-    with looking.signed.bench() as bench:
+def test_a_command_that_no_client_of_celerys_sends(stranger: Remote, attempt: str) -> None:
+    stranger.publish(**STRANGE[attempt])
+    wait_until(lambda: len(stranger.lines(event="control.refused")) == 1, message="an audit line")
+    with stranger.signed.bench() as bench:
         assert bench.client.llen("transfers") == 0
         assert bench.client.llen("celery") == 0
-    assert_serves(looking)
+    assert_serves(stranger.signed)
 
 
 PROPERTIES = {"delivery_tag": "t", "delivery_info": {}, "body_encoding": "base64"}
@@ -215,16 +236,12 @@ UNREADABLE: list[object] = [
 
 
 @pytest.mark.parametrize("word", UNREADABLE, ids=json.dumps)
-def test_a_word_that_ended_kombus_worker_is_quarantined(looking: Remote, word: object) -> None:
-    def count() -> int:
-        with looking.signed.bench() as bench:
-            return [line["event"] for line in bench.audit()].count("message.quarantined")
-
-    before = count()
-    with looking.signed.bench() as bench:
-        bench.client.publish(CHANNEL, json.dumps(word))
-    wait_until(lambda: count() == before + 1, message="an audit line")
-    assert looking.ask("ping") == {"ok": "pong"}
+def test_a_word_that_ended_kombus_worker_is_quarantined(
+    honest: Remote, stranger: Remote, word: object
+) -> None:
+    stranger.say(json.dumps(word))
+    wait_until(lambda: len(stranger.lines(event="message.quarantined")) == 1, message="an audit line")
+    assert honest.ask("ping") == {"ok": "pong"}
 
 
 @pytest.mark.parametrize(
@@ -243,11 +260,12 @@ def test_a_word_that_ended_kombus_worker_is_quarantined(looking: Remote, word: o
         ),
     ],
 )  # fmt: skip
-def test_whatever_else_cant_be_read_leaves_the_worker_answering(looking: Remote, word: Any) -> None:
-    with looking.signed.bench() as bench:
-        bench.client.publish(CHANNEL, word)
-    assert looking.ask("ping") == {"ok": "pong"}
-    assert_serves(looking)
+def test_whatever_else_cant_be_read_leaves_the_worker_answering(
+    honest: Remote, stranger: Remote, word: Any
+) -> None:
+    stranger.say(word)
+    assert honest.ask("ping") == {"ok": "pong"}
+    assert_serves(honest.signed)
 
 
 def test_a_revoke_of_an_operator_ends_at_once_what_was_not_sent(operating: Remote) -> None:
@@ -261,7 +279,7 @@ def test_a_revoke_of_an_operator_ends_at_once_what_was_not_sent(operating: Remot
     assert (record.state, record.reason) == (State.CANCELLED, Reason.CANCELLED_BY_OPERATOR)
     assert record.detail == "revoked through Celery"
     assert operating.signed.posts(intent.call_id) == 0
-    (line,) = operating.lines("revoke")
+    (line,) = operating.lines(command="revoke")
     assert line["event"] == "control.obeyed"
     assert transfer_id in line["detail"]
 
@@ -281,10 +299,10 @@ def test_what_an_operator_has_changed_is_a_concern_until_the_worker_restarts(ope
     assert "rate_limit task_name=transfer_tasks.transfer_call, rate_limit=100/s; " in told
     assert "cancel_consumer queue=transfers" in told
     assert "pool_restart" not in told
-    assert [line["event"] for line in operating.lines("cancel_consumer")] == ["control.obeyed"]
+    assert [line["event"] for line in operating.lines(command="cancel_consumer")] == ["control.obeyed"]
 
 
 def test_an_operators_shutdown_is_on_record_and_graceful(operating: Remote) -> None:
     operating.publish(method="shutdown", arguments={}, destination=[WORKER])
     assert operating.signed.worker.wait() == 0
-    assert [line["event"] for line in operating.lines("shutdown")] == ["control.obeyed"]
+    assert [line["event"] for line in operating.lines(command="shutdown")] == ["control.obeyed"]

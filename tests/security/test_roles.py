@@ -1,38 +1,27 @@
-"""The attempts of those who write to Redis, with each role's password: what Redis stops, and the rest.
-
-What Redis lets through is in the table of docs/security.md, and moves no call that no key has asked for.
-"""
+"""What Redis lets each role try: the table of docs/security.md, by which the other attempts are judged."""
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
-import redis
 
+from support.attackers import LET_THROUGH
 from support.cluster import make_intent
-from support.ledger_bench import LedgerBench
-from support.role_users import add_roles
 from support.signing import VOICE_KEY
-from transfer_tasks.errors import LedgerUnavailable
 from transfer_tasks.ledger.operator_commands import OperatorCommands
-from transfer_tasks.outcome import State
-from transfer_tasks.publisher import TransferPublisher
-from transfer_tasks.redis.connection import connect
-from transfer_tasks.settings import PublisherSettings
 from transfer_worker.roles import Role
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from support.attackers import Attacker
+    from support.ledger_bench import LedgerBench
     from support.signing import SignedCluster
     from transfer_tasks.intent import TransferIntent
 
 OPERATOR = OperatorCommands(retention_seconds=1000)
-PAGE = (Path(__file__).parents[2] / "docs" / "security.md").read_text("utf-8")
-
 
 LINE = {
     "event": "x",
@@ -48,13 +37,17 @@ LINE = {
 }
 
 
+COMMANDS = ("send", "replay", "show", "list", "cancel", "resolve")
+"""Tried in `test_operators`."""
+
+
 def alter(bench: LedgerBench, transfer_id: str, intent: TransferIntent) -> None:
     text = intent.to_json().replace("support", "billing")
     bench.client.hset(bench.keys.record(transfer_id), "intent", text)
 
 
 ATTEMPTS: dict[str, Callable[[LedgerBench, str, TransferIntent], object]] = {
-    "ask without a key": lambda bench, *_: bench.accept(destination="support"),
+    "ask for a transfer": lambda bench, *_: bench.accept(destination="support"),
     "put a message on the queue": lambda bench, *_: bench.client.lpush(bench.queue, "not JSON"),
     "take messages off the queue": lambda bench, *_: bench.client.ltrim(bench.queue, 1, 0),
     "read the queue": lambda bench, *_: bench.client.lrange(bench.queue, 0, -1),
@@ -79,75 +72,30 @@ ATTEMPTS: dict[str, Callable[[LedgerBench, str, TransferIntent], object]] = {
 }
 
 
-def read_table() -> dict[str, frozenset[str]]:
-    """Return what the page says that Redis lets through, by attempt."""
-    rows = re.findall(r"^\| ([a-zA-Z' ]+) \| ([a-z, ]+) \|$", PAGE, re.MULTILINE)
-    return {attempt: frozenset(who.split(", ")) - {"nobody"} for attempt, who in rows if attempt in ATTEMPTS}
-
-
-@pytest.fixture(scope="module")
-def logins(signed: SignedCluster) -> dict[Role, str]:
-    return add_roles(signed.cluster.redis_url)
-
-
-@pytest.fixture
+@contextmanager
 def waiting(signed: SignedCluster) -> Iterator[tuple[str, TransferIntent]]:
-    """A signed transfer that waits, while the worker is held up; whatever was done to Redis is undone."""
+    """Yield a signed transfer that waits while the worker is held up; what was done to Redis is undone."""
     with signed.held_up(), signed.bench() as bench:
         intent = make_intent("support")
         transfer_id = signed.submit(VOICE_KEY, intent)
-        yield transfer_id, intent
-        bench.client.delete(bench.keys.paused, bench.keys.limits)
-        bench.run(bench.commands.set_limits({"call": "5/600"}, worker="w1"))
+        try:
+            yield transfer_id, intent
+        finally:
+            bench.client.delete(bench.keys.paused, bench.keys.limits)
+            bench.run(bench.commands.set_limits({"call": "5/600"}, worker="w1"))
 
 
 @pytest.mark.parametrize("attempt", ATTEMPTS)
 @pytest.mark.parametrize("role", Role)
 def test_what_redis_lets_through_is_what_the_page_says_and_moves_no_call(
-    signed: SignedCluster,
-    logins: dict[Role, str],
-    waiting: tuple[str, TransferIntent],
-    role: Role,
-    attempt: str,
+    signed: SignedCluster, attacker: Attacker, attempt: str
 ) -> None:
-    transfer_id, intent = waiting
-    with connect(logins[role], timeout_seconds=30) as client:
-        try:
-            ATTEMPTS[attempt](LedgerBench(client), transfer_id, intent)
-        except redis.exceptions.NoPermissionError:
-            is_refused = True
-        except LedgerUnavailable as error:
-            is_refused = "does not permit" in error.cause
-        else:
-            is_refused = False
-    assert is_refused == (role not in read_table()[attempt])
-    assert signed.posts(intent.call_id) == 0  # nobody but the worker sends anything
+    with waiting(signed) as (transfer_id, intent):
+        with attacker.trying(attempt), attacker.bench() as bench:
+            ATTEMPTS[attempt](bench, transfer_id, intent)
+        assert signed.posts(intent.call_id) == 0  # nobody but the worker sends anything
 
 
 def test_the_page_has_every_attempt() -> None:
-    assert read_table().keys() == ATTEMPTS.keys()
-    assert set().union(*read_table().values()) == set(Role)
-
-
-@pytest.mark.parametrize("role", [Role.PUBLISHER, Role.OPERATOR])
-def test_who_may_ask_and_has_no_key_moves_nothing(
-    signed: SignedCluster, logins: dict[Role, str], role: Role
-) -> None:
-    intent = make_intent("support")
-    settings = PublisherSettings(redis_url=logins[role], publish_budget_seconds=10)
-    with TransferPublisher(settings) as publisher:
-        transfer_id = publisher.submit(intent).transfer_id
-    assert signed.ending(transfer_id).state is State.REJECTED
-    assert signed.posts(intent.call_id) == 0
-
-
-@pytest.mark.parametrize("role", [Role.PUBLISHER, Role.OPERATOR])
-def test_who_may_alter_a_record_has_the_call_moved_nowhere_else(
-    signed: SignedCluster, logins: dict[Role, str], role: Role
-) -> None:
-    intent = make_intent("support")
-    with connect(logins[role], timeout_seconds=30) as client, signed.held_up():
-        transfer_id = signed.submit(VOICE_KEY, intent)
-        alter(LedgerBench(client), transfer_id, intent)
-    assert signed.ending(transfer_id).state is State.REJECTED
-    assert signed.posts(intent.call_id) == 0
+    assert LET_THROUGH.keys() == ATTEMPTS.keys() | {f"run {command}" for command in COMMANDS}
+    assert set().union(*LET_THROUGH.values()) == set(Role)

@@ -23,6 +23,7 @@ from transfer_tasks.publisher.message import build_message
 from transfer_tasks.signature import Written, parse_signing_key
 
 if TYPE_CHECKING:
+    from support.attackers import Attacker
     from support.signing import SignedCluster
 
 INVALID = (State.REJECTED, Reason.SIGNATURE_INVALID)
@@ -45,17 +46,19 @@ def test_what_is_signed_is_carried_out_in_its_keys_name(signed: SignedCluster) -
 
 
 @pytest.mark.parametrize("key", [None, STRANGE_KEY, f"nobody:{'v' * 32}"])
-def test_a_publisher_without_the_key(signed: SignedCluster, key: str | None) -> None:
+def test_a_publisher_without_the_key(signed: SignedCluster, attacker: Attacker, key: str | None) -> None:
     intent = make_intent("support")
-    record = signed.ending(signed.submit(key, intent))
+    record = signed.ending(attacker.submit(key, intent))
     assert (record.state, record.reason) == INVALID
     assert signed.posts(intent.call_id) == 0
 
 
 @pytest.mark.parametrize("destination", ["billing", "+1 202-555-0145", "sip:desk@sip.example.com", PIPELINE])
-def test_a_publisher_whose_key_is_bound_to_other_names(signed: SignedCluster, destination: object) -> None:
+def test_a_publisher_whose_key_is_bound_to_other_names(
+    signed: SignedCluster, attacker: Attacker, destination: object
+) -> None:
     intent = make_intent(destination)
-    record = signed.ending(signed.submit(CRM_KEY, intent))
+    record = signed.ending(attacker.submit(CRM_KEY, intent))
     assert (record.state, record.reason) == INVALID
     assert "crm" in record.detail
     assert signed.posts(intent.call_id) == 0
@@ -70,14 +73,14 @@ def test_a_bound_key_asks_for_its_own_name(signed: SignedCluster) -> None:
     "kind",
     ["object", "text", "unsigned text", "strange key", "another text", "cut", "a name for a signature"],
 )
-def test_plain_celery_without_the_key(signed: SignedCluster, kind: str) -> None:
+def test_plain_celery_without_the_key(signed: SignedCluster, attacker: Attacker, kind: str) -> None:
     intent = make_intent("support")
     text = intent.to_json()
     good = VOICE.sign(text)
     if kind == "object":
-        signed.push(intent.transfer_id, asked=json.loads(text))
+        attacker.push(intent.transfer_id, asked=json.loads(text))
     elif kind == "text":
-        signed.push(intent.transfer_id, asked=text)
+        attacker.push(intent.transfer_id, asked=text)
     else:
         written = {
             "unsigned text": Written(text),
@@ -86,50 +89,49 @@ def test_plain_celery_without_the_key(signed: SignedCluster, kind: str) -> None:
             "cut": good._replace(signature=good.signature[:-1]),
             "a name for a signature": good._replace(signature="voice"),
         }[kind]
-        signed.push(intent.transfer_id, written)
+        attacker.push(intent.transfer_id, written)
     record = signed.ending(intent.transfer_id)
     assert (record.state, record.reason) == INVALID
     assert signed.posts(intent.call_id) == 0
 
 
-def test_an_old_message_of_plain_celery_under_a_new_id(signed: SignedCluster) -> None:
+def test_an_old_message_of_plain_celery_under_a_new_id(signed: SignedCluster, attacker: Attacker) -> None:
     intent = make_intent("support")
     written = VOICE.sign(intent.to_json())
     signed.push(intent.transfer_id, written)
     assert (first := signed.ending(intent.transfer_id)).state is State.SUBMITTED, first.detail
     other = str(uuid.uuid4())
-    signed.push(other, written)
+    attacker.push(other, written)
     assert signed.ending(other).reason is Reason.INVALID_INTENT
     assert signed.posts(intent.call_id) == 1
 
 
-def test_an_old_message_once_more(signed: SignedCluster) -> None:
+def test_an_old_message_once_more(signed: SignedCluster, attacker: Attacker) -> None:
     """Of plain Celery, and of a publisher: the one that Redis had is pushed again."""
     intent = make_intent("support")
     written = VOICE.sign(intent.to_json())
     signed.push(intent.transfer_id, written)
     before = signed.ending(intent.transfer_id)
-    signed.push(intent.transfer_id, written)
-    with signed.bench() as bench:
-        ours = build_message(
-            transfer_id=intent.transfer_id,
-            call_id=intent.call_id,
-            labels={},
-            queue="transfers",
-            written=written,
-        )
-        bench.client.lpush("transfers", ours)
+    attacker.push(intent.transfer_id, written)
+    ours = build_message(
+        transfer_id=intent.transfer_id,
+        call_id=intent.call_id,
+        labels={},
+        queue="transfers",
+        written=written,
+    )
+    attacker.send(ours)
     after = signed.ending(signed.submit(VOICE_KEY))  # first in, first out: they are served
     assert after.state is State.SUBMITTED
     assert signed.ending(intent.transfer_id) == before
     assert signed.posts(intent.call_id) == 1
 
 
-def test_an_old_signed_text_whose_record_is_gone(signed: SignedCluster) -> None:
+def test_an_old_signed_text_whose_record_is_gone(signed: SignedCluster, attacker: Attacker) -> None:
     intent = make_intent("support", expires_in_seconds=1)
     written = VOICE.sign(intent.to_json())
     signed.wait_for_clock(intent.expires_at.timestamp() * 1000)
-    signed.push(intent.transfer_id, written)
+    attacker.push(intent.transfer_id, written)
     assert signed.ending(intent.transfer_id).state is State.EXPIRED
     assert signed.posts(intent.call_id) == 0
 
@@ -144,11 +146,12 @@ def test_an_old_signed_text_whose_record_is_gone(signed: SignedCluster) -> None:
         "with the copy in the message",
     ],
 )
-def test_a_record_that_is_altered_between_accept_and_claim(signed: SignedCluster, forgery: str) -> None:
+def test_a_record_that_is_altered_between_accept_and_claim(
+    signed: SignedCluster, attacker: Attacker, forgery: str
+) -> None:
     intent, other = make_intent("support"), make_intent("support")
     with signed.held_up(), signed.bench() as bench:
         transfer_id = signed.submit(VOICE_KEY, intent)
-        key = bench.keys.record(transfer_id)
         text = bench.record(transfer_id).intent_json
         altered = text.replace("support", "billing")
         fields = {
@@ -160,7 +163,7 @@ def test_a_record_that_is_altered_between_accept_and_claim(signed: SignedCluster
         }[forgery]
         if "text" in fields:
             fields["intent"] = fields.pop("text")
-        bench.client.hset(key, mapping=fields)
+        attacker.alter(transfer_id, **fields)
         if forgery == "with the copy in the message":
             unsigned = build_message(
                 transfer_id=transfer_id,
@@ -169,7 +172,7 @@ def test_a_record_that_is_altered_between_accept_and_claim(signed: SignedCluster
                 queue="transfers",
                 written=Written(altered),
             )
-            bench.client.rpush("transfers", unsigned)
+            attacker.send(unsigned, is_next=True)
     record = signed.ending(transfer_id)
     assert record.state is State.REJECTED
     assert record.reason is (
@@ -179,12 +182,14 @@ def test_a_record_that_is_altered_between_accept_and_claim(signed: SignedCluster
 
 
 @pytest.mark.parametrize("fields", [{"expires_ms": "99999999999999"}, {"expires_ms": "9" * 15}])
-def test_a_deadline_on_record_that_is_put_off(signed: SignedCluster, fields: dict[str, str]) -> None:
+def test_a_deadline_on_record_that_is_put_off(
+    signed: SignedCluster, attacker: Attacker, fields: dict[str, str]
+) -> None:
     intent = make_intent("support", expires_in_seconds=1)
     with signed.held_up(), signed.bench() as bench:
         transfer_id = signed.submit(VOICE_KEY, intent)
         signed_until_ms = bench.record(transfer_id).expires_at_ms
-        bench.client.hset(bench.keys.record(transfer_id), mapping=fields)
+        attacker.alter(transfer_id, **fields)
         signed.wait_for_clock(signed_until_ms)
     assert signed.ending(transfer_id).state is State.EXPIRED
     assert signed.posts(intent.call_id) == 0

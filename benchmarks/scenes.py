@@ -148,7 +148,7 @@ def count_commands(stage: Stage, system: System, *, count: int = 100) -> dict:
     return {
         "commands": (busy["commands"] - idle["commands"]) / count,
         "round_trips": (busy["round_trips"] - idle["round_trips"]) / count,
-        "idle_round_trips_per_second": idle["round_trips"] / seconds,
+        "idle_round_trips_per_second": idle["reads"] / seconds,
         "by_name": {name: round(share, 2) for name, share in by_name.items() if abs(share) >= 0.1},
     }
 
@@ -157,8 +157,9 @@ def _observe(stage: Stage, action) -> dict:
     """Count what Redis carries out during `action`. A MULTI … EXEC is one round trip."""
     monitor = stage.monitor()
     try:
-        commands_before = _commands_carried_out(stage)
+        commands_before, reads_before = _commands_carried_out(stage), _reads(stage)
         action()
+        reads = _reads(stage) - reads_before - 1
         time.sleep(0.3)
         commands = _commands_carried_out(stage) - commands_before
         lines = [line for line in monitor.read_at_once() if line[1] != "INFO"]
@@ -176,7 +177,12 @@ def _observe(stage: Stage, action) -> dict:
         round_trips += 1
         if name == "MULTI":
             in_transaction.add(source)
-    return {"commands": commands, "round_trips": round_trips, "names": names}
+    return {"commands": commands, "round_trips": round_trips, "reads": reads, "names": names}
+
+
+def _reads(stage: Stage) -> int:
+    """How often Redis has read from a socket: what is sent together is one round trip."""
+    return stage.client.info("stats")["total_reads_processed"]
 
 
 def _commands_carried_out(stage: Stage) -> int:

@@ -24,6 +24,7 @@ from transfer_worker.queue.transport import (
     QuickAMQP,
     QuickConnection,
     _GuardedClient,
+    _Listener,
 )
 from transfer_worker.runtime.ending import SignalledWorker, WorkerApp
 
@@ -44,6 +45,7 @@ REPLACED = {
     "GuardedChannel._deliver_fanout_message": "06662335a70a",
     "GuardedChannel.basic_ack": "3b4278c757b4",
     "GuardedChannel.basic_reject": "d49bbd211da7",
+    "GuardedChannel._connparams": "e9a4295085a8",
     "GuardedChannel._create_client": "dae92bc4075d",
     "GuardedChannel._get_client": "5755dae7624c",
     "GuardedSentinelChannel._sentinel_managed_pool": "bde54a2d6e93",
@@ -61,6 +63,8 @@ REPLACED = {
     "SignalledWorker.emit_banner": "7bac1d9be260",
     "SignalledWorker.install_platform_tweaks": "f4df0c2ca8da",
     "_GuardedClient.parse_response": "32f7c49d7c53",
+    "_GuardedClient.pubsub": "84350b0863ef",
+    "_Listener.check_health": "d0b8cb472a81",
 }
 
 VENDORS = {"kombu": "kombu's", "celery": "Celery's", "redis": "redis-py's"}
@@ -68,7 +72,7 @@ VENDORS = {"kombu": "kombu's", "celery": "Celery's", "redis": "redis-py's"}
 CLASSES = [
     GatheringConsumer, GatheringQoS, GuardedChannel, GuardedControl, GuardedMailbox, GuardedNode,
     GuardedSentinelChannel, GuardedSentinelTransport, GuardedTransport, HeadStartPool, MaskedRequest,
-    QueueMessage, QuickAMQP, QuickConnection, SignalledWorker, WorkerApp, _GuardedClient,
+    QueueMessage, QuickAMQP, QuickConnection, SignalledWorker, WorkerApp, _GuardedClient, _Listener,
 ]  # fmt: skip
 
 

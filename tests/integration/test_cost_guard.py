@@ -46,6 +46,15 @@ another kind takes four more. Two of `claim`, and of `end_attempt`, are for a hi
 
 TRANSFERS = 10
 
+IDLE_ROUND_TRIPS = 6
+"""What an idle process may ask of Redis in a second; what goes out together counts once.
+
+Two heartbeats, each with its sweep; a BRPOP, a word on the line of the remote control and a look at the
+outbox, each of which notices a silent line; now and then Flower's heartbeat, and a look for abandoned lines.
+"""
+
+IDLE_SECONDS = 10
+
 
 class Monitor:
     """What Redis is asked, in order, as MONITOR tells it."""
@@ -114,6 +123,25 @@ def test_a_transfer_costs_three_steps_and_one_of_them_lies_between_the_notificat
     settings = PublisherSettings(redis_url=cluster.redis_url, publish_budget_seconds=10, signing_key=key)
     with TransferPublisher(settings) as publisher:
         _count_steps(cluster, publisher, monitor, redis_client)
+
+
+def test_an_idle_process_leaves_redis_alone(cluster: Cluster, redis_client: redis.Redis) -> None:
+    cluster.start_worker()
+    own = 0
+
+    def read() -> tuple[float, int]:
+        """Redis's time, and how often it has read anything from a socket."""
+        nonlocal own
+        own += 2
+        seconds, micros = redis_client.time()
+        return seconds + micros / 1_000_000, redis_client.info("stats")["total_reads_processed"]
+
+    began, reads_before = read()
+    own = 0
+    wait_until(lambda: read()[0] >= began + IDLE_SECONDS)
+    ended, reads = read()
+
+    assert (reads - reads_before - own) / (ended - began) <= IDLE_ROUND_TRIPS
 
 
 async def test_a_session_that_waits_costs_a_look_before_and_the_look_that_it_is_woken_for(

@@ -207,6 +207,7 @@ def test_many_workers_ask_for_each_once_and_five_a_second_at_most(bench):
     pollers = [StatusPoller(bench.ledger, client, log=Lines()) for _ in range(4)]
     for poller in pollers:
         poller.start()
+        poller.wake()
     wait_until(lambda: len(client.asked) >= 8)
     took = bench.client.time()[0] - began[0]
     for poller in pollers:
@@ -257,6 +258,19 @@ def test_redis_away_ends_no_poller(private_redis):
         private_redis.stop()
         assert poller.poll_once() > 0
     assert lines.events == ["poller.not_answered redis"]
+
+
+def test_a_poller_that_has_nothing_to_ask_leaves_redis_alone_until_it_is_woken(bench, monkeypatch):
+    poller, rounds = StatusPoller(bench.ledger, ScriptedClient(answer(Seen.NOT_FOUND)), log=Lines()), []
+    poll_once = poller.poll_once
+    monkeypatch.setattr(poller, "poll_once", lambda: rounds.append(poll_once()))
+    poller.start()
+    poller.wake()
+    wait_until(lambda: len(rounds) == 1)
+    poller.wake()
+    wait_until(lambda: len(rounds) == 2)
+    poller.stop(within_seconds=30)
+    assert rounds == [None, None]
 
 
 def test_a_poller_ends_when_it_is_told_to(bench):

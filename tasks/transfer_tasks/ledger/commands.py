@@ -197,7 +197,9 @@ class LedgerCommands(RequestCommands):
         """Renew a worker's lease."""
         return self._build(
             "heartbeat",
-            lambda r: Heartbeat(now_ms=int(r[0]), empty_ms=int(r[1]), has_limits=bool(r[2])),
+            lambda r: Heartbeat(
+                now_ms=int(r[0]), empty_ms=int(r[1]), has_limits=bool(r[2]), has_polls=bool(r[3])
+            ),
             worker=worker,
             lease_ms=lease_ms,
             about=about_json,

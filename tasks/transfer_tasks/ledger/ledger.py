@@ -11,9 +11,10 @@ from transfer_tasks.ledger.commands import LedgerCommands
 from transfer_tasks.ledger.keys import NAMESPACE, Keys
 from transfer_tasks.ledger.record import TransferRecord, is_of_another_type
 from transfer_tasks.redis.diagnosis import diagnose
+from transfer_tasks.redis.replication import run_scripts
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from transfer_tasks.ledger.script import Command
 
@@ -52,19 +53,21 @@ class Ledger:
         Raises:
             LedgerUnavailable: As for `run`; each of them may have happened.
         """
-        if not commands:
-            return []
+        return list(self.run_each(commands)) if commands else []
+
+    def run_each(self, commands: Sequence[Command[Any]]) -> Iterator[Any]:
+        """Run steps in one round trip; say what came of each, one by one: the last may fail alone.
+
+        Raises:
+            LedgerUnavailable: As for `run`; each of them may have happened.
+        """
+        asked = [("EVALSHA", command.script.sha, 0, *command.arguments) for command in commands]
         try:
-            with self.client.pipeline(transaction=False) as pipeline:
-                for command in commands:
-                    pipeline.execute_command("EVALSHA", command.script.sha, 0, *command.arguments)  # type: ignore[no-untyped-call]
-                replies = pipeline.execute(raise_on_error=False)
+            replies = run_scripts(self.client, asked)
         except redis.RedisError as error:
             raise LedgerUnavailable(f"{commands[0].script.name}: {diagnose(error)}") from error
-        return [
-            self.run(command) if isinstance(reply, redis.RedisError) else command.read(reply)
-            for command, reply in zip(commands, replies, strict=True)
-        ]
+        for command, reply in zip(commands, replies, strict=True):
+            yield self.run(command) if isinstance(reply, redis.RedisError) else command.read(reply)
 
     def _evaluate(self, command: Command[Any]) -> Any:
         script = command.script

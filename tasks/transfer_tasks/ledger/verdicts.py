@@ -148,11 +148,13 @@ class Heartbeat:
         now_ms: Redis's time.
         empty_ms: When the queue was last empty; 0 where that is not known.
         has_limits: Whether limits on rate are in force that some worker has read in its registry.
+        has_polls: Whether there are requests that the platform is to be asked about.
     """
 
     now_ms: int
     empty_ms: int
     has_limits: bool
+    has_polls: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,20 +83,34 @@ class ReplicatedRedis(redis.Redis):
         """
         if arguments[0] not in _SCRIPTS:
             return super().execute_command(*arguments, **options)  # type: ignore[no-untyped-call]
-        with self.pipeline(transaction=False) as pipe:
-            for command in (arguments, *self.replication.commands):
-                pipe.execute_command(*command)  # type: ignore[no-untyped-call]
-            # Not raised by redis-py: it would quote the whole command, with numbers in full.
-            reply, *rest = pipe.execute(raise_on_error=False)
+        (reply,) = run_scripts(self, [arguments])
         if isinstance(reply, redis.RedisError):
             raise reply
+        return reply
+
+
+def run_scripts(client: redis.Redis, commands: Sequence[Sequence[Any]]) -> list[Any]:
+    """Run scripts in one round trip, and wait for the replicas where a client does; return each one's reply.
+
+    An error of Redis's stands for the reply of a script that it refuses.
+
+    Raises:
+        redis.RedisError: Redis did not answer, or too few replicas have them (`NotReplicated`).
+    """
+    replication = client.replication if isinstance(client, ReplicatedRedis) else None
+    with client.pipeline(transaction=False) as pipe:
+        for command in (*commands, *(replication.commands if replication else ())):
+            pipe.execute_command(*command)  # type: ignore[no-untyped-call]
+        # Not raised by redis-py: it would quote the whole command, with numbers in full.
+        replies = pipe.execute(raise_on_error=False)
+    if replication and not isinstance(replies[0], redis.RedisError):
         try:
-            self.replication.check(rest)
+            replication.check(replies[len(commands) :])
         except NotReplicated:
             # Perhaps the Sentinels name another by now.
-            self.connection_pool.disconnect(inuse_connections=False)
+            client.connection_pool.disconnect(inuse_connections=False)
             raise
-        return reply
+    return replies[: len(commands)]
 
 
 class AsyncReplicatedRedis(redis.asyncio.Redis):

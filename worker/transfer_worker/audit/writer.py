@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 ADOPT_AFTER_SECONDS: Final = 5.0
 """A line that its reader has not acknowledged for so long is another's to write."""
 FORGET_AFTER_SECONDS: Final = 600.0
-"""A reader that has not asked for so long is dead; the living ask every second."""
+"""A reader that has not asked for so long is dead; the living ask every second. Looked for as often."""
 PAUSE_SECONDS: Final = 0.5
 RETRY_SECONDS: Final = 1.0
 """How long a file that took nothing is left alone."""
@@ -103,7 +103,7 @@ class AuditWriter:
         self._clean, self._set_aside = clean, set_aside
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="audit-writer", daemon=True)
-        self._adopt_at = 0.0
+        self._adopt_at = self._forget_at = 0.0
         self._may_hold_unread = False  # Redis may have given us lines in an answer that was lost
         self._page = ""  # where we are in what is ours and not acknowledged; empty while nobody looks there
         # What stdout has and the file has not; and the first batch of it, which the file is tried with again.
@@ -220,6 +220,9 @@ class AuditWriter:
 
     def _forget_dead_consumers(self) -> None:
         """Take those off the group's list that hold nothing and ask for nothing: killed workers."""
+        if time.monotonic() < self._forget_at:
+            return
+        self._forget_at = time.monotonic() + FORGET_AFTER_SECONDS
         for consumer in self._client.xinfo_consumers(self._stream, GROUP):
             if consumer["pending"] == 0 and consumer["idle"] > FORGET_AFTER_SECONDS * 1000:
                 self._client.xgroup_delconsumer(self._stream, GROUP, consumer["name"])

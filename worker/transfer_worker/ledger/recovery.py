@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import redis
 
@@ -21,7 +21,7 @@ from transfer_tasks.errors import LedgerUnavailable
 from transfer_worker.audit.outbox import GROUP
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from transfer_tasks.ledger.ledger import Ledger
     from transfer_tasks.ledger.script import Command
@@ -67,6 +67,7 @@ class Recovery:
         log: Where the lines go.
         clock: Learns Redis's time from each heartbeat.
         on_empty: Called with the time, by Redis's clock in milliseconds, at which the queue was last empty.
+        on_polls: Called when there are requests that the platform is to be asked about.
     """
 
     def __init__(
@@ -81,9 +82,11 @@ class Recovery:
         log: Log,
         clock: RedisClock,
         on_empty: Callable[[int], None] = lambda _: None,
+        on_polls: Callable[[], None] = lambda: None,
     ) -> None:
         commands = ledger.commands
         self._ledger, self._log, self._clock, self._on_empty = ledger, log, clock, on_empty
+        self._on_polls = on_polls
         self._retire = commands.retire(worker=worker)
         self._make_heartbeat: Callable[[], Command[Heartbeat]] = lambda: commands.heartbeat(
             worker=worker, lease_ms=round(LEASE_SECONDS * 1000), about_json=describe(), queue=queue
@@ -134,8 +137,7 @@ class Recovery:
     def heartbeat_and_sweep(self) -> None:
         """Do it once. What keeps us from it is told once, not every half second."""
         try:
-            self._send_heartbeat()
-            done = self._ledger.run(self._sweep)
+            done: Recovered = next(self._send_heartbeat(self._sweep))
         except LedgerUnavailable as error:
             # One that answers with an error is there: a damaged key, a missing permission, a full memory.
             is_there = isinstance(error.__cause__, redis.ResponseError)
@@ -147,6 +149,9 @@ class Recovery:
         if self._trouble:
             self._log.info("recovery.works_again" if self._trouble == "recovery.failed" else "redis.back")
             self._trouble = ""
+        self._tell(done)
+
+    def _tell(self, done: Recovered) -> None:
         if done.lost_lines:
             self._log.warning("audit.lines_lost", lines=done.lost_lines)
         if done.requeued or done.given_up or done.expired or done.gone_workers:
@@ -158,12 +163,19 @@ class Recovery:
                 gone_workers=done.gone_workers,
             )
 
-    def _send_heartbeat(self) -> None:
+    def _send_heartbeat(self, *behind: Command[Any]) -> Iterator[Any]:
+        """Send one, and in the same round trip what is to run behind it; yield what comes of that."""
         asked_at = time.monotonic()
-        heard = self._ledger.run(self._make_heartbeat())
+        told = self._ledger.run_each([self._make_heartbeat(), *behind])
+        self._note(next(told), asked_at=asked_at)
+        return told
+
+    def _note(self, heard: Heartbeat, *, asked_at: float) -> None:
         self._heartbeat_at = asked_at
         self._clock.note(heard.now_ms, asked_at=asked_at, answered_at=time.monotonic())
         self._on_empty(heard.empty_ms)
+        if heard.has_polls:
+            self._on_polls()
         if not (self._are_limits_set and heard.has_limits):
             self._ledger.run(self._set_limits)
             self._are_limits_set = True

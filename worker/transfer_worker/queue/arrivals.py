@@ -25,6 +25,11 @@ class Arrivals:
         self._empty_ms = self._empty_before_ms = 0
         self._after = ""
 
+    @property
+    def empty_ms(self) -> int:
+        """When the list was last seen empty and no message unacknowledged, by Redis's clock; 0 for never."""
+        return self._empty_ms
+
     def note_empty(self, at_ms: int) -> None:
         """Learn when the list was last seen empty, by Redis's clock."""
         self._empty_ms = max(self._empty_ms, at_ms)

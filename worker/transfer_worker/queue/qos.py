@@ -92,14 +92,16 @@ class GatheringQoS(QoS):
         if (self._vrestore_count - 1) % (interval or 1):
             return
         oldest = self._read_clock() - self.visibility_timeout
-        with (
-            self.channel.conn_or_acquire() as client,
-            suppress(MutexHeld),
-            Mutex(client, self.unacked_mutex_key, self.unacked_mutex_expire),
-        ):
-            old = client.zrangebyscore(self.unacked_index_key, 0, oldest, start=start or 0, num=num or -1)
-            for tag in old:
-                self.restore_by_tag(tag, client)  # type: ignore[no-untyped-call]
+        if self.channel.arrivals.empty_ms / 1000 > oldest:
+            return  # a heartbeat has seen since then that nothing was unacknowledged
+        page = {"min": 0, "max": oldest, "start": start or 0, "num": num or -1}
+        with self.channel.conn_or_acquire() as client, suppress(MutexHeld):
+            if not client.zrangebyscore(self.unacked_index_key, **page):
+                return
+            with Mutex(client, self.unacked_mutex_key, self.unacked_mutex_expire):
+                old = client.zrangebyscore(self.unacked_index_key, **page)
+                for tag in old:
+                    self.restore_by_tag(tag, client)  # type: ignore[no-untyped-call]
 
     def _read_clock(self) -> float:
         """Return Redis's time in seconds. A worker's heartbeats keep it known; Flower has none."""

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import json
 import logging
+import math
+import time
 from queue import Empty
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 from urllib.parse import quote, unquote
@@ -23,6 +25,7 @@ from kombu.connection import Connection
 from kombu.transport.redis import Channel, SentinelChannel, SentinelTransport, Transport
 from kombu.utils.json import loads
 from redis.backoff import NoBackoff
+from redis.client import PubSub
 from redis.retry import Retry
 
 from transfer_tasks.ledger.keys import NAMESPACE
@@ -48,6 +51,10 @@ _REPLIES: Final = f".reply.{CONTROL_EXCHANGE}.pidbox".encode()
 class _GuardedClient(redis.Redis):
     """Looks at each element that BRPOP brings before kombu does."""
 
+    def pubsub(self, **options: Any) -> PubSub:
+        """Return our listener, where redis-py's `Redis.pubsub` returns its own."""
+        return _Listener(self.connection_pool, **options)
+
     def parse_response(self, connection: Any, command_name: Any, **options: Any) -> Any:
         """Return the reply with the message read, or None (as if nothing had come) where it is poison.
 
@@ -72,6 +79,23 @@ class _GuardedClient(redis.Redis):
             return None
         GuardedChannel.arrivals.note(read)
         return queue, read
+
+
+class _Listener(PubSub):
+    """Redis-py's listener to words, which asks once each time whether anybody still speaks."""
+
+    def check_health(self) -> None:
+        """Ask, but not again before there can be an answer.
+
+        By redis-py's `PubSub.check_health`, kombu's timer asks, and what reads the answer asks once more.
+        """
+        connection: Any = self.connection
+        interval, now = connection.health_check_interval, time.monotonic()
+        if now - self._asked_at >= interval / 2:
+            self._asked_at = now
+            super().check_health()
+
+    _asked_at = -math.inf
 
 
 def _log_poison(element: bytes, why: str, task_id: str) -> None:
@@ -165,6 +189,15 @@ class GuardedChannel(Channel):
         if self._shared_client is None or self._shared_client.connection_pool is not self.pool:
             self._shared_client = super()._create_client()  # type: ignore[no-untyped-call]
         return self._shared_client
+
+    def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
+        """Return how Redis is connected to.
+
+        By kombu's `Channel._connparams`, redis-py asks before each command of a timer whether the connection
+        lives; the command itself finds out as soon. What waits for messages and words has timers of kombu's.
+        """
+        options: dict[str, Any] = super()._connparams(asynchronous)  # type: ignore[no-untyped-call]
+        return options if asynchronous else {**options, "health_check_interval": 0}
 
     def _get_client(self) -> type[redis.Redis]:
         """Return the client with the guard, where kombu's `Channel._get_client` names its own."""

@@ -5,7 +5,8 @@
     answer with a request id ──▶ on record ──▶ asked after 2, 3, 5, 8 … s ──▶ completed | failed ──▶ report
                                    (Redis)       12 times in 15 minutes at most, 5 a second for all workers
 
-Who may ask next stands in Redis: a worker that is killed is succeeded, and two never ask for the same.
+Who may ask next stands in Redis: a worker that is killed is succeeded, and two never ask for the same. While
+there is nothing to ask, Redis is left alone; each heartbeat says whether there is.
 """
 
 from __future__ import annotations
@@ -63,29 +64,37 @@ class StatusPoller:
     def __init__(self, ledger: Ledger, client: Client, *, log: Log) -> None:
         self._ledger, self._client, self._log = ledger, client, log
         self._random = random.Random()  # noqa: S311 - spreads questions, guards nothing
-        self._stop = threading.Event()
+        self._stop, self._woken = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="poller", daemon=True)
         self._trouble = ""
 
     def start(self) -> None:
-        """Begin to ask."""
+        """Begin to ask, when there is something to ask."""
         self._thread.start()
+
+    def wake(self) -> None:
+        """Learn that there are requests to be asked about."""
+        self._woken.set()
 
     def stop(self, *, within_seconds: float) -> None:
         """End; a question under way may take that long."""
         self._stop.set()
+        self._woken.set()
         self._thread.join(timeout=within_seconds)
         self._client.close()
 
-    def poll_once(self) -> float:
-        """Ask for one request if one is due; return the seconds until it is worth to come again."""
+    def poll_once(self) -> float | None:
+        """Ask for one request if one is due; return the seconds until it is worth to come again.
+
+        None where there is nothing to ask until `wake` says so.
+        """
         take = self._ledger.commands.take_poll(
             lease_ms=round(LEASE_SECONDS * 1000), pace_ms=round(PACE_SECONDS * 1000), max_polls=MAX_POLLS
         )
         try:
             taken = self._ledger.run(take)
             if not isinstance(taken, Poll):
-                return IDLE_SECONDS if taken is None else min(taken, IDLE_SECONDS)
+                return None if taken is None else min(taken, IDLE_SECONDS)
             answer = self._client.ask(taken.request_id, call_id=taken.call_id)
             self._note_trouble("" if answer.seen in {Seen.TOLD, Seen.NOT_FOUND} else answer.seen)
             self._report(taken, answer)
@@ -126,6 +135,11 @@ class StatusPoller:
             self._log.info("poller.works_again")
 
     def _run(self) -> None:
-        seconds = 0.0
-        while not self._stop.wait(seconds):
-            seconds = self.poll_once()
+        while True:
+            self._woken.wait()
+            self._woken.clear()
+            seconds: float | None = 0.0
+            while seconds is not None:
+                if self._stop.wait(seconds):
+                    return
+                seconds = self.poll_once()

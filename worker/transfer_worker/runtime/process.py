@@ -102,6 +102,7 @@ class WorkerProcess:
             log=log,
             clock=GuardedChannel.clock,
             on_empty=GuardedChannel.arrivals.note_empty,
+            on_polls=lambda: self.poller.wake(),
         )
         self.poller = StatusPoller(
             self.ledger,

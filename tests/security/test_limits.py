@@ -204,3 +204,14 @@ def test_limits_that_somebody_deletes_are_back_with_the_next_heartbeat(
     intents = [make_intent("desk") for _ in range(5)]
     endings(limited, [limited.submit(None, intent) for intent in intents])
     assert sum(limited.posts(intent.call_id) for intent in intents) == 3
+
+
+def test_who_resets_a_counter_asks_anew(limited: SignedCluster, attacker: Attacker) -> None:
+    """It is among what remains; nobody else's transfers are held up by it, and none is sent twice."""
+    intents = [make_intent("desk") for _ in range(5)]
+    assert refused(endings(limited, [limited.submit(None, intent) for intent in intents])) == 2
+    with attacker.trying("reset a limit's counter"), attacker.bench() as others:
+        others.client.expire(others.keys.limit("destination", "desk"), 0)
+    again = make_intent("desk")
+    assert limited.ending(limited.submit(None, again)).state is State.SUBMITTED
+    assert sum(limited.posts(intent.call_id) for intent in [*intents, again]) == 4

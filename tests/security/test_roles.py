@@ -59,6 +59,7 @@ ATTEMPTS: dict[str, Callable[[LedgerBench, str, TransferIntent], object]] = {
     "pause everything": lambda bench, *_: bench.run(OPERATOR.pause("*", operator="x", reason="y", limit=9)),
     "lift a pause": lambda bench, *_: bench.client.hdel(bench.keys.paused, "*"),
     "lift the limits": lambda bench, *_: bench.client.hset(bench.keys.limits, "call", "off"),
+    "reset a limit's counter": lambda bench, *_: bench.client.expire(bench.keys.limit("call", "x"), 0),
     "be taken for a worker": lambda bench, *_: bench.heartbeat("ghost"),
     "write an audit line": lambda bench, *_: bench.client.xadd(bench.keys.audit, LINE),
     "read the audit lines": lambda bench, *_: bench.client.xrange(bench.keys.audit),

@@ -21,6 +21,7 @@ from support.signing import CRM_KEY, STRANGE_KEY, VOICE_KEY
 from transfer_tasks.outcome import Reason, State
 from transfer_tasks.publisher.message import build_message
 from transfer_tasks.signature import Written, parse_signing_key
+from transfer_worker.roles import Role
 
 if TYPE_CHECKING:
     from support.attackers import Attacker
@@ -125,6 +126,24 @@ def test_an_old_message_once_more(signed: SignedCluster, attacker: Attacker) -> 
     assert after.state is State.SUBMITTED
     assert signed.ending(intent.transfer_id) == before
     assert signed.posts(intent.call_id) == 1
+
+
+@pytest.mark.parametrize("role", [None, Role.PUBLISHER, Role.WORKER, Role.OPERATOR])
+def test_a_signed_request_is_carried_out_again_to_the_same_place_until_its_deadline(
+    signed: SignedCluster, attacker: Attacker
+) -> None:
+    """It is among what remains: who can delete the record can have the same call moved there once more."""
+    intent = make_intent("support")
+    written = VOICE.sign(intent.to_json())
+    signed.push(intent.transfer_id, written)
+    assert signed.ending(intent.transfer_id).state is State.SUBMITTED
+    with attacker.trying("remove a record"), attacker.bench() as others:
+        others.client.expire(others.keys.record(intent.transfer_id), 0)
+        others.client.expire(others.keys.call(intent.call_id), 0)
+    attacker.push(intent.transfer_id, written)
+    assert signed.ending(intent.transfer_id).state is State.SUBMITTED
+    first, second = signed.cluster.sandbox.requests(intent.call_id)
+    assert first["pipeline"] == second["pipeline"]
 
 
 def test_an_old_signed_text_whose_record_is_gone(signed: SignedCluster, attacker: Attacker) -> None:

@@ -26,6 +26,16 @@ def test_a_file_that_nobody_touched_is_intact():
     assert (found.faults, found.lines, found.chains, found.unfinished) == ([], 9, {"w/1": 9}, [])
 
 
+def test_a_cut_off_end_is_not_found_where_redis_is_not_asked():
+    assert find(LINES[:7], heads=[]) == []
+    assert find(LINES[:7]) == [("cut off", "a", 7)]
+
+
+def test_an_event_that_two_chains_have_is_no_fault():
+    assert json.loads(LINES[2])["event_id"] == json.loads(OTHERS[2])["event_id"]
+    assert find([*LINES, *OTHERS], heads=[HEAD, OTHER_HEAD]) == []
+
+
 def test_chains_of_several_processes_lie_in_one_file_in_any_order():
     mixed = [line for pair in zip(LINES, OTHERS, strict=False) for line in pair] + LINES[5:]
     assert find(mixed, heads=[HEAD, OTHER_HEAD]) == []

@@ -137,6 +137,11 @@ class ActiveTransfer:
         await asyncio.wait({self.task})
         return True
 
+    async def learn(self, finding: Finding) -> None:
+        """Take up again a request for which nobody waited: it has been carried out, or may have been."""
+        await self._conclude(finding)
+        self._watch_if_unknown(finding)
+
     def hush(self) -> None:
         """Speak no more: the caller is gone."""
         for task in (self._company, self._watch, self._connection_watch):
@@ -167,6 +172,9 @@ class ActiveTransfer:
             self._company = asyncio.create_task(self._keep_company(), name=f"company-{self.destination}")
             finding = await self.request.make()
         await self._tell(finding)
+        self._watch_if_unknown(finding)
+
+    def _watch_if_unknown(self, finding: Finding) -> None:
         if (
             self.request.handle
             and self._wording.phrase(finding.reason).state is State.UNKNOWN
@@ -202,7 +210,12 @@ class ActiveTransfer:
             self._may_ask_once_more = False
             self.task = self._start()
         else:
-            await self._tell(Finding(outcome.reason, outcome))
+            await self._conclude(Finding(outcome.reason, outcome))
+
+    async def _conclude(self, finding: Finding) -> None:
+        """Tell what became of it after the answer; it may ring from now on, as far as anybody knows."""
+        self.ended_at = loop_time()
+        await self._tell(finding)
 
     async def _watch_connection(self, handle: Handle) -> None:
         """Tell the caller, who is still there, why nobody was connected."""

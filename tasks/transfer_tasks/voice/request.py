@@ -35,6 +35,9 @@ log = logging.getLogger(__name__)
 LOOK_SECONDS: Final = 2.0
 """How often a waiting request looks whether Redis still answers."""
 
+LOOK_AGAIN_SECONDS: Final = 0.5
+"""How long a new request waits for what became of the last one."""
+
 LOST_SECONDS: Final = 6.0
 """How long after the last look that succeeded the caller is told: at most 8 s after Redis went away."""
 
@@ -124,6 +127,39 @@ class TransferRequest:
     async def withdraw(self, *, detail: str) -> bool:
         """Cancel what has not been sent, however long Redis is away; say whether all of it is cancelled."""
         return all(await asyncio.gather(*(withdraw(one, detail=detail) for one in self.open_handles())))
+
+    async def look_again(self, *, is_wanted: bool) -> Finding | None:
+        """Look what became of a request that may have been queued, and for which nobody waits any more.
+
+        Args:
+            is_wanted: Whether the same is asked for now; what is not wanted any more is withdrawn.
+
+        Returns:
+            What stands in the way of a new request, with its outcome if it has been carried out, or may have
+            been; None where nothing does, and where a new request would be a repeat of it.
+        """
+        if is_wanted and self.withdrawal is not None:
+            self.withdrawal.cancel()
+            self.withdrawal = None
+        for handle in self.open_handles():
+            try:
+                if not is_wanted and await handle.cancel(detail="another destination was asked for"):
+                    continue
+                outcome = await handle.outcome(timeout=LOOK_AGAIN_SECONDS)
+            except TransferNotFound:
+                continue
+            except LedgerUnavailable:
+                return Finding(SessionReason.QUEUE_SILENT)
+            except OutcomeTimeout as error:
+                if not error.was_read:
+                    return Finding(SessionReason.QUEUE_SILENT)
+                if not is_wanted:
+                    return Finding(Reason.TRANSFER_IN_PROGRESS)
+                continue
+            if outcome.state in {State.SUBMITTED, State.UNKNOWN}:
+                self.handle, self.must_withdraw, self._left_open = handle, False, []
+                return Finding(outcome.reason, outcome)
+        return None
 
     async def report_transferred(self, *, ended_at: float, notice_seconds: float) -> None:
         """Wait for the outcome after the session's end; if it is unknown, that end is the evidence.

@@ -63,6 +63,7 @@ class TransferSession:
         self._speech = Speech(sentence_seconds=settings.announce_seconds)
         self._active: ActiveTransfer | None = None
         self._has_ended = False
+        self._looking = asyncio.Lock()
 
     async def transfer(
         self,
@@ -92,6 +93,8 @@ class TransferSession:
         name = self._choices.find(destination)
         if name is None:
             return self._answer(SessionReason.NO_SUCH_DESTINATION, offered=self._choices.describe())
+        if (in_the_way := await self._look_again(name, say)) is not None:
+            return in_the_way
         active = self._active
         is_repeat = active is not None and self._stands(active)
         if active is not None and (active.destination != name if is_repeat else active.may_ring()):
@@ -104,9 +107,7 @@ class TransferSession:
             await active.reassure()
         # Unlike awaiting the task, this passes no cancellation on, in neither direction.
         await asyncio.wait({active.task})
-        request = active.request
-        if request.must_withdraw and request.withdrawal is None:
-            request.withdrawal = self._cleanup.withdraw(active, detail="the queue did not answer in time")
+        self._withdraw_if_silent(active)
         return replace(active.answer(), is_repeat=is_repeat)
 
     async def cancel(self, *, say: Say | None = None) -> TransferAnswer:
@@ -171,6 +172,26 @@ class TransferSession:
     ) -> None:
         # A session that broke says nothing about the call; one that was cancelled lost its caller.
         await self.end(is_evidence=kind is None or issubclass(kind, asyncio.CancelledError))
+
+    async def _look_again(self, destination: str, say: Say | None) -> TransferAnswer | None:
+        """Learn what became of a request that may be queued; return the answer if it stands in the way."""
+        async with self._looking:
+            active = self._active
+            if active is None or not active.task.done() or not active.request.must_withdraw:
+                return None
+            finding = await active.request.look_again(is_wanted=active.destination == destination)
+            if finding is None:
+                return None
+            if finding.outcome is not None:
+                await active.learn(finding)
+                return None
+            self._withdraw_if_silent(active)
+        return await self._speech.tell(say, self._answer(finding.reason, destination=active.destination))
+
+    def _withdraw_if_silent(self, active: ActiveTransfer) -> None:
+        request = active.request
+        if request.must_withdraw and request.withdrawal is None:
+            request.withdrawal = self._cleanup.withdraw(active, detail="the queue did not answer in time")
 
     async def _cancel(self, active: ActiveTransfer) -> TransferAnswer:
         if await active.call_off():

@@ -161,3 +161,68 @@ async def test_another_destination_leaves_the_withdrawal_of_the_first_one_alone(
         publisher.is_reachable = True
         await asyncio.sleep(1)
         assert publisher.handles[0].was_cancelled
+
+
+@pytest.mark.parametrize("destination", ["support", "billing"])
+@pytest.mark.parametrize("later_seconds", [3, 40], ids=["at once", "after the repeat window"])
+def test_a_request_that_left_though_nobody_heard_of_it_is_not_followed_by_another_while_it_may_ring(
+    destination, later_seconds
+):
+    async def check():
+        lost = ending(OK, after_seconds=2, unsent_seconds=1, loses_answer=True)
+        async with client_of(lost) as (client, publisher), client.session(new_call_id()) as session:
+            caller = Caller()
+            silent = await session.transfer("support", say=caller.say)
+            assert silent.reason is SessionReason.QUEUE_SILENT
+            await asyncio.sleep(later_seconds)
+            publisher.is_reachable = True
+            for _ in range(2):
+                again = await session.transfer(destination, say=caller.say)
+                expected = OK if destination == "support" else Reason.TRANSFER_IN_PROGRESS
+                assert again.reason is expected
+                await asyncio.sleep(1)
+            assert len(publisher.handles) == 1
+            assert GUIDE[OK].say in caller.texts
+            await asyncio.sleep(200)
+            assert (await session.transfer(destination, say=caller.say)).state is State.SUBMITTED
+            assert len(publisher.handles) == 2
+
+    run_on_fake_time(check())
+
+
+@on_fake_time
+async def test_a_request_that_is_on_its_way_stands_in_the_way_of_another_though_nobody_heard_of_it():
+    lost = ending(OK, after_seconds=9, unsent_seconds=1, loses_answer=True)
+    async with client_of(lost) as (client, publisher), client.session(new_call_id()) as session:
+        await session.transfer("support")
+        await asyncio.sleep(3)
+        publisher.is_reachable = True
+        answer = await session.transfer("billing")
+        assert answer.reason is Reason.TRANSFER_IN_PROGRESS
+        assert len(publisher.handles) == 1
+
+
+@on_fake_time
+async def test_two_questions_at_once_after_a_silence_of_redis_tell_once_what_became_of_it():
+    lost = ending(OK, after_seconds=2, unsent_seconds=1, loses_answer=True)
+    async with client_of(lost) as (client, publisher), client.session(new_call_id()) as session:
+        caller = Caller()
+        await session.transfer("support", say=caller.say)
+        await asyncio.sleep(3)
+        publisher.is_reachable = True
+        await asyncio.gather(*(session.transfer("billing", say=caller.say) for _ in range(3)))
+        assert caller.texts.count(GUIDE[OK].say) == 1
+        assert len(publisher.handles) == 1
+
+
+@on_fake_time
+async def test_a_truth_that_comes_late_lets_it_ring_from_then_on():
+    async with (
+        client_of(ending(Reason.ANSWER_LOST), session_evidence=False) as (client, publisher),
+        client.session(new_call_id()) as session,
+    ):
+        await session.transfer("support")
+        await asyncio.sleep(300)
+        publisher.handles[0].settle(OK)
+        await asyncio.sleep(11)
+        assert (await session.transfer("billing")).reason is Reason.TRANSFER_IN_PROGRESS

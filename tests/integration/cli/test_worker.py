@@ -32,6 +32,16 @@ def start_worker(cluster, tmp_path):
     return start
 
 
+def test_a_start_imports_nothing_of_celerys_other_commands(start_worker):
+    """Celery's command line imports all of them, Flower and a shell's prompt among them."""
+    worker, _ = start_worker(PYTHONPROFILEIMPORTTIME="1")
+    await_ready(worker)
+    imported = {line.rpartition("|")[2].strip() for line in worker.output().splitlines() if "|" in line}
+    assert "transfer_worker.runtime.celery_app" in imported
+    assert not {name.partition(".")[0] for name in imported} & {"flower", "prompt_toolkit"}
+    assert "celery.bin" not in imported
+
+
 def await_ready(worker, times=1):
     wait_until(lambda: worker.output().count(" ready.") >= times, message=worker.output)
 

@@ -203,6 +203,8 @@ class WorkerProcess:
 
 def _turn_away(door: Door, elements: Sequence[Element]) -> list[bool]:
     """Let the door look at what asks for a transfer; what reports on one has nothing to be refused there."""
+    if not door.is_flooded:
+        return [False] * len(elements)
     asking = [element for element in elements if element.task == TASK_NAME]
     ended = iter(door.turn_away([read_message(of.as_seen_by_celery()["headers"]) for of in asking]))
     return [element.task == TASK_NAME and next(ended) for element in elements]

@@ -23,11 +23,9 @@ import sys
 import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
-import structlog
-
-from transfer_worker.audit import logs
 from transfer_worker.exit_codes import Exit
 from transfer_worker.runtime.lifeline import RESTARTS_VARIABLE, LastWords, Lifeline
 from transfer_worker.runtime.process_split import spread_slots
@@ -35,7 +33,7 @@ from transfer_worker.settings import WorkerSettings
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 FIRST_WAIT_SECONDS: Final = 0.2
 MAX_WAIT_SECONDS: Final = 5.0
@@ -132,11 +130,11 @@ class Supervisor:
 
     Args:
         programs: One for each child.
-        log: Where it is told that a child is started again.
+        make_log: Makes what is told that a child is started again, while the children start.
     """
 
-    def __init__(self, programs: Sequence[Program], *, log: Log) -> None:
-        self._programs, self._log = programs, log
+    def __init__(self, programs: Sequence[Program], *, make_log: Callable[[], Log]) -> None:
+        self._programs, self._make_log = programs, make_log
         self._children: list[_Child] = []
         self._exit_code: int | None = None  # None while we are to run
         self._is_stopping = False  # because we were asked to
@@ -148,6 +146,8 @@ class Supervisor:
             self._children = [_Child(program, lifeline=lifeline) for program in self._programs]
             for child in self._children:
                 at_the_end.callback(child.close)
+            self._start_due()
+            self._log = self._make_log()
             while self._exit_code is None or any(child.is_running for child in self._children):
                 if self._exit_code is None:
                     self._start_due()
@@ -240,8 +240,18 @@ def supervise_worker(
         SettingsError: The settings are wrong; no worker was started.
     """
     settings = WorkerSettings.load(concurrency=concurrency, processes=processes, log_level=log_level)
+    return Supervisor(list_programs(settings), make_log=partial(_make_log, settings)).run()
+
+
+def _make_log(settings: WorkerSettings) -> Log:
+    # Half of all that we import; nobody who waits for a transfer waits for it.
+    import structlog
+
+    from transfer_worker.audit import logs
+
     logs.configure(level="INFO", secrets=settings.secrets)
-    return Supervisor(list_programs(settings), log=structlog.get_logger("supervisor")).run()
+    log: Log = structlog.get_logger("supervisor")
+    return log
 
 
 def list_programs(settings: WorkerSettings) -> list[Program]:
@@ -254,7 +264,7 @@ def list_programs(settings: WorkerSettings) -> list[Program]:
     return [
         Program(
             name=name,
-            command=_celery_command(name, concurrency=share, log_level=settings.log_level),
+            command=_celery_command(name),
             env={
                 **os.environ,
                 "TRANSFER_CONCURRENCY": str(share),
@@ -270,24 +280,11 @@ def _name_signal(number: int) -> str:
     return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
 
 
-def _celery_command(name: str, *, concurrency: int, log_level: str) -> list[str]:
+def _celery_command(name: str) -> list[str]:
     return [
         sys.executable,
         "-m",
         "transfer_worker.runtime.celery_command",
-        "--quiet",  # the banner; the log says what matters
-        "-A",
-        "transfer_worker",
         "worker",
-        "--hostname",
         f"{name}@%h",
-        "--concurrency",
-        str(concurrency),
-        "--loglevel",
-        log_level,
-        # Asks the other workers for news at the start, and waits a second for it; we need none.
-        "--without-mingle",
-        # Listens to all that the other workers do. The heartbeats that count are the ledger's; Celery's own
-        # stay on, because Flower tells by them who is there.
-        "--without-gossip",
     ]

@@ -99,7 +99,7 @@ def supervise(*children):
         Program(name=f"w{number}", command=[sys.executable, "-c", *map(str, child)], env=WITH_OUR_PATH)
         for number, child in enumerate(children, start=1)
     ]
-    return Supervisor(programs, log=log), log
+    return Supervisor(programs, make_log=lambda: log), log
 
 
 def when(paths, *numbers):
@@ -318,18 +318,18 @@ def option(program, name):
 def test_a_worker_of_one_process_is_named_after_us_and_has_all_the_places():
     (program,) = list_programs(settings(concurrency=5, log_level="WARNING"))
     assert program.name == f"transfer-{os.getpid()}"
-    assert option(program, "--hostname") == f"transfer-{os.getpid()}@%h"
-    assert option(program, "--concurrency") == program.env["TRANSFER_CONCURRENCY"] == "5"
-    assert option(program, "--loglevel") == program.env["TRANSFER_LOG_LEVEL"] == "WARNING"
+    assert option(program, "worker") == f"transfer-{os.getpid()}@%h"
+    assert program.env["TRANSFER_CONCURRENCY"] == "5"
+    assert program.env["TRANSFER_LOG_LEVEL"] == "WARNING"
 
 
 def test_several_processes_are_numbered_and_each_knows_its_share_alone():
     programs = list_programs(settings(concurrency=5, processes=3))
-    assert [option(program, "--hostname") for program in programs] == [
+    assert [option(program, "worker") for program in programs] == [
         f"transfer-{os.getpid()}-{number}@%h" for number in (1, 2, 3)
     ]
     for program, share in zip(programs, ("2", "2", "1"), strict=True):
-        assert option(program, "--concurrency") == program.env["TRANSFER_CONCURRENCY"] == share
+        assert program.env["TRANSFER_CONCURRENCY"] == share
         # More than its slots would be refused.
         assert program.env["TRANSFER_PROCESSES"] == "1"
 

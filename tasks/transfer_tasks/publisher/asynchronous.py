@@ -28,6 +28,7 @@ from transfer_tasks.publisher.handle import AsyncTransferHandle
 from transfer_tasks.publisher.looking import Wait, look_on
 from transfer_tasks.publisher.loop_local import LoopLocal, keep_for_ever, leave_to_parent_on_fork
 from transfer_tasks.publisher.replies import ReplyListener
+from transfer_tasks.publisher.turns import take_turn
 from transfer_tasks.redis.connection import connect_async
 from transfer_tasks.settings import PublisherSettings
 
@@ -111,6 +112,7 @@ class AsyncTransferPublisher:
             PublishUnavailable: Redis can't be used; nothing is queued.
             PublishOutcomeUnknown: It may be queued; submitting the same intent object again is safe.
         """
+        await take_turn()
         await self.check(intent)
         try:
             accepted = await self._accept(intent)

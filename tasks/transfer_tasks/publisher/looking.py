@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from transfer_tasks.errors import LedgerUnavailable
+from transfer_tasks.publisher.turns import take_turn
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -82,6 +83,7 @@ async def look_on(
     async with replies.expect(transfer_id) as woken:
         await replies.ready(within_seconds=min(LOOK_SECONDS, wait.left_seconds))
         while True:
+            await take_turn()  # many are woken together
             wait.next_look_seconds = LOOK_SECONDS
             is_woken = woken.is_set()
             woken.clear()  # before the look: who wakes us after it may have seen more

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import Counter
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from transfer_tasks.connection import ConnectionStatus
 from transfer_tasks.outcome import Reason, State
@@ -21,6 +23,8 @@ from transfer_tasks.voice.request import Finding
 from transfer_tasks.voice.wording import SessionReason, TransferAnswer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
     from transfer_tasks.connection import Connection
     from transfer_tasks.voice.ports import Handle
     from transfer_tasks.voice.request import TransferRequest
@@ -169,7 +173,7 @@ class ActiveTransfer:
         finding = await self.request.check()
         if finding is None:
             await self._announce()
-            self._company = asyncio.create_task(self._keep_company(), name=f"company-{self.destination}")
+            self._company = _start_beside(self._keep_company)
             finding = await self.request.make()
         await self._tell(finding)
         self._watch_if_unknown(finding)
@@ -180,7 +184,7 @@ class ActiveTransfer:
             and self._wording.phrase(finding.reason).state is State.UNKNOWN
             and not self.request.must_withdraw
         ):
-            self._watch = asyncio.create_task(self._watch_unknown(self.request.handle))
+            self._watch = _start_beside(partial(self._watch_unknown, self.request.handle))
 
     async def _announce(self) -> None:
         """Say what is about to happen, and let the caller hear it: afterwards they may be gone any moment."""
@@ -198,7 +202,7 @@ class ActiveTransfer:
         if sentence and await self._speak(sentence):
             self._latest = replace(answer, told=tuple(self._told))
         if answer.state is State.SUBMITTED and self.request.handle:
-            self._connection_watch = asyncio.create_task(self._watch_connection(self.request.handle))
+            self._connection_watch = _start_beside(partial(self._watch_connection, self.request.handle))
 
     async def _watch_unknown(self, handle: Handle) -> None:
         after_seconds = evidence_after_seconds(self._settings, self._longest_ring_seconds)
@@ -246,7 +250,7 @@ class ActiveTransfer:
 
     def _lines_of_now(self) -> tuple[str, ...] | None:
         """Return what is said into a silence of this moment; None where the transfer has nothing to say."""
-        if not self.task.done():
+        if self.ended_at is None:
             return self._wording.holding
         if self._connection is not None or not self._speech.is_reported:
             return None  # the conversation goes on, and nobody tells us when it rests
@@ -275,3 +279,15 @@ class ActiveTransfer:
         if not task.cancelled() and (error := task.exception()):
             log.error("A transfer failed inside the session", exc_info=error)
         self.ended_at = loop_time()
+
+
+def _start_beside(work: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
+    """Start what goes on beside a transfer, until it is done or cancelled."""
+
+    async def run() -> None:
+        # A task that ends as cancelled keeps its frames, and those keep it (`asyncio.timeout` does): what
+        # calls leave then waits for a full garbage collection, which stops every call of the process.
+        with contextlib.suppress(asyncio.CancelledError):
+            await work()
+
+    return asyncio.create_task(run())

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from transfer_tasks.publisher import AsyncTransferPublisher
-from transfer_tasks.publisher.loop_local import LoopLocal
 from transfer_tasks.voice.choices import Choice, read_choices, tool_properties
 from transfer_tasks.voice.cleanup import SessionCleanup
 from transfer_tasks.voice.session import TransferSession
@@ -18,9 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import TracebackType
 
-    from transfer_tasks.connection import ConnectionReport, ReportResult
-    from transfer_tasks.intent import TransferIntent
-    from transfer_tasks.voice.ports import Handle, Publisher
+    from transfer_tasks.voice.ports import Publisher
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +56,7 @@ class TransferClient:
             ", ".join(self.choices),
             "the choices given" if choices is not None else self.settings.destinations_file,
         )
-        self.publisher: Publisher = _SubmissionGate(publisher or AsyncTransferPublisher(self.settings))
+        self.publisher: Publisher = publisher or AsyncTransferPublisher(self.settings)
         self._cleanup = SessionCleanup()
 
     def session(self, call_id: str | None, *, wording: Wording | None = None) -> TransferSession:
@@ -100,35 +96,3 @@ class TransferClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
-
-
-class _SubmissionGate:
-    """A publisher that lets one request pass in each round of the event loop.
-
-    One submission takes the loop half a millisecond; fifty in the same round would be heard in every call.
-    """
-
-    def __init__(self, publisher: Publisher) -> None:
-        self._publisher = publisher
-        self._locks = LoopLocal(asyncio.Lock)
-
-    async def check(self, intent: TransferIntent) -> None:
-        await self._wait_for_turn()
-        await self._publisher.check(intent)
-
-    async def submit(self, intent: TransferIntent) -> Handle:
-        await self._wait_for_turn()
-        return await self._publisher.submit(intent)
-
-    async def _wait_for_turn(self) -> None:
-        async with self._locks.get():
-            await asyncio.sleep(0)
-
-    def handle(self, transfer_id: str) -> Handle:
-        return self._publisher.handle(transfer_id)
-
-    async def report_connection(self, report: ConnectionReport) -> ReportResult:
-        return await self._publisher.report_connection(report)
-
-    async def close(self) -> None:
-        await self._publisher.close()

@@ -19,6 +19,7 @@ from transfer_tasks.errors import (
 )
 from transfer_tasks.outcome import Reason, State, TransferOutcome
 from transfer_tasks.publisher.asynchronous import ENDING_MARGIN_SECONDS
+from transfer_tasks.publisher.turns import take_turn
 from transfer_tasks.voice.loop_time import loop_time
 from transfer_tasks.voice.withdrawal import withdraw
 from transfer_tasks.voice.wording import SessionReason
@@ -95,6 +96,7 @@ class TransferRequest:
 
     async def check(self) -> Finding | None:
         """Return what this process knows against the request before anybody is asked; None if nothing is."""
+        await take_turn()
         try:
             await self._publisher.check(self._make_intent())
         except InvalidIntent as error:
@@ -183,6 +185,7 @@ class TransferRequest:
 
     async def _submit(self) -> Finding | None:
         """Put it on the queue; return what is known already where it did not get there as it should."""
+        await take_turn()
         try:
             intent = self._make_intent()
         except InvalidIntent as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from transfer_tasks.outcome import Reason, State
@@ -234,8 +235,13 @@ class TransferSession:
         last = self._active
         request = TransferRequest(
             self._publisher,
-            lambda: self._choices.build_intent(
-                destination, self.call_id, reason=reason, metadata=metadata, settings=self._settings
+            partial(  # not a lambda: it would hold the session, and only the garbage collector could end that
+                self._choices.build_intent,
+                destination,
+                self.call_id,
+                reason=reason,
+                metadata=metadata,
+                settings=self._settings,
             ),
             destination=destination,
             expires_in_seconds=self._settings.expires_in_seconds,

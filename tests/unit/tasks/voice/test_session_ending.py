@@ -150,26 +150,3 @@ async def test_twenty_calls_at_once_each_ask_for_their_own():
         answers = await asyncio.gather(*map(live, call_ids))
         assert [answer.outcome.call_id for answer in answers] == call_ids
         assert len(publisher.handles) == 20
-
-
-@on_fake_time
-async def test_of_many_requests_at_once_one_passes_in_each_round_of_the_loop():
-    rounds, seen = 0, []
-
-    class Watching(RecordingPublisher):
-        async def submit(self, intent):
-            seen.append(rounds)
-            return await super().submit(intent)
-
-    async def count_rounds():
-        nonlocal rounds
-        while True:
-            rounds += 1
-            await asyncio.sleep(0)
-
-    client = TransferClient(Watching(), choices=CHOICES, settings=VoiceSettings(_env_file=None))
-    async with client:
-        counting = asyncio.create_task(count_rounds())
-        await asyncio.gather(*(client.session(new_call_id()).transfer("support") for _ in range(50)))
-        counting.cancel()
-    assert len(set(seen)) == 50

@@ -28,7 +28,7 @@ async def report(voice, cluster, call, reason):
         caller_gone=reason is ConnectionReason.CALLER_GONE,
         source=ReportSource.ROOM,
     )
-    publisher = voice.client.publisher._publisher
+    publisher = voice.client.publisher
     await publisher.run(publisher.commands.report_connection(said))
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from uuid import uuid4
 
 from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, model_validator
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 from transfer_tasks.errors import InvalidIntent, UnsupportedSchemaVersion
 from transfer_tasks.intent.actions import Connect, ConnectOptions
@@ -43,7 +43,7 @@ MAX_INTENT_BYTES: Final = 32 * 1024
 _BY_REDIS: Final = {"deadline": "by Redis's clock"}
 """Validation context: this machine's clock says nothing about the deadline."""
 
-_CONTENT_FIELDS: Final = {"call_id", "caller_id", "destination", "metadata", "options", "strategy"}
+_CONTENT_FIELDS: Final = ("call_id", "caller_id", "destination", "metadata", "options", "strategy")
 
 
 def _read_point_in_time(value: object, info: ValidationInfo) -> datetime:
@@ -125,7 +125,11 @@ class TransferIntent(ContractModel, json_schema_extra=_add_expires_in_seconds):
     @classmethod
     def model_validate(cls, obj: object, **options: Any) -> Self:
         """Validate an object; as `from_dict`."""
-        obj = as_plain(obj)
+        return cls._validate(as_plain(obj), **options)
+
+    @classmethod
+    def _validate(cls, obj: object, **options: Any) -> Self:
+        """Validate what holds Python's own texts only."""
         _check_schema_version(obj)
         try:
             return super().model_validate(obj, **options)
@@ -147,7 +151,7 @@ class TransferIntent(ContractModel, json_schema_extra=_add_expires_in_seconds):
             raise _refused("json", value=f"{size} bytes") from error
         if is_ambiguous:
             raise _refused("json_twice", value=f"{size} bytes")
-        return cls.model_validate(obj, **options)
+        return cls._validate(obj, **options)
 
     @classmethod
     def from_dict(cls, obj: object) -> Self:
@@ -238,11 +242,13 @@ class TransferIntent(ContractModel, json_schema_extra=_add_expires_in_seconds):
         """Return a SHA-256 that two intents of one call share if they move it to the same place."""
         if isinstance(self.destination, NamedDestination):
             return _digest_of_name(self.destination.name)
-        return _digest(self.destination.model_dump_json(exclude_none=True))
+        return _digest(self.destination.model_dump_json(exclude_none=True).encode())
 
     def content_digest(self) -> str:
         """Return a SHA-256 that two intents share if carrying out either comes to the same."""
-        return _digest(self.model_dump_json(include=_CONTENT_FIELDS, exclude_none=True))
+        # As `model_dump_json` with these fields, which takes twice as long to find out which they are.
+        content = {name: value for name in _CONTENT_FIELDS if (value := getattr(self, name)) is not None}
+        return _digest(to_json(content, exclude_none=True))
 
     def labels(self) -> dict[str, str]:
         """Return a masked description for logs and Flower; ``to`` is absent for a named destination."""
@@ -283,8 +289,8 @@ def _refused(code: str, *, value: str, **context: object) -> InvalidIntent:
 
 @lru_cache(maxsize=256)  # registries are small; the models that make names up are not to fill the memory
 def _digest_of_name(name: str) -> str:
-    return _digest(NamedDestination(name=name).model_dump_json())
+    return _digest(NamedDestination(name=name).model_dump_json().encode())
 
 
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+def _digest(text: bytes) -> str:
+    return hashlib.sha256(text).hexdigest()

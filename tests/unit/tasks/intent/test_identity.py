@@ -113,6 +113,23 @@ def test_digests_are_sha256_over_canonical_json():
     assert intent(destination=PHONE).destination_digest() == hashlib.sha256(place.encode()).hexdigest()
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"destination": [PHONE, "sip:a@b.com", f"agent:{AGENT_ID}"], "strategy": "simultaneous"},
+        {"destination": [CONNECT | {"params": {"from": "12025550100", "metadata": {"b": 1, "a": "ü"}}}]},
+        {"destination": {"pipeline": [{"action": "play", "file_name": "a.wav"}, CONNECT]}},
+        {"caller_id": "12025550100", "options": {"ring_timeout_sec": 20}, "metadata": {"b": "ü", "a": 2.5}},
+    ],
+)
+def test_content_is_written_as_in_the_whole_json(fields):
+    value = intent(reason="said", idempotency_key="order-7", **fields)
+    names = {"call_id", "caller_id", "destination", "metadata", "options", "strategy"}
+    content = value.model_dump_json(include=names, exclude_none=True)
+    assert value.content_digest() == hashlib.sha256(content.encode()).hexdigest()
+
+
 def test_spellings_of_one_place_have_one_digest():
     spellings = ["+1 202-555-0143", PHONE, [PHONE], {"endpoints": ["12025550143"]}]
     assert len({intent(destination=spelling).destination_digest() for spelling in spellings}) == 1

@@ -138,6 +138,11 @@ class Keys:
         return f"{self.namespace}:heard"
 
     @property
+    def erased(self) -> str:
+        """Sorted set: transfers whose texts were erased, scored by when: Flower forgets them as well."""
+        return f"{self.namespace}:erased"
+
+    @property
     def probe(self) -> str:
         """No key: by writing nothing to it, whoever looks learns whether Redis takes writes."""
         return f"{self.namespace}:probe"

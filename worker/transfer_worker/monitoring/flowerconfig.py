@@ -14,6 +14,7 @@ from typing import Any
 from flower.views.tasks import TASK_COLUMNS
 
 from transfer_worker.monitoring.flower_banner import add_banner
+from transfer_worker.monitoring.flower_erasure import obey_erasures
 from transfer_worker.monitoring.flower_guard import guard, read_logins
 
 
@@ -47,6 +48,7 @@ TASK_COLUMNS |= {"received": "Received (UTC)", "result": "Outcome", "kwargs": "A
 natural_time = _setting("natural_time", False)
 
 add_banner()
+obey_erasures()
 
 # A caller waits: what counts are tenths of seconds, up to the longest deadline.
 task_runtime_metric_buckets = _setting(

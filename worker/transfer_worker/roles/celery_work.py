@@ -38,8 +38,9 @@ def list_asking(at: Place) -> Uses:
 
 
 def list_watching(at: Place) -> Uses:
-    """What Flower does besides: it hears events, and shows how long the queue is."""
+    """What Flower does besides: it hears events, shows how long the queue is, and forgets what is erased."""
     return {
+        at.keys.erased: ("ZRANGEBYSCORE {} 0 1",),
         **dict.fromkeys(at.with_priorities(f"celeryev.{at.each}"), _OF_A_LISTENER),
         **dict.fromkeys(at.with_priorities(at.queue), ("LLEN {}",)),
     }

@@ -166,6 +166,7 @@ def list_acts(at: Place) -> Uses:
         keys.record(each): ("HKEYS {}",),
         keys.damaged(each): ("DEL {}",),
         keys.audit: ("XDEL {} 0-1", "TYPE {}"),
+        keys.erased: ("ZADD {} 1 m", "ZREMRANGEBYSCORE {} 0 1", "EXPIRE {} 1", "TYPE {}"),
         keys.unacked: ("HSCAN {} 0", "HDEL {} f", "TYPE {}"),
         keys.unacked_index: ("ZREM {} m", "TYPE {}"),
         keys.paused: ("HSET {} f v", "HDEL {} f", "HEXISTS {} f", *_EXPIRING),

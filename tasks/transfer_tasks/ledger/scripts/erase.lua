@@ -24,6 +24,9 @@ local call_id, transfer_ids, lines, audit_group, dead_letters, messages, tags, o
 transfer_ids, lines, dead_letters = cjson.decode(transfer_ids), cjson.decode(lines), cjson.decode(dead_letters)
 messages, tags = cjson.decode(messages), cjson.decode(tags)
 
+-- Ids alone, for whoever has copies and was away: Flower and its file.
+local NOTES, NOTES_SECONDS = NS .. 'erased', 400 * 24 * 3600
+
 local KEPT = {}
 for name in string.gmatch([[state call_id key hop attempt token destination_digest content_digest accepted_ms expires_ms
   claimed_ms begun_ms ended_ms requeued_ms reason source http_status worker claim_id signer counted brought moved_by
@@ -100,6 +103,9 @@ for _, tag in ipairs(tags) do
   write('HDEL', NS .. 'unacked', tag)
   write('ZREM', NS .. 'unacked_index', tag)
 end
+write('ZREMRANGEBYSCORE', NOTES, '-inf', int(NOW - NOTES_SECONDS * 1000))
+for _, id in ipairs(ids) do write('ZADD', NOTES, int(NOW), id) end
+write('EXPIRE', NOTES, NOTES_SECONDS)
 audit(ids[#ids], 'call.erased', cjson.encode({ operator = operator, detail = reason, transfers = #ids,
   lines = #lines, dead_letters = #dead_letters, messages = #messages + #tags }))
 return { 'erased', #ids, #lines, #dead_letters, #messages + #tags }

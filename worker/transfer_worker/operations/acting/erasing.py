@@ -32,7 +32,8 @@ _BASE64: Final = re.compile(r"[A-Za-z0-9+/]{40,}={0,2}")
 
 NOT_REACHED: Final = (
     "Redis's append-only file, until it is rewritten (redis-cli BGREWRITEAOF); its slow log; "
-    "its replicas' files, snapshots and backups; Flower's file (flower.db); the platform"
+    "its replicas' files, snapshots and backups; flower.db while no Flower runs, which forgets as it starts; "
+    "the platform"
 )
 """Where the text may still be, for whoever has to take it away there."""
 

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from transfer_tasks.testing import ScriptedEnding
 
 SENTENCE_SECONDS = 3.0
+NOTICE_SECONDS = 0.35
+"""How long after the last sound piopiy-ai 0.6.1 reports that its voice has stopped."""
+
 RINGS_SECONDS = 12.0
 SLOW_ANSWER_SECONDS = 6.0
 LISTENING_SECONDS = 30.0
@@ -66,6 +69,7 @@ class Listener(Caller):
     def __init__(self, session: Any) -> None:
         super().__init__()
         self._session = session
+        self._silent_at = 0.0
 
     async def say(self, text: str) -> object:
         await super().say(text)
@@ -73,8 +77,9 @@ class Listener(Caller):
 
     async def _listen(self) -> None:
         self._session.note_speech()
-        await asyncio.sleep(SENTENCE_SECONDS)
-        self._session.note_speech()
+        self._silent_at = max(now(), self._silent_at) + SENTENCE_SECONDS  # one after the other
+        await asyncio.sleep(self._silent_at - now())
+        asyncio.get_running_loop().call_later(NOTICE_SECONDS, self._session.note_speech)
 
 
 async def hear(
@@ -100,7 +105,7 @@ def _is_gone(publisher: Any) -> bool:
 def as_table(courses: dict[str, list[tuple[float, str]]]) -> str:
     """Return the table of docs/voice.md."""
     rows = [
-        f"| {name} | {' · '.join(f'{at:g} s “{text}”' for at, text in heard)} |"
+        f"| {name} | {' · '.join(f'{at:.0f} s “{text}”' for at, text in heard)} |"
         for name, heard in courses.items()
     ]
     return "\n".join(

@@ -101,10 +101,11 @@ class Mouth(TTSService):
     def __init__(self) -> None:
         super().__init__(sample_rate=AUDIO_RATE)
         self.spoken: list[tuple[float, str]] = []
+        self.clock: Callable[[], float] = time.time
         self.sentence_seconds = SHORT_SECONDS
 
     async def run_tts(self, text: str) -> Any:
-        self.spoken.append((time.time(), text.strip()))
+        self.spoken.append((self.clock(), text.strip()))
         yield TTSStartedFrame()
         audio = bytes(int(AUDIO_RATE * self.sentence_seconds) * 2)
         yield TTSAudioRawFrame(audio=audio, sample_rate=AUDIO_RATE, num_channels=1)

@@ -7,9 +7,12 @@ import time
 import uuid
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @dataclass(frozen=True)
@@ -41,11 +44,12 @@ class Wits:
     requests: list[dict[str, Any]] = field(default_factory=list)
     answered_at: list[float] = field(default_factory=list)
     tool_calls_at: list[float] = field(default_factory=list)
+    clock: Callable[[], float] = time.time
 
     def think(self, request: dict[str, Any]) -> Step:
         self.requests.append(request)
         step = self.script.pop(0) if self.script else say("Anything else?")
-        (self.tool_calls_at if step.calls else self.answered_at).append(time.time())
+        (self.tool_calls_at if step.calls else self.answered_at).append(self.clock())
         return step
 
     @property

@@ -120,3 +120,10 @@ async def test_an_unreachable_redis_can_be_had_too():
         await publisher.submit(intent_for())
     with pytest.raises(LedgerUnavailable):
         await handle.cancel()
+
+
+@on_fake_time
+async def test_an_ending_that_a_rounding_error_puts_off_is_reached_on_a_clock_that_jumps():
+    await asyncio.sleep(3.6)
+    handle = await RecordingPublisher(ending(Reason.RATE_LIMITED, after_seconds=2)).submit(intent_for())
+    assert (await handle.outcome()).reason is Reason.RATE_LIMITED

@@ -39,6 +39,7 @@ def main() -> int:
             per_second=0.75 * asked.per_second,
             middleman=MIDDLEMAN,
             plain_per_second=0.05 * asked.per_second,
+            connections_per_second=0.1 * asked.per_second,
             companions_per_second=0.2 * asked.per_second,
             has_neighbour=True,
             directory=asked.keep,

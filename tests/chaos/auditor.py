@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from chaos.attempts import check_attempts
+from chaos.connection_truth import find_connection_faults
 from chaos.excuses import find_excuse, find_loss_excuse
 from chaos.history import Index, destination_of
 from chaos.neighbour import find_neighbour_faults
@@ -37,9 +38,10 @@ DEADLINE_OFF_MS: Final = 1200.0
 """A submission is under way for a second at most; a publisher knows Redis's clock but for half its shortest
 round trip."""
 
+SAYS_YES: Final = frozenset({"ok", "slow", "tracked"})
 NOT_MOVED: Final = frozenset({State.FAILED, State.REJECTED, State.EXPIRED, State.CANCELLED})
-BESIDE: Final = frozenset({"refused", "repeated", "quarantined"})
-"""Lines that tell of a message or of another request, not of this transfer's course."""
+BESIDE: Final = frozenset({"refused", "repeated", "quarantined", "ringing", "connected", "not_connected"})
+"""Lines that tell of a message, of another request or of the second fact, not of this transfer's course."""
 
 
 class Auditor:
@@ -107,6 +109,10 @@ class Auditor:
                 self._check_word(record, line.fields.get("state", ""), line.at_ms, "the audit log says")
         self._check_unknown(lines, posts)
         self._check_served(record, lines)
+        course = self.history.courses.get(record.call_id)
+        if course is not None:
+            faults = [*find_connection_faults(record, self.index.lines.get(which, []), course)]
+            self._expect("connections", not faults, which, "; ".join(faults))
         for text in check_attempts(record, lines, posts):
             self._expect("agreement", False, which, text)
         self.verdict.checked["agreement"] += 1
@@ -136,10 +142,12 @@ class Auditor:
         moved = [post for post in self.index.posts_of(record) if post.carried_out]
         which = record.transfer_id
         if state == State.SUBMITTED:
-            said = [p for p in moved if p.status == 200 and p.behaviour.partition(":")[0] in {"ok", "slow"}]
+            said = [p for p in moved if p.status == 200 and p.behaviour.partition(":")[0] in SAYS_YES]
             # Or it said to a later transfer of the call that this one is running.
             others = self.index.posts_of_calls.get(record.call_id, []) if moved else []
             said += [post for post in others if post.running == record.idempotency_key]
+            # Or it told what became of it.
+            said += moved if record.call_id in self.history.courses else []
             knew = any(post.at_ms <= at_ms + SLACK_MS for post in said)
             self._expect("truth", knew, which, f"{who} submitted; the sandbox never said so")
         elif state in NOT_MOVED:

@@ -70,6 +70,26 @@ class Heard:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Course:
+    """What became of the transfer of one call, and of the words that were told of it in the room.
+
+    Attributes:
+        request_id: The sandbox's; empty where no request was carried out.
+        status: queued, started, completed or failed.
+        has_another: Whether words were told of another transfer of the call, too.
+        asked: How often the workers have asked the platform about it.
+        told: What the ledger replied to final words.
+    """
+
+    call_id: str
+    request_id: str
+    status: str
+    has_another: bool
+    asked: int = 0
+    told: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Post:
     """One request that reached the sandbox, or the middleman in front of it.
 
@@ -172,6 +192,7 @@ class History:
         task_errors: What a worker raised and should not have.
         middleman: How often the proxy in front of the sandbox did what.
         printed_ids: Event ids of the audit lines on the workers' stdout.
+        courses: Transfers that rang and ended, by call.
         neighbour_tasks: What another application on the same Redis ran.
         broken_lines: Lines of the audit files that are not JSON.
         audit_faults: What `audit verify` says of the audit file, which nobody has edited.
@@ -194,6 +215,7 @@ class History:
     broken_lines: int = 0
     audit_faults: list[str] = field(default_factory=list)
     repeated_lines: int = 0
+    courses: dict[str, Course] = field(default_factory=dict)
 
     def read_audit_file(self, path: Path) -> None:
         """Add the lines of a file in which the workers may have written one twice, or half."""

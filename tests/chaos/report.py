@@ -51,6 +51,18 @@ def summarize(history: History, verdict: Verdict) -> dict[str, Any]:
         "unknown_unexpected": unexplained,
         "unknown_because": dict(verdict.unknown_because.most_common()),
         "unknown_resolved": sum(line.event == "resolved" for line in history.lines),
+        "connections_told_of": len(history.courses),
+        "connections_on_record": dict(
+            Counter(
+                f"{record.connection.status} by {record.connection.source}"
+                for record in records
+                if record.connection
+            ).most_common()
+        ),
+        "words_of_connections": dict(
+            Counter(word for course in history.courses.values() for word in course.told).most_common()
+        ),
+        "platform_was_asked": sum(course.asked for course in history.courses.values()),
         "plain_celery": dict(Counter(ask.about for ask in history.asks if ask.action == "celery")),
         "sessions_of": dict(Counter(ask.who for ask in submits)),
         "neighbour_tasks": len(history.neighbour_tasks),

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from chaos.auditor import Auditor, find_doubled
 from chaos.cluster import WORKER_COMMAND, Cluster
+from chaos.connections import Connections
 from chaos.faults import FaultInjector
 from chaos.history import History
 from chaos.load import Load
 from chaos.middleman_record import read_middleman_file
 from chaos.report import summarize
-from chaos.schedule import MIX, plan_faults
+from chaos.schedule import MIX, PUBLISHERS, plan_faults
 from chaos.surroundings import Surroundings
 from chaos.verdict import Finding
 from chaos.voice_load import VoiceLoad
@@ -51,6 +52,7 @@ class Plan:
         voice_per_second: Voice sessions that begin each second.
         plain_per_second: Messages of plain Celery each second.
         companions_per_second: Sessions each second in processes with wrong clocks, and in forked ones.
+        connections_per_second: Transfers each second that ring and end, and are told of.
         has_neighbour: Whether another Celery application lives on the same Redis.
         weights: How often each kind of fault comes; None for the usual.
         mix: What the sandbox does wrong.
@@ -67,6 +69,7 @@ class Plan:
     voice_per_second: float = 2.0
     plain_per_second: float = 0.0
     companions_per_second: float = 0.0
+    connections_per_second: float = 0.0
     has_neighbour: bool = False
     mean_gap_seconds: float = 1.6
     weights: Mapping[str, float] | None = None
@@ -111,13 +114,23 @@ def _run_in(directory: Path, plan: Plan) -> Result:
             cluster.publisher_urls(), seed=plan.seed, per_second=plan.per_second, seconds=plan.seconds
         )
         voice = VoiceLoad(cluster, seed=plan.seed, per_second=plan.voice_per_second, seconds=plan.seconds)
+        connections = Connections(
+            cluster,
+            PUBLISHERS[1],
+            seed=plan.seed,
+            per_second=plan.connections_per_second,
+            seconds=plan.seconds,
+        )
         around = Surroundings(plan, cluster)
+        stack.callback(connections.end)
+        stack.callback(connections.stop)
         stack.callback(around.end)
         stack.callback(around.stop)
         stack.callback(injector.stop)
         stack.callback(load.stop)
         stack.callback(voice.stop)
         around.start()
+        connections.start()
         injector.start()
         load.start()
         voice.start()
@@ -125,12 +138,15 @@ def _run_in(directory: Path, plan: Plan) -> Result:
             voice.abandon()
         load.stop()
         voice.stop()
+        connections.stop()
         around.stop()
         injector.stop()
         load.join(LONGEST_DEADLINE_SECONDS + ENDING_MARGIN_SECONDS + 5)
         voice.join(LONGEST_VOICE_SECONDS)
         asks = [*load.asks, *around.collect_asks()]
+        courses = connections.collect()
         history = _collect(cluster, injector, asks)
+        history.courses = {course.call_id: course for course in courses}
         history.neighbour_tasks = around.collect_neighbour_tasks(history.faults)
         history.heard, history.voice_calls = voice.heard, voice.call_ids
     if plan.directory is not None:

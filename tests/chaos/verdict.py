@@ -20,6 +20,7 @@ INVARIANTS: Final = {
     "told": "everybody who waited was told",
     "honest_unknown": "unknown only where an answer was really lost",
     "agreement": "audit log, ledger and sandbox agree",
+    "connections": "whether anybody picked up is on record once, as it was, wherever anything true arrived",
     "order": "the audit lines of a transfer make a legal course",
     "lines": "every audit line was written to the file, and printed, whatever became of the disk",
     "plain": "every message of plain Celery is accounted for, as it was sent",

@@ -259,7 +259,12 @@ def read_events(message: Any) -> str:
 def test_a_message_that_its_worker_took_along_keeps_its_deadline(producer: Producer) -> None:
     """Killed while it waits for an ETA: the next worker finds what the first one knew."""
     worker = producer.cluster.start_worker()
-    wait_until(lambda: producer.ledger.client.hget(producer.ledger.keys.sweep, "empty_ms"))
+
+    def seen_empty() -> Any:
+        return producer.ledger.client.hget(producer.ledger.keys.sweep, "empty_ms")
+
+    first = wait_until(seen_empty)
+    wait_until(lambda: seen_empty() != first)  # a look after the first: so the worker has that one's reply
     eta = datetime.now(UTC) + timedelta(seconds=4)
     task_id = producer.send(intent={"expires_in_seconds": 2}, eta=eta)
     known = wait_until(lambda: producer.ledger.client.get(producer.ledger.keys.sight(task_id)))

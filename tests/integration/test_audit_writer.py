@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from support import wait_until
+from support.ledger_bench import LedgerBench
 from transfer_tasks.ledger.keys import Keys
 from transfer_tasks.ledger.ledger import Ledger
 from transfer_tasks.redis.connection import connect
@@ -332,7 +333,8 @@ def test_a_malformed_entry_is_set_aside_counted_and_audited_and_the_next_line_is
     writer.stop(within_seconds=5)
 
     assert bad_id not in log.lines
-    assert redis_client.hget(KEYS.statistics, "audit_set_aside") == b"1"
+    with connect(redis_url, timeout_seconds=10) as client:
+        assert LedgerBench(client).counted("audit_set_aside") == 1
     (kept,) = (json.loads(text) for text in redis_client.lrange(KEYS.quarantine, 0, -1))
     assert "an audit line that can't be read" in kept["why"]
     assert next(iter(entry)) in kept["element"]

@@ -11,6 +11,7 @@ from transfer_tasks.ledger.ledger import Ledger
 from transfer_tasks.ledger.verdicts import Claim, Ended, Reading
 from transfer_tasks.outcome import Reason, State, TransferOutcome
 from transfer_worker.audit.outbox import GROUP, read_line
+from transfer_worker.monitoring.present import read_present
 
 if TYPE_CHECKING:
     import redis
@@ -274,6 +275,10 @@ class LedgerBench:
         entries: Any = self.client.xrange(self.keys.audit)
         lines = [read_line(event_id, fields) for event_id, fields in entries]
         return [line for line in lines if transfer_id in (None, line["transfer_id"])]
+
+    def counted(self, field: str) -> int:
+        """Return what was counted since the beginning."""
+        return read_present(self.ledger).totals[field]
 
     def events(self, transfer_id: str) -> list[str]:
         """Return the names of a transfer's audit lines without their prefix."""

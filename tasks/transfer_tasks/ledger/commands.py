@@ -291,6 +291,10 @@ class LedgerCommands(RequestCommands):
         """Ask how far the writers of the audit log are behind."""
         return self._build("audit_backlog", list, audit_group=audit_group, limit=limit)
 
+    def read_counts(self, *, newest: int = 0, slices: int = 0) -> Command[list[Any]]:
+        """Ask for everything that was counted since the beginning, and in slices of ten seconds."""
+        return self._build("read_counts", list, newest=newest, slices=slices)
+
     def quarantine(
         self,
         *,

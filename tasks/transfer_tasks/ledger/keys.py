@@ -175,6 +175,11 @@ class Keys:
         """Hash: everything that was counted since the beginning."""
         return f"{self.namespace}:statistics"
 
+    @property
+    def uncounted(self) -> str:
+        """List: what steps have counted since the last heartbeat, which adds it to the hashes."""
+        return f"{self.namespace}:statistics:uncounted"
+
     def statistics_slice(self, number: int) -> str:
         """Hash: what was counted in ten seconds; `number` is the time in tens of seconds since the epoch."""
         return f"{self.namespace}:statistics:{number}"

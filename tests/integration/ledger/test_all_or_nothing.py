@@ -330,7 +330,7 @@ def test_one_damaged_record_is_set_aside_and_the_sweep_goes_on(point, damage, be
         record = bench.record(damaged)
         assert (record.state, record.reason) == (State.UNKNOWN, Reason.RECORD_DAMAGED)
         assert bench.events(damaged)[-2:] == ["record.set_aside", "finished"]
-        assert bench.client.hget(bench.keys.statistics, "records_set_aside") == "1"
+        assert bench.counted("records_set_aside") == 1
         assert bench.client.exists(bench.keys.damaged(damaged))
         assert damaged not in bench.index("waiting") | bench.index("in_flight")
         assert damaged in bench.index("unknown")

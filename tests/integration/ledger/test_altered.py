@@ -66,7 +66,7 @@ def test_accept_takes_the_name_from_the_intent_that_it_stores(bench, intent, nam
     assert bench.record(arguments["transfer_id"]).labels == {"destination": name}
     assert bench.audit(arguments["transfer_id"])[0]["destination"] == name
     bench.cancel(arguments["transfer_id"])
-    assert bench.client.hget("transfer:statistics", f"ended|cancelled|cancelled_by_session|{name}") == "1"
+    assert bench.counted(f"ended|cancelled|cancelled_by_session|{name}") == 1
 
 
 @pytest.mark.parametrize(

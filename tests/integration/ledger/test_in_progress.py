@@ -121,7 +121,7 @@ def test_evidence_that_an_earlier_transfer_was_not_carried_out_is_corrected(benc
     )
     assert "r-7" in outcome.detail
     assert bench.events(earlier).count("resolved") == 2
-    assert bench.client.hget(bench.keys.statistics, "double_posts") is None
+    assert not bench.counted("double_posts")
 
 
 def test_only_the_newest_that_can_be_running_is_looked_at(bench):

@@ -48,7 +48,7 @@ def test_what_is_refused_is_audited_counted_by_its_limit_and_never_queued(bench)
     assert (last["reason"], last["detail"]) == ("limit_reached", "call: 1 in 60 s are the limit")
     assert refused.transfer_id not in bench.queued()
     assert refused.transfer_id not in bench.index("waiting")
-    assert bench.client.hget(bench.keys.statistics, "limited|call") == "1"
+    assert bench.counted("limited|call") == 1
     assert outcome_of(bench.claim(refused.transfer_id)).reason is Reason.LIMIT_REACHED
 
 

@@ -38,7 +38,7 @@ def end(bench, poll, *, wait_ms=None, hold_ms=None):
 
 
 def count(bench, what):
-    return int(bench.client.hget(bench.keys.statistics, f"poll|{what}") or 0)
+    return bench.counted(f"poll|{what}")
 
 
 def test_where_nothing_is_planned_nobody_asks(bench):

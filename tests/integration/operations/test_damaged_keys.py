@@ -49,8 +49,8 @@ def junk_heartbeat(client, key):
 
 DAMAGES = [
     *((key, another_type) for key in (
-        KEYS.statistics, KEYS.waiting, KEYS.in_flight, KEYS.unknown, KEYS.workers, KEYS.double_posts,
-        KEYS.paused, KEYS.audit, KEYS.audit_heads, KEYS.quarantine, KEYS.limits,
+        KEYS.statistics, KEYS.uncounted, KEYS.waiting, KEYS.in_flight, KEYS.unknown, KEYS.workers,
+        KEYS.double_posts, KEYS.paused, KEYS.audit, KEYS.audit_heads, KEYS.quarantine, KEYS.limits,
     )),
     (KEYS.statistics, junk_in_hash),
     (KEYS.double_posts, junk_in_list),

@@ -177,6 +177,8 @@ def test_list_says_that_there_are_more_than_it_shows(ask, bench):
 
 def shift(bench, *, seconds):
     """Let so much time pass for what was counted."""
+    bench.heartbeat("counts")
+    bench.run(bench.commands.retire(worker="counts"))
     keys = list(bench.client.scan_iter("transfer:statistics:*"))
     for key in sorted(keys, key=lambda key: int(key.rpartition(":")[2])):
         prefix, _, number = key.rpartition(":")

@@ -14,7 +14,7 @@ from transfer_tasks.redis.diagnosis import diagnose
 from transfer_worker.ledger.recovery import LEASE_SECONDS
 from transfer_worker.monitoring.audit_backlog import AuditBacklog, ask_audit_backlog, build_audit_backlog
 from transfer_worker.monitoring.connections import Heard, read_heard
-from transfer_worker.monitoring.counts import Counts
+from transfer_worker.monitoring.counts import Counts, ask_counts, build_counts
 from transfer_worker.monitoring.damage import Damage, read_count
 from transfer_worker.monitoring.double_posts import DoublePost
 
@@ -129,9 +129,7 @@ QUESTIONS: Final[dict[str, _Question]] = {
     "audit_heads": _Question(
         lambda pipe, of: pipe.hlen(of.keys.audit_heads), lambda keys: keys.audit_heads, 0
     ),
-    "statistics": _Question(
-        lambda pipe, of: pipe.hgetall(of.keys.statistics), lambda keys: keys.statistics, {}
-    ),
+    "statistics": _Question(ask_counts, lambda keys: keys.statistics, [[], []]),
 }
 """What is asked of Redis about the present; each reply is found by the name of its question."""
 
@@ -167,7 +165,7 @@ def build_present(ledger: Ledger, answers: Sequence[Any], damage: Damage) -> Pre
     seconds, microseconds = replies["clock"]
     first_waiting, first_unknown = replies["first_waiting"], replies["first_unknown"]
     now_ms = seconds * 1000 + microseconds // 1000
-    totals = Counts.of([replies["statistics"]])
+    totals, _ = build_counts(replies["statistics"], keys, damage)
     if totals.is_damaged:
         damage.note(keys.statistics)
     doubles = list(map(DoublePost.of, replies["double_posts"]))

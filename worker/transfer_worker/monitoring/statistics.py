@@ -12,7 +12,7 @@ from transfer_tasks.errors import LedgerUnavailable
 from transfer_tasks.outcome import Reason, State
 from transfer_tasks.redis.diagnosis import diagnose
 from transfer_worker.monitoring.connections import count_connections
-from transfer_worker.monitoring.counts import Counts
+from transfer_worker.monitoring.counts import Counts, ask_counts, build_counts
 from transfer_worker.monitoring.damage import Damage
 from transfer_worker.monitoring.history import SLICE_MS, History
 from transfer_worker.monitoring.present import QUESTIONS, Present, ask_present, build_present
@@ -163,18 +163,15 @@ def read_status(ledger: Ledger) -> Status:
             pipe.info()
             # Nothing, at no place: it makes no key, and is refused as every write is.
             pipe.setrange(ledger.keys.probe, 0, "")
-            for number in range(newest, newest - count, -1):
-                pipe.hgetall(ledger.keys.statistics_slice(number))
+            ask_counts(pipe, ledger, newest=newest, slices=count)
             replies = pipe.execute(raise_on_error=False)
         # These may be refused: not every user may ask for the one, and not every server takes the other.
         info, wrote = replies.pop(len(QUESTIONS)), replies.pop(len(QUESTIONS))
         damage = Damage()
-        slices: list[dict[str, str]] = [
-            damage.reply(ledger.keys.statistics_slice(newest - at), reply, {})
-            for at, reply in enumerate(replies[len(QUESTIONS) :])
-        ]
+        asked: list[Any] = damage.reply(ledger.keys.statistics, replies[len(QUESTIONS)], [[], []])
+        _, slices = build_counts(asked, ledger.keys, damage, newest=newest)
         counted = {
-            minutes: Counts.of(slices[: minutes * 60_000 // SLICE_MS + 1]) for minutes in WINDOW_MINUTES
+            minutes: Counts.sum(slices[: minutes * 60_000 // SLICE_MS + 1]) for minutes in WINDOW_MINUTES
         }
         if counted[max(WINDOW_MINUTES)].is_damaged:
             damage.note(f"{ledger.keys.statistics}:*")
@@ -188,7 +185,7 @@ def read_status(ledger: Ledger) -> Status:
         windows=tuple(_build_window(minutes, counts) for minutes, counts in counted.items()),
         platform_requests=requests,
         platform_shares={answer: ended / requests for answer, ended in shares.most_common()},
-        history=History(newest=newest, slices=tuple(Counts.of([counts]) for counts in slices)),
+        history=History(newest=newest, slices=tuple(slices)),
         redis=RedisStatus.of(
             {} if isinstance(info, redis.RedisError) else info, refuses_writes=_tell_refusal(wrote)
         ),

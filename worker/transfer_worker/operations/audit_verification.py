@@ -21,7 +21,8 @@ from transfer_worker.audit.heads import KnownHead, read_head, read_heads
 from transfer_worker.audit.verification import Verifier
 from transfer_worker.errors import OperationMisused
 from transfer_worker.monitoring.audit_backlog import ask_audit_backlog, build_audit_backlog
-from transfer_worker.monitoring.counts import Counts
+from transfer_worker.monitoring.counts import Counts, ask_counts, build_counts
+from transfer_worker.monitoring.damage import Damage
 from transfer_worker.operations.lookup import open_tools
 from transfer_worker.settings import AuditSettings
 
@@ -193,13 +194,13 @@ def _ask_ledger() -> LedgerView:
             heads, unreadable = read_heads(ledger.client, ledger.keys)
             with ledger.client.pipeline(transaction=True) as pipe:
                 pipe.time()
-                pipe.hgetall(ledger.keys.statistics)
+                ask_counts(pipe, ledger)
                 ask_audit_backlog(pipe, ledger)
                 (seconds, _), counted, backlog = pipe.execute()
             heads += _read_heartbeats(ledger)
         except redis.RedisError as error:
             raise LedgerUnavailable(f"audit verify: {diagnose(error)}") from error
-    counts = Counts.of([counted])
+    counts, _ = build_counts(counted, ledger.keys, Damage())
     return LedgerView(
         heads=heads,
         unreadable=unreadable,

@@ -46,6 +46,7 @@ def list_endings(at: Place) -> Uses:
         keys.audit: ("XADD {} * f v", *_EXPIRING),
         keys.statistics: _COUNTS,
         keys.statistics_slice(at.number): _COUNTS,
+        keys.uncounted: ("RPUSH {} e", "LRANGE {} 0 0", "LTRIM {} 1 -1", "EXPIRE {} 1"),
     }
 
 
@@ -149,6 +150,7 @@ def list_looks(at: Place) -> Uses:
         keys.worker(each): ("MGET {}",),
         keys.audit_heads: ("HLEN {}", "HGETALL {}"),
         keys.statistics: ("HGETALL {}",),
+        keys.uncounted: ("LRANGE {} 0 0",),
         keys.statistics_slice(at.number): ("HGETALL {}",),
         keys.probe: ('SETRANGE {} 0 ""',),
         **dict.fromkeys(
@@ -189,6 +191,7 @@ def list_audit_looks(at: Place) -> Uses:
         keys.audit: (*_OUTBOX, *_BACKLOG),
         keys.audit_heads: ("HLEN {}", "HGETALL {}"),
         keys.statistics: ("HGETALL {}",),
+        keys.uncounted: ("LRANGE {} 0 0",),
         keys.workers: ("ZRANGE {} 0 0",),
         keys.worker(at.each): ("MGET {}",),
     }

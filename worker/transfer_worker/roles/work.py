@@ -63,11 +63,12 @@ STEPS: Final[dict[Role, frozenset[str]]] = {
         "recover",
     }
     | {"refuse", "retire", "set_limits", "sight", "take_poll"},
-    Role.VIEWER: frozenset({"audit_backlog"}),
+    Role.VIEWER: frozenset({"audit_backlog", "read_counts"}),
     Role.OPERATOR: _OF_REQUESTS
-    | {"acknowledge", "adopt", "audit_backlog", "drop_quarantined", "erase", "pause", "resume", "reveal"},
+    | {"acknowledge", "adopt", "audit_backlog", "drop_quarantined", "erase", "pause", "read_counts"}
+    | {"resume", "reveal"},
     Role.FLOWER: frozenset(),
-    Role.AUDITOR: frozenset({"audit_backlog"}),
+    Role.AUDITOR: frozenset({"audit_backlog", "read_counts"}),
     Role.RECEIVER: frozenset({"hear_webhook", "report_connection"}),
 }
 """Which of the ledger's steps each of them takes."""

@@ -149,9 +149,9 @@ local function name_requester()
   local said = read_object(asked)
   local who = said and (said.requested_by or said.operator)
   if type(who) ~= 'string' or who == '' then who = string.match(signature, '^[^:]*') or '' end
-  return (string.gsub(who, '|', '/'))
+  return (string.gsub(who, '[|%c]', '/'))
 end
-count_in_slice('asked|' .. name_requester(), 1, 'asked|other')
+REQUESTER = name_requester()
 count('accepted')
 -- What an engineer asks for again has no limit.
 if not is_plain and finish_paused(transfer_id)

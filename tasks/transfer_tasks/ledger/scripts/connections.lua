@@ -100,10 +100,8 @@ local function connections()
   end
 
   local function count_final(id, c)
-    local field = 'connection|' .. c.status .. '|' .. (c.reason or 'unstated') .. '|'
     local destination = endings().destination_of(get(id, 'labels')[1])
-    count(field .. destination, 1, field .. 'other')
-    count_in_slice(field .. destination, 1, field .. 'other')
+    count_in_both('connection|' .. c.status .. '|' .. (c.reason or 'unstated') .. '|' .. destination)
   end
 
   -- What the next request of the call may meet: see accept.lua.

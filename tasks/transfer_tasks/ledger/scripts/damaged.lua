@@ -45,8 +45,7 @@ local function damage()
     write('ZREM', WAITING, id)
     write('ZREM', IN_FLIGHT, id)
     audit(id, 'record.set_aside', cjson.encode({ kept_as = kept_as }))
-    count('records_set_aside')
-    count_in_slice('records_set_aside')
+    count_in_both('records_set_aside')
     endings().finish(id, 'transfer.finished', { state = 'unknown', reason = 'record_damaged', source = 'recovery',
       detail = 'what was there is kept in ' .. kept_as })
   end

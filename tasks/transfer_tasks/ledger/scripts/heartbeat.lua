@@ -16,6 +16,7 @@ add_to(NS .. 'workers', worker, NOW)
 table.insert(WORDS, { 'ZREM', NS .. 'gone', worker })
 table.insert(WORDS, { 'HSET', STATISTICS, 'last_heartbeat_ms', int(NOW) })
 table.insert(WORDS, { 'EXPIRE', STATISTICS, RETENTION })
+IS_TIME_TO_COUNT = true
 keep(PAUSED)
 keep(DOUBLE_POSTS)
 keep(LIMITS)

@@ -40,8 +40,7 @@ local function finish_limited(id, call, name, intent, signature)
       -- What lies further ahead than a whole span was counted before Redis's clock was set back.
       local counted = redis.call('ZCOUNT', key, '(' .. int(NOW - span_ms), int(NOW + span_ms))
       if counted >= number then
-        count('limited|' .. kind)
-        count_in_slice('limited|' .. kind)
+        count_in_both('limited|' .. kind)
         return endings().finish(id, 'transfer.finished', { state = 'rejected', reason = 'limit_reached',
           source = 'worker', detail = string.format('%s: %d in %d s are the limit', kind, number, seconds) })
       end

@@ -37,13 +37,15 @@ local function int(number) return string.format('%d', number) end
 -- Redis 6.2 can't be asked for permissions. There, and wherever else an error stops the writes midway, whoever asked
 -- is told that the step may have happened: every step is safe to repeat.
 local WRITES, WORDS, COUNTS = {}, {}, {}
+local REQUESTER                    -- who is counted in this slice of time, as asking
 local LIFE_OF_NEW = {}             -- key -> seconds to live, set where the key is made
 local HAS_ITS_TYPE, READ = {}, {}  -- keys whose type is known; ids of records that were read
 local CHANGED, REPLACED = {}, {}   -- id -> field -> value, and id -> true: what is not written yet
 local KNOWN = {}                   -- id -> field -> value: what was read
+local IS_TIME_TO_COUNT = false     -- whether what steps have noted is added up, too
 local AUDIT_IS_KEPT = false        -- whether the outbox has its time to live
 
-local commit, forget
+local commit, forget, count_now
 
 local function write(...) WRITES[#WRITES + 1] = { ... } end
 
@@ -136,22 +138,27 @@ local function outcome_json(id)
   })
 end
 
--- Statistics: counters that are right whoever counts, because they change in the step that they tell of.
+-- Statistics: counters that are right whoever counts, because they are noted in the step that they tell of.
 --
 --   statistics                   hash: since the beginning; heartbeats renew its TTL
 --   statistics:<time / 10 s>     hash: the same fields in one slice of time, for "the last minute"
+--   statistics:uncounted         list: what steps have noted since the last heartbeat, which adds it to the hashes
 --   ended:<state>:<time / 1 h>   list: the endings of one hour, oldest first
 --
--- A field's name is its parts joined by '|'. Whoever reads them lists them: transfer_worker/monitoring/counts.py.
+-- A step leaves one note, whatever it counts: the slice of time, then a line for each field. 't' is for the hash since
+-- the beginning, 'b' for both:
+--
+--   176421234
+--   b1 attempt|accepted_by_platform
+--   t7 outcome_ms_sum
+--
+-- A field's name is its parts joined by '|'. Whoever reads them lists them, and adds the notes:
+-- transfer_worker/monitoring/counts.py. Who asks is no note: where no worker lives, notes may become older than a slice.
 local STATISTICS = NS .. 'statistics'
-local SLICE_TTL, MAX_FIELDS = 2 * 3600, 2000
+local UNCOUNTED = STATISTICS .. ':uncounted'
 
-local function count(field, by, other) COUNTS[#COUNTS + 1] = { STATISTICS, field, by or 1, RETENTION, other } end
-
-local function count_in_slice(field, by, other)
-  local slice = STATISTICS .. ':' .. int(math.floor(NOW / 10000))
-  COUNTS[#COUNTS + 1] = { slice, field, by or 1, SLICE_TTL, other }
-end
+local function count(field, by) COUNTS[#COUNTS + 1] = 't' .. int(by or 1) .. ' ' .. field end
+local function count_in_both(field, by) COUNTS[#COUNTS + 1] = 'b' .. int(by or 1) .. ' ' .. field end
 
 -- Upper bound of a histogram's bucket: 1, 2, 3, 5, 7, 10, 20 … 300000 ms, then 'inf'.
 local function bucket_of(ms)
@@ -162,19 +169,15 @@ local function bucket_of(ms)
   end
 end
 
-local function count_span(name, ms)
+-- `counted` is where: one of the two above.
+local function count_span(name, ms, counted)
   ms = math.max(ms, 0) -- Redis's clock may be set back
-  local field = name .. '|' .. bucket_of(ms)
-  count(field)
+  counted(name .. '|' .. bucket_of(ms))
   count(name .. '_sum', ms)
-  return field
 end
 
 -- What became of one request; each is counted once.
-local function count_attempt(class)
-  count('attempt|' .. class)
-  count_in_slice('attempt|' .. class)
-end
+local function count_attempt(class) count_in_both('attempt|' .. class) end
 
 local function text_or_nil(text) if text == '' then return nil end return text end
 
@@ -184,7 +187,7 @@ local function begin_attempt(id, attempt, worker, accepted_ms, of, signer)
     'attempt:' .. attempt, cjson.encode({ begun_ms = NOW, worker = worker }))
   of[4] = attempt
   audit(id, 'transfer.attempt_started', cjson.encode({ worker = worker, signed_by = text_or_nil(signer) }), of)
-  if attempt == '1' then count_in_slice(count_span('post_ms', NOW - accepted_ms)) end
+  if attempt == '1' then count_span('post_ms', NOW - accepted_ms, count_in_both) end
 end
 
 -- A request for something else under an id or a key that is in use. It gets no record and changes none; its line
@@ -233,13 +236,6 @@ local function endings()
     local list = NS .. 'ended:' .. state .. ':' .. int(math.floor(NOW / 3600000))
     write('RPUSH', list, table.concat({ id, int(NOW), reason, destination }, ' '))
     LIFE_OF_NEW[list] = RETENTION + 3600
-  end
-
-  -- Anybody may send any destination name: when the hash is full, new ones are counted as 'other'.
-  local function count_ending(state, reason, destination)
-    local field = 'ended|' .. state .. '|' .. reason .. '|'
-    count(field .. destination, 1, field .. 'other')
-    count_in_slice(field .. destination, 1, field .. 'other')
   end
 
   local function note_double_post(first, second)
@@ -299,8 +295,8 @@ local function endings()
       data.previous_state = r[2]
       count('resolved|' .. ending.state .. '|' .. ending.reason)
     else
-      count_ending(ending.state, ending.reason, destination)
-      count_span('outcome_ms', waited_ms)
+      count_in_both('ended|' .. ending.state .. '|' .. ending.reason .. '|' .. destination)
+      count_span('outcome_ms', waited_ms, count)
       count('posts|' .. (r[4] or '0'))
     end
     audit(id, event, cjson.encode(data), { r[5], r[6], r[7], r[4], r[3] })

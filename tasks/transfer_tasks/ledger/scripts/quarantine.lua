@@ -25,8 +25,7 @@ write('LTRIM', QUARANTINE, 0, tonumber(max_entries) - 1)
 keep(QUARANTINE)
 if audit_entry ~= '' then
   audit('', 'audit.set_aside', cjson.encode({ why = why, entry = audit_entry, size_bytes = tonumber(size_bytes) }))
-  count('audit_set_aside')
-  count_in_slice('audit_set_aside')
+  count_in_both('audit_set_aside')
 else
   audit(transfer_id, 'message.quarantined', cjson.encode({ why = why, size_bytes = tonumber(size_bytes) }))
   count('quarantined')

@@ -244,10 +244,7 @@ local function trim_outbox()
     lost_lines = #doomed
   end
   redis.call('XTRIM', AUDIT, 'MAXLEN', '=', length - #doomed)
-  if lost_lines > 0 then
-    count('audit_lines_lost', lost_lines)
-    count_in_slice('audit_lines_lost', lost_lines)
-  end
+  if lost_lines > 0 then count_in_both('audit_lines_lost', lost_lines) end
 end
 trim_outbox()
 

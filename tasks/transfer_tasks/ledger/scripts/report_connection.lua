@@ -33,6 +33,7 @@ local transfer_id, call_id, request_id, status, reason, caller_gone, source, at_
 
 -- When each source was last heard, and how many requests the platform had accepted by then.
 local HEARD = NS .. 'heard'
+count_now()
 local accepted = redis.pcall('HGET', STATISTICS, 'attempt|accepted_by_platform')
 write('HSET', HEARD, source, int(NOW) .. ' ' .. int(type(accepted) == 'string' and tonumber(accepted) or 0))
 keep(HEARD)

@@ -35,13 +35,13 @@ STEPS = ("accept", "claim", "end_attempt")
 SESSIONS_STEPS = ("expire", "cancel")
 """What a session asks while it waits: `expire` is the look at a record; and how this one's transfer ends."""
 
-COMMANDS_WITHIN = {"accept": 23, "claim": 16, "end_attempt": 21}
+COMMANDS_WITHIN = {"accept": 20, "claim": 12, "end_attempt": 13}
 """What each may do inside Redis, where every transfer of the cluster waits in one line.
 
 Two or three of each are TYPE: before the first write it is known that no key stops the others; the first
 one says it of its own key. All fields of a record that a step changes are one HSET, and a step reads a record
 once. Four of `accept` are the limits on rate: one reads them, three count for the limit of a call; a limit of
-another kind takes four more. Two of `claim`, and of `end_attempt`, are for a histogram's bucket that is new.
+another kind takes four more. One of each is the note of what it counts; who asks is counted at once.
 """
 
 TRANSFERS = 10

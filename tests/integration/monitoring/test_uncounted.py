@@ -108,8 +108,9 @@ def test_the_counters_tell_what_the_audit_lines_tell_whenever_they_are_read(benc
     )
 
 
-@pytest.mark.parametrize("fields", [0, 1999, 2000])
+@pytest.mark.parametrize("fields", [0, *range(1980, 2001, 4)])
 def test_a_heartbeat_changes_where_it_stands_and_not_what_is_read(bench, fields):
+    bench.heartbeat()
     if fields:
         bench.client.hset(bench.keys.statistics, mapping={f"ended|x|y|{n}": 1 for n in range(fields)})
         bench.client.expire(bench.keys.statistics, 1000)
@@ -122,6 +123,19 @@ def test_a_heartbeat_changes_where_it_stands_and_not_what_is_read(bench, fields)
 
     assert not bench.client.exists(bench.keys.uncounted)
     assert read_present(bench.ledger).totals == before
+
+
+def test_when_a_source_was_heard_counts_what_no_heartbeat_has_added(bench):
+    for call_id in ("call-1", "call-2"):
+        bench.end(bench.begin_first(call_id), answer_json=f'{{"request_id": "r-{call_id}"}}')
+    bench.heartbeat()
+    bench.end(bench.begin_first("call-3"), answer_json='{"request_id": "r-3"}')
+    bench.report("ringing", "call-3", "r-3")
+    assert [heard.accepted_since for heard in read_present(bench.ledger).heard.values()] == [0]
+
+    bench.end(bench.begin_first("call-4"))
+
+    assert [heard.accepted_since for heard in read_present(bench.ledger).heard.values()] == [1]
 
 
 def test_without_a_heartbeat_the_notes_stay_few(bench):

@@ -86,24 +86,16 @@ local function add_to_counter(key, field, by, life)
   redis.pcall('EXPIRE', key, life)
 end
 
-local function note_counts()
-  local slice, notes = int(math.floor(NOW / 10000)), 0
-  if REQUESTER then add_to_counter(STATISTICS .. ':' .. slice, 'asked|' .. REQUESTER, 1, SLICE_TTL) end
-  if #COUNTS > 0 then
-    notes = redis.pcall('RPUSH', UNCOUNTED, slice .. '\n' .. table.concat(COUNTS, '\n'))
-    if notes == 1 then redis.pcall('EXPIRE', UNCOUNTED, RETENTION) end
-  end
-  if IS_TIME_TO_COUNT or type(notes) == 'number' and notes >= MAX_UNCOUNTED then count_now() end
-end
-
 -- Add all notes to the hashes. They go first: what is not counted is better than what is counted twice.
-count_now = function()
+local function count_now()
   local notes = redis.pcall('LRANGE', UNCOUNTED, 0, -1)
   if notes.err or #notes == 0 or redis.pcall('LTRIM', UNCOUNTED, #notes, -1).err then return end
 
-  local sums = {} -- key -> field -> by
+  -- In the order in which they were noted: whoever reads finds the same hash full at the same name.
+  local sums, order = {}, {} -- key -> field -> by
   local function add(key, field, by)
     sums[key] = sums[key] or {}
+    if not sums[key][field] then order[#order + 1] = { key, field } end
     sums[key][field] = (sums[key][field] or 0) + by
   end
   for _, note in ipairs(notes) do
@@ -117,9 +109,20 @@ count_now = function()
       end
     end
   end
-  for key, fields in pairs(sums) do
-    for field, by in pairs(fields) do add_to_counter(key, field, by, key == STATISTICS and RETENTION or SLICE_TTL) end
+  for _, of in ipairs(order) do
+    local key, field = unpack(of)
+    add_to_counter(key, field, sums[key][field], key == STATISTICS and RETENTION or SLICE_TTL)
   end
+end
+
+local function note_counts()
+  local slice, notes = int(math.floor(NOW / 10000)), 0
+  if REQUESTER then add_to_counter(STATISTICS .. ':' .. slice, 'asked|' .. REQUESTER, 1, SLICE_TTL) end
+  if #COUNTS > 0 then
+    notes = redis.pcall('RPUSH', UNCOUNTED, slice .. '\n' .. table.concat(COUNTS, '\n'))
+    if notes == 1 then redis.pcall('EXPIRE', UNCOUNTED, RETENTION) end
+  end
+  if IS_TIME_TO_COUNT or type(notes) == 'number' and notes >= MAX_UNCOUNTED then count_now() end
 end
 
 commit = function()

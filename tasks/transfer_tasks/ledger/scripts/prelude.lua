@@ -45,7 +45,7 @@ local KNOWN = {}                   -- id -> field -> value: what was read
 local IS_TIME_TO_COUNT = false     -- whether what steps have noted is added up, too
 local AUDIT_IS_KEPT = false        -- whether the outbox has its time to live
 
-local commit, forget, count_now
+local commit, forget
 
 local function write(...) WRITES[#WRITES + 1] = { ... } end
 

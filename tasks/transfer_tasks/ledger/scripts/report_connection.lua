@@ -32,10 +32,16 @@
 local transfer_id, call_id, request_id, status, reason, caller_gone, source, at_ms, ring_ms, detail = unpack(ARGV, 3)
 
 -- When each source was last heard, and how many requests the platform had accepted by then.
+local function count_accepted()
+  local counted = redis.pcall('HGET', STATISTICS, 'attempt|accepted_by_platform')
+  local notes, sum = redis.pcall('LRANGE', UNCOUNTED, 0, -1), type(counted) == 'string' and tonumber(counted) or 0
+  for _, note in ipairs(notes.err and {} or notes) do
+    sum = sum + (tonumber(string.match(note .. '\n', '\nb(%d+) attempt|accepted_by_platform\n')) or 0)
+  end
+  return sum
+end
 local HEARD = NS .. 'heard'
-count_now()
-local accepted = redis.pcall('HGET', STATISTICS, 'attempt|accepted_by_platform')
-write('HSET', HEARD, source, int(NOW) .. ' ' .. int(type(accepted) == 'string' and tonumber(accepted) or 0))
+write('HSET', HEARD, source, int(NOW) .. ' ' .. int(count_accepted()))
 keep(HEARD)
 
 local C = connections()

@@ -218,7 +218,8 @@ def test_it_is_served_over_http_and_a_scrape_is_three_round_trips(bench):
             text = answer.read().decode()
         stats = bench.client.info("commandstats")
     assert "transfer_waiting 0.0" in text
-    assert sum(entry["calls"] for name, entry in stats.items() if name != "cmdstat_config|resetstat") <= 21
+    # What was counted is read by a step: the hash, what is not added to it yet, and its clock.
+    assert sum(entry["calls"] for name, entry in stats.items() if name != "cmdstat_config|resetstat") <= 24
 
 
 def test_connections_are_told_once_each_and_reports_by_what_became_of_them(bench, scrape):

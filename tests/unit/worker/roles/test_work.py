@@ -19,7 +19,7 @@ STEP_NAMES = {path.name.removesuffix(".lua") for path in SCRIPTS.iterdir()} - FR
 NAMED = re.compile(
     r"(?:call|write|insert)\((?:\w+, \{ )?\s*'([A-Z]+)'(?:, '(CREATE|CONSUMERS|GROUPS|DELCONSUMER)')?"
 )
-ONLY_LOOKS = {"audit_backlog"}
+ONLY_LOOKS = {"audit_backlog", "read_counts"}
 COUNT_FOR_LIMITS = {"accept", "claim"}
 
 

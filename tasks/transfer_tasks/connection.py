@@ -95,7 +95,8 @@ class ConnectionReport:
         reason: With `not_connected` only; None where the source gives none of the closed list.
         caller_gone: Whether the whole call is over.
         source: Whose word it is.
-        at: When it happened, as the source says; aware. None where it says nothing. Shown, never decided by.
+        at: When it happened, as the source says; aware. None where it says nothing. Shown; and what
+            happened before a request began is not of it, unless it is named.
         transfer_id: The transfer itself, where whoever reports has found it by other means (an engineer by
             name, a webhook by conversation and number). Else the ledger finds it, by `request_id` first.
 

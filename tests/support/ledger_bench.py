@@ -14,6 +14,8 @@ from transfer_worker.audit.outbox import GROUP, read_line
 from transfer_worker.monitoring.present import read_present
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     import redis
 
     from transfer_tasks.connection import ReportResult
@@ -200,6 +202,7 @@ class LedgerBench:
         transfer_id: str = "",
         ring_seconds: float | None = None,
         detail: str = "",
+        at: datetime | None = None,
     ) -> ReportResult:
         """Say what became of a request after it was accepted."""
         report = ConnectionReport(
@@ -210,6 +213,7 @@ class LedgerBench:
             reason=ConnectionReason(reason) if reason else None,
             caller_gone=caller_gone,
             transfer_id=transfer_id,
+            at=at,
         )
         return self.run(
             self.commands.report_connection(report, longest_ring_seconds=ring_seconds, detail=detail)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 
 import pytest
 
+from support import wait_until
 from support.ledger_bench import LONG_MS, disbelieve, finish, outcome_of, start
 from transfer_tasks.connection import ConnectionReason, ConnectionStatus, ReportSource, ReportVerdict
 from transfer_tasks.ledger.verdicts import Claim, Ended, Lost
@@ -308,12 +310,69 @@ def test_an_answer_that_names_another_request_gives_back_what_was_not_its_own(be
 def test_what_was_heard_before_a_request_began_is_not_of_it(bench):
     first = answered(bench)
     bench.report("connected", CALL, "r-of-others")
+    pass_a_moment(bench)
     second = finish(bench, call_id=CALL, destination="sales")
 
     bench.report("not_connected", CALL, "r-1", reason="busy")
 
     assert seen(bench, first)[0] == "not_connected"
     assert seen(bench, second) is None
+
+
+def pass_a_moment(bench):
+    """Return when Redis's clock shows another millisecond."""
+    seconds, micros = bench.client.time()
+    now = seconds, micros // 1000
+    wait_until(lambda: (bench.client.time()[0], bench.client.time()[1] // 1000) != now)
+
+
+def test_a_request_that_was_spoken_of_before_ours_began_is_another_s_for_ever(bench):
+    bench.report("ringing", CALL, "r-of-others")
+    pass_a_moment(bench)
+    transfer_id = finish(bench, call_id=CALL)
+
+    later = bench.report("not_connected", CALL, "r-of-others", reason="busy")
+
+    assert later.verdict is ReportVerdict.UNMATCHED
+    assert seen(bench, transfer_id) is None
+    assert bench.report("connected", CALL, "r-1").transfer_id == transfer_id
+
+
+def test_a_request_that_a_409_has_named_is_not_that_of_a_later_transfer(bench):
+    refused = start(bench, call_id=CALL)
+    answer = json.dumps({"error": "transfer_in_progress", "request_id": "r-of-others"})
+    bench.end(refused, State.REJECTED, Reason.TRANSFER_IN_PROGRESS, http_status=409, answer_json=answer)
+    pass_a_moment(bench)
+    transfer_id = finish(bench, call_id=CALL, destination="sales")
+
+    said = bench.report("connected", CALL, "r-of-others", source="platform_api")
+
+    assert said.verdict is ReportVerdict.UNMATCHED
+    assert bench.report("not_connected", CALL, "r-1", reason="busy").transfer_id == transfer_id
+
+
+def test_what_a_refused_attempt_has_taken_for_its_own_is_not_that_of_the_next_transfer(bench):
+    claim = start(bench, call_id=CALL)
+    bench.report("queued", CALL, "r-of-others", source="platform_api")
+    bench.end(claim, State.REJECTED, Reason.TRANSFER_IN_PROGRESS, http_status=409)
+    pass_a_moment(bench)
+    transfer_id = finish(bench, call_id=CALL, destination="sales")
+
+    assert bench.report("connected", CALL, "r-of-others").verdict is ReportVerdict.UNMATCHED
+    assert seen(bench, transfer_id) is None
+
+
+@pytest.mark.parametrize(("seconds", "is_ours"), [(-60, False), (-5, True), (60, True)])
+def test_what_happened_before_a_request_began_is_not_of_it_whenever_it_is_heard(bench, seconds, is_ours):
+    claim = start(bench, call_id=CALL)
+    bench.end(claim)
+    begun_ms = int(bench.client.hget(bench.keys.record(claim.transfer_id), "begun_ms"))
+    at = datetime.fromtimestamp(begun_ms / 1000 + seconds, UTC)
+
+    said = bench.report("connected", CALL, "r-1", at=at)
+
+    assert (said.verdict is ReportVerdict.MATCHED) == is_ours
+    assert (seen(bench, claim.transfer_id) is not None) == is_ours
 
 
 def test_unmatched_reports_are_bounded_and_kept_once_each(bench):

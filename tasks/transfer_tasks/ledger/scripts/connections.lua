@@ -32,6 +32,7 @@ local function connections()
   local IS_PLATFORM = { room = true, platform_api = true, webhook = true }
   local IS_FINAL = { connected = true, not_connected = true }
   local UNSETTLED_MS, MAX_UNMATCHED, MAX_CONTRADICTIONS = 20 * 60000, 20, 5
+  local CLOCKS_MS = 10000 -- how far a source's clock and Redis's may be apart
   local LEARNT = {} -- request id -> transfer: what is not written yet
 
   local function request_key(request_id) return NS .. 'request:' .. request_id end
@@ -62,12 +63,25 @@ local function connections()
       or (OPEN[state] and (tonumber(r[3]) or 0) > 0)
   end
 
-  -- Whether what was heard then may be of a request of this transfer, on which the platform has not said its last word.
-  local function is_unsettled(id, heard_ms)
+  -- Whether a report may be of a request of this transfer, on which the platform has not said its last word: neither
+  -- heard nor, where the source says when, happened before the request began.
+  local function is_unsettled(id, report)
     if not may_be_there(id) then return false end
     local r, c = get(id, 'state', 'ended_ms', 'begun_ms'), C.read(id)
-    if c and c.platform_final or (tonumber(r[3]) or 0) > heard_ms then return false end
+    local begun_ms = tonumber(r[3]) or 0
+    if c and c.platform_final or begun_ms > report.heard_ms then return false end
+    if type(report.at_ms) == 'number' and begun_ms > report.at_ms + CLOCKS_MS then return false end
     return OPEN[r[1]] or NOW - (tonumber(r[2]) or NOW) < UNSETTLED_MS
+  end
+
+  -- Whether a request was spoken of before this transfer's own began: then it is another's, whatever is said of it later.
+  local function is_older(request_id, call_id, id)
+    local begun_ms = tonumber(get(id, 'begun_ms')[1]) or 0
+    for _, text in ipairs(redis.call('LRANGE', unmatched_key(call_id), 0, -1)) do
+      local other = read_object(text) or {}
+      if other.request_id == request_id and (tonumber(other.heard_ms) or begun_ms) < begun_ms then return true end
+    end
+    return false
   end
 
   -- The transfer that a report is certainly of; nil where that is not known. It takes the report's request id, if
@@ -81,13 +95,14 @@ local function connections()
     if report.call_id == '' then return nil end
     local sole
     for _, of in ipairs(redis.call('LRANGE', NS .. 'call:' .. report.call_id, 0, -1)) do
-      if is_unsettled(of, report.heard_ms) then
+      if is_unsettled(of, report) then
         if sole then return nil end
         sole = of
       end
     end
     if sole and report.request_id ~= '' then
       if get(sole, 'request_id')[1] or not IS_PLATFORM[report.source] then return nil end
+      if is_older(report.request_id, report.call_id, sole) then return nil end
       learn(sole, report.request_id)
     end
     return sole
@@ -196,7 +211,6 @@ local function connections()
   end
 
   local function keep_unmatched(report)
-    count('report|' .. report.source .. '|unmatched')
     local key = unmatched_key(report.call_id ~= '' and report.call_id or report.request_id)
     for _, text in ipairs(redis.call('LRANGE', key, 0, -1)) do
       local is_same, other = true, read_object(text) or {}
@@ -220,6 +234,7 @@ local function connections()
         (IS_PLATFORM[report.source] or state == 'sending' or state == 'submitted' or state == 'unknown')
       if not is_possible then return 'refused', id end
     elseif not id then
+      count('report|' .. report.source .. '|unmatched')
       keep_unmatched(report)
       return 'unmatched', ''
     end
@@ -228,11 +243,19 @@ local function connections()
     return verdict, id
   end
 
+  -- The platform has a request of this call, and it is not known to be of ours.
+  function C.note_request(call_id, request_id)
+    if owner_of(request_id) then return end
+    keep_unmatched({ call_id = call_id, request_id = request_id, transfer_id = '', status = 'queued', source = 'platform_api',
+      heard_ms = NOW, ring_ms = 0, detail = '' })
+  end
+
   -- A report that was thought to be of this transfer is of another: the answer has another id, or says no.
   function C.disown(id)
     local r, c = get(id, 'request_id', 'reported', 'call_id'), C.read(id)
     for _, field in ipairs({ 'request_id', 'reported', 'connection', 'rings_until_ms' }) do unset(id, field) end
-    if not c then return end
+    if not c then return r[1] and C.note_request(r[3], r[1]) end
+    count('report|' .. c.source .. '|unmatched')
     keep_unmatched({ call_id = r[3], request_id = r[1] or '', transfer_id = '', status = c.status, reason = c.reason,
       caller_gone = c.caller_gone, source = c.source, at_ms = c.at_ms, heard_ms = c.heard_ms, ring_ms = 0, detail = '' })
   end

@@ -74,6 +74,7 @@ local function plan_poll()
   local FIRST_MS, WHOLE_MS, MAX_PLANNED = 2000, 15 * 60000, 10000
   local request_id, POLLS, NOTES = request_id_in(answer), NS .. 'polls', NS .. 'poll_notes'
   if not request_id then return end
+  if state ~= 'submitted' then connections().note_request(r[10], request_id) end
   if redis.call('HEXISTS', NOTES, request_id) == 1 or redis.call('ZCARD', POLLS) >= MAX_PLANNED then return end
   write('ZADD', POLLS, int(NOW + FIRST_MS), request_id)
   write('HSET', NOTES, request_id, cjson.encode({ call_id = r[10], number = 0, until_ms = NOW + WHOLE_MS }))

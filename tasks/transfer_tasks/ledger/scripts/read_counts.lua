@@ -8,15 +8,17 @@
 
 local newest, slices = unpack(ARGV, 3)
 
-local function ask(...)
-  local reply = redis.pcall(...)
+local function unless_of_another_type(reply)
   if not reply.err then return reply end
   if string.find(reply.err, 'WRONGTYPE', 1, true) then return 0 end
   error(reply.err, 0)
 end
 
-local found = { ask('LRANGE', UNCOUNTED, 0, -1), ask('HGETALL', STATISTICS) }
+local found = {
+  unless_of_another_type(redis.pcall('LRANGE', UNCOUNTED, 0, -1)),
+  unless_of_another_type(redis.pcall('HGETALL', STATISTICS)),
+}
 for number = tonumber(newest), tonumber(newest) - tonumber(slices) + 1, -1 do
-  found[#found + 1] = ask('HGETALL', STATISTICS .. ':' .. int(number))
+  found[#found + 1] = unless_of_another_type(redis.pcall('HGETALL', STATISTICS .. ':' .. int(number)))
 end
 return found

@@ -1,61 +1,88 @@
 """`python -m benchmarks`: measure, print a table, keep the figures and draw them."""
 
 import argparse
-import json
+import time
 from pathlib import Path
 
 from benchmarks.history import run_history
 from benchmarks.machine import describe_machine
 from benchmarks.processes import ROOT
+from benchmarks.progress import Progress
 from benchmarks.report import print_report, write_table
 from benchmarks.run import run_counts, run_latency, run_processes, run_throughput, run_two_workers
+from benchmarks.runs import WHOLE, Runs
+from benchmarks.scripts import measure_scripts
 from benchmarks.stage import Stage
 from benchmarks.stages import measure_stages
 from benchmarks.systems import find_systems
 from benchmarks.volume import measure_backlog, measure_ended
 
-PARTS = ("latency", "counts", "throughput", "workers", "processes", "stages", "backlog", "ended", "history")
+PARTS = (*WHOLE, "ended", "history")
+RESULTS = ROOT / "benchmarks" / "results.json"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--systems", default="", help="comma-separated; all by default")
-    parser.add_argument("--parts", default=",".join(PARTS[:-1]), help=f"of {', '.join(PARTS)}")
+    parser.add_argument("--parts", default=",".join(WHOLE), help=f"of {', '.join(PARTS)}")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=8, help="of steady load in each latency round")
     parser.add_argument("--count", type=int, default=600, help="transfers in each throughput round")
     parser.add_argument("--ended", type=int, default=1_000_000, help="ended records for the part `ended`")
-    parser.add_argument("--revisions", default="", help="for `history`: git revisions")
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results.json")
+    parser.add_argument("--revisions", default="840ad3e,HEAD", help="for `history`: git revisions")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="another file leaves the page alone")
     options = parser.parse_args()
-    parts, systems = set(options.parts.split(",")), find_systems(options.systems)
+    wanted = set(options.parts.split(","))
+    if unknown := wanted - set(PARTS):
+        parser.error(f"no such part: {', '.join(sorted(unknown))}")
 
+    runs = Runs(options.out)
+    try:
+        _measure(runs, [part for part in PARTS if part in wanted], options)
+    except KeyboardInterrupt:
+        print("\nInterrupted; what is done is kept. The parts that lack can be named with --parts.")
+    print_report(runs.runs)
+    if options.out == RESULTS:
+        write_table(runs.runs, ROOT / "docs")
+
+
+def _measure(runs: Runs, parts: list[str], options: argparse.Namespace) -> None:
+    systems, begun = find_systems(options.systems), time.monotonic()
+    rounds, seconds, count = options.rounds, options.seconds, options.count
     with Stage() as stage:
-        kept = json.loads(options.out.read_text()) if options.out.exists() else {}
-        results = {"machine": describe_machine(stage)} | {part: kept[part] for part in PARTS if part in kept}
+        known = next((run["took_seconds"] for run in reversed(runs.runs)), {})
+        run = runs.begin(describe_machine(stage), rounds=rounds, parts=set(parts))
+        progress = Progress(parts, known_seconds=known, keep=runs.keep)
+        few = max(1, rounds - 2)
         steps = {
-            "latency": lambda: run_latency(stage, systems, rounds=options.rounds, seconds=options.seconds),
-            "counts": lambda: run_counts(stage, systems),
-            "throughput": lambda: run_throughput(
-                stage, systems, rounds=max(1, options.rounds - 2), count=options.count
+            "latency": lambda to: run_latency(
+                stage, systems, to, progress.tell, rounds=rounds, seconds=seconds
             ),
-            "workers": lambda: run_two_workers(stage, rounds=options.rounds, count=options.count),
-            "processes": lambda: run_processes(stage, rounds=options.rounds, count=options.count),
-            "stages": lambda: measure_stages(stage, seconds=options.seconds, seed=1),
-            "backlog": lambda: measure_backlog(stage, rounds=max(1, options.rounds - 2)),
-            "ended": lambda: measure_ended(
-                stage, rounds=options.rounds, seconds=options.seconds, count=options.ended
+            "counts": lambda to: run_counts(stage, systems, to, progress.tell),
+            "scripts": lambda to: to.update(measure_scripts(stage)),
+            "throughput": lambda to: run_throughput(
+                stage, systems, to, progress.tell, rounds=rounds, count=count
             ),
-            "history": lambda: run_history(
-                stage, options.revisions.split(","), rounds=options.rounds, seconds=options.seconds
+            "workers": lambda to: run_two_workers(stage, to, progress.tell, rounds=rounds, count=count),
+            "processes": lambda to: run_processes(stage, to, progress.tell, rounds=rounds, count=count),
+            "stages": lambda to: to.update(measure_stages(stage, seconds=seconds, seed=1)),
+            "backlog": lambda to: to.update(measure_backlog(stage, rounds=few)),
+            "ended": lambda to: to.update(
+                measure_ended(stage, rounds=rounds, seconds=seconds, count=options.ended)
+            ),
+            "history": lambda to: run_history(
+                stage, options.revisions.split(","), to, progress.tell, rounds=rounds, seconds=seconds
             ),
         }
-        for part in PARTS:
-            if part in parts:
-                results[part] = steps[part]()
-                options.out.write_text(json.dumps(results))
-    print_report(results)
-    write_table(results, ROOT / "docs")
+        for part in parts:
+            progress.begin(part)
+            run["took_seconds"].pop(part, None)
+            run[part] = {}
+            steps[part](run[part])
+            progress.end()
+            run["took_seconds"] |= progress.took_seconds
+            runs.keep()
+        print(f"Took {(time.monotonic() - begun) / 60:.1f} min.")
 
 
 main()

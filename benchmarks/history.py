@@ -6,15 +6,22 @@ from dataclasses import replace
 from io import BytesIO
 
 from benchmarks.processes import ROOT
-from benchmarks.run import run_latency
+from benchmarks.run import Tell, run_latency
+from benchmarks.scripts import measure_footprint
 from benchmarks.stage import Stage
 from benchmarks.systems import System, find_systems
 
 
-def run_history(stage: Stage, revisions: list[str], *, rounds: int, seconds: float) -> dict:
-    """The latency scene for each revision's worker and publisher, with this revision's benchmark."""
+def run_history(
+    stage: Stage, revisions: list[str], into: dict, tell: Tell, *, rounds: int, seconds: float
+) -> None:
+    """The latency scene for each revision's worker and publisher, with this revision's benchmark.
+
+    And what each leaves in memory and in the AOF, once.
+    """
     systems = [_system_of(stage, revision) for revision in revisions]
-    return run_latency(stage, systems, rounds=rounds, seconds=seconds)
+    run_latency(stage, systems, into, tell, rounds=rounds, seconds=seconds)
+    into["footprint"] = {system.name: measure_footprint(stage, system) for system in systems}
 
 
 def _system_of(stage: Stage, revision: str) -> System:

@@ -26,7 +26,6 @@ def describe_machine(stage: Stage) -> dict:
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
         "redis_server": stage.client.info("server")["redis_version"],
-        "redis_persistence": "AOF, fsync every second",
         "packages": {name: _version(name) for name in PACKAGES} | {"arq": _version_of_arq()},
         "revision": _revision(),
     }

@@ -12,32 +12,58 @@ from benchmarks.numbers import spread
 OURS, OTHERS = "#0b6e4f", "#9aa5b1"
 
 
-def draw(results: dict, path: Path) -> None:
-    """Draw submit → POST of every system, and the worker's processor time for each transfer."""
-    names = [name for name, rounds in results["latency"].items() if rounds]
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), width_ratios=(3, 2))
-    of = results["latency"]
-    processor = {name: spread([each["worker_cpu_ms"] for each in of[name]])[0] for name in names}
-    limit = 1.2 * sorted(processor.values())[-2]  # rq, by far the last, runs out of the picture
-    for place, name in enumerate(reversed(names)):
-        colour = OURS if name == names[0] else OTHERS
-        for key, mark in (("to_post_p50_ms", "o"), ("to_post_p99_ms", "|")):
-            middle, least, greatest = spread([each[key] for each in of[name]])
-            left.plot([least, greatest], [place, place], color=colour, linewidth=2, alpha=0.5)
-            left.plot(middle, place, mark, color=colour, markersize=9, markeredgewidth=2)
-        cpu = processor[name]
-        right.barh(place, min(cpu, limit), color=colour, height=0.6)
-        right.text(min(cpu, 0.9 * limit), place, f" {cpu:.1f}", va="center", fontsize=8)
+def draw(latency: dict[str, dict[str, list[dict]]], path: Path) -> None:
+    """Draw submit → POST of every system with both durabilities, and processor time for each transfer."""
+    headline = latency.get("always") or latency["everysec"]
+    names = [name for name, rounds in headline.items() if rounds]
+    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13, 4.6), width_ratios=(3, 1.6, 1.6))
+    for offset, (durability, of) in zip((0.17, -0.17), latency.items(), strict=False):
+        _draw_times(left, of, names, offset=offset, is_filled=durability == "always")
     left.set_xscale("log")
-    left.set_xlabel("submit → POST at 50/s, ms\n(dot p50, stroke p99; line: least to greatest round)")
+    left.set_xlabel(
+        "submit → POST at 50/s, ms (dot p50, stroke p99; line: least to greatest round)\n"
+        "filled: appendfsync always, as shipped; hollow: everysec"
+    )
     left.set_yticks(range(len(names)), list(reversed(names)))
     left.grid(axis="x", which="both", alpha=0.25)
-    right.set_xlabel("worker CPU per transfer, ms")
-    right.set_yticks([])
-    right.set_xlim(0, limit)
-    right.set_ylim(left.get_ylim())
-    for axes in (left, right):
+    _draw_bars(middle, headline, names, "worker_cpu_ms")
+    middle.set_xlabel("worker CPU per transfer, ms")
+    _draw_bars(right, headline, names, "redis_cpu_ms")
+    right.set_xlabel("Redis CPU per transfer, ms")
+    for axes in (middle, right):
+        axes.set_yticks([])
+        axes.set_ylim(left.get_ylim())
+    for axes in (left, middle, right):
         axes.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
     figure.savefig(path, dpi=130)
     plt.close(figure)
+
+
+def _draw_times(axes, of: dict[str, list[dict]], names: list[str], *, offset: float, is_filled: bool) -> None:
+    for place, name in enumerate(reversed(names)):
+        if not of.get(name):
+            continue
+        colour = OURS if name == names[0] else OTHERS
+        for key, mark in (("to_post_p50_ms", "o"), ("to_post_p99_ms", "|")):
+            middle, least, greatest = spread([each[key] for each in of[name]])
+            axes.plot([least, greatest], [place + offset] * 2, color=colour, linewidth=1.5, alpha=0.5)
+            axes.plot(
+                middle,
+                place + offset,
+                mark,
+                color=colour,
+                markersize=7,
+                markeredgewidth=1.5,
+                markerfacecolor=colour if is_filled else "white",
+            )
+
+
+def _draw_bars(axes, of: dict[str, list[dict]], names: list[str], key: str) -> None:
+    values = {name: spread([each[key] for each in of[name]])[0] for name in names}
+    limit = 1.2 * sorted(values.values())[-2 if len(values) > 1 else -1]  # rq runs out of the picture
+    for place, name in enumerate(reversed(names)):
+        value = values[name]
+        axes.barh(place, min(value, limit), color=OURS if name == names[0] else OTHERS, height=0.6)
+        axes.text(min(value, 0.9 * limit), place, f" {value:.2f}", va="center", fontsize=8)
+    axes.set_xlim(0, limit)

@@ -83,6 +83,7 @@ class Talker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            start_new_session=True,  # a Ctrl-C is for us; it ends when its standard input does
         )
         self.greeting = json.loads(self._read())
 

@@ -5,6 +5,7 @@ because that is where a voice session lives; a system without an asyncio API blo
 
     {"do": "submit", "calls": […]}                          as fast as it goes
     {"do": "pace", "calls": […], "per_second": 50, "seed": 1}  at a steady rate, each up to 5 ms early or late
+    {"do": "burst", "calls": […]}                           all at once, the loop's longest stall watched
     {"do": "follow", …as pace…}                             the same, and wait for each outcome (ours only)
 """
 
@@ -61,6 +62,8 @@ class Session:
         if command["do"] == "submit":
             for call_id in command["calls"]:
                 await self.submit(call_id)
+        elif command["do"] == "burst":
+            await self._burst(command["calls"])
         else:
             await self._pace(command)
         return {
@@ -71,10 +74,16 @@ class Session:
             "cpu_ns": time.process_time_ns() - cpu_before,
         }
 
+    async def _burst(self, calls: list[str]) -> None:
+        watch = asyncio.create_task(self.watch_stalls())
+        await asyncio.sleep(10 * TICK_SECONDS)
+        await asyncio.gather(*(asyncio.create_task(self.submit(call_id)) for call_id in calls))
+        await asyncio.sleep(10 * TICK_SECONDS)
+        watch.cancel()
+
     async def _pace(self, command: dict) -> None:
         jitter = random.Random(command["seed"])
         step = self.follow if command["do"] == "follow" else self.submit
-        watch = asyncio.create_task(self.watch_stalls()) if command.get("watch") else None
         begin, tasks = time.monotonic(), []
         for number, call_id in enumerate(command["calls"]):
             due = begin + number / command["per_second"] + jitter.uniform(0, JITTER_SECONDS)
@@ -84,8 +93,6 @@ class Session:
             else:
                 await step(call_id)
         await asyncio.gather(*tasks)
-        if watch:
-            watch.cancel()
 
 
 async def _main(name: str) -> None:

@@ -68,8 +68,6 @@ class Stage:
         self.redis.start()
         self.stub = Stub()
         self.client = redis.Redis.from_url(self.redis.url)
-        # As queues are usually run. Ours ships with `always`, for its promises; see docs/performance.md.
-        self.client.config_set("appendfsync", "everysec")
         self.redis_process = psutil.Process(self.redis.pid)
         return self
 
@@ -81,6 +79,10 @@ class Stage:
     def clear(self, *, delay_ms: int) -> None:
         self.client.flushall()
         self.reset_stub(delay_ms=delay_ms)
+
+    def set_durability(self, appendfsync: str) -> None:
+        """`always`, as this project ships, or `everysec`, as queues are often run."""
+        self.client.config_set("appendfsync", appendfsync)
 
     def redis_cpu_seconds(self) -> float:
         used = self.redis_process.cpu_times()
@@ -147,8 +149,8 @@ class Monitor:
             except TimeoutError:
                 continue
 
-    def read_at_once(self) -> list[tuple[str, str]]:
-        """Return (client address or ``lua``, command name) of all so far, in order."""
+    def read_at_once(self) -> list[tuple[str, str, str]]:
+        """Return (client address or ``lua``, command name, first argument) of all so far, in order."""
         lines = b"".join(self._received).decode("utf-8", "replace").splitlines()
         return [parsed for line in lines if (parsed := _parse_line(line))]
 
@@ -158,13 +160,14 @@ class Monitor:
         self._socket.close()
 
 
-def _parse_line(line: str) -> tuple[str, str] | None:
+def _parse_line(line: str) -> tuple[str, str, str] | None:
     """Read ``+1700000000.123456 [0 127.0.0.1:5000] "EVALSHA" "…"``."""
     head, opened, rest = line.partition("[")
     source, closed, command = rest.partition("] ")
     if not (head.startswith("+") and opened and closed):
         return None
-    return source.split(" ", 1)[1], command.split('"')[1].upper()
+    words = command.split('"')
+    return source.split(" ", 1)[1], words[1].upper(), words[3] if len(words) > 3 else ""
 
 
 def new_calls(count: int) -> list[str]:

@@ -11,12 +11,15 @@ import functools
 import os
 from typing import Any, Final
 
+from kombu.transport.redis import QoS
+
 from transfer_tasks.ledger import request_commands
 from transfer_tasks.ledger.script import Script
 from transfer_tasks.outcome import Reason
 from transfer_worker.audit import writer
 from transfer_worker.errors import AttemptError, NotCarriedOut
 from transfer_worker.gateway import client, rules
+from transfer_worker.queue import qos
 from transfer_worker.runtime import celery_app
 
 TOKEN_CHECKS: Final = {
@@ -78,7 +81,8 @@ def forget_what_the_disk_refused() -> None:
 
 
 def share_kombus_names() -> None:
-    """Keep unacknowledged messages where every other Celery application keeps its own."""
+    """Keep unacknowledged messages where other Celery applications keep theirs, and look as they do."""
+    qos.GatheringQoS.restore_visible = QoS.restore_visible
     names = ("unacked_key", "unacked_index_key", "unacked_mutex_key")
     for name in names:
         assert celery_app.app.conf.broker_transport_options.pop(name), f"it is called otherwise now: {name}"

@@ -111,7 +111,7 @@ def list_work_of_worker(at: Place) -> Uses:
         # Heartbeats renew what must not end by itself.
         keys.paused: _EXPIRING,
         keys.limits: ("HGETALL {}", "HSET {} f v", "DEL {}", *_EXPIRING),
-        keys.polls: ("ZRANGE {} 0 0", "ZCARD {}", *_ZSET),
+        keys.polls: ("EXISTS {}", "ZRANGE {} 0 0", "ZCARD {}", *_ZSET),
         keys.poll_notes: ("HSET {} f v", "HGET {} f", "HDEL {} f", "HEXISTS {} f", *_EXPIRING),
         keys.sweep: ("HSET {} f v", "HGET {} f", "HMGET {} f", *_EXPIRING),
         keys.statistics: ("HSET {} f 1",),

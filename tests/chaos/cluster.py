@@ -18,7 +18,7 @@ import time
 import urllib.request
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from chaos.schedule import PUBLISHERS, WORKERS
 from support import FaultProxy, ProcessSpawner, SpawnedProcess, urlopen_directly
@@ -192,14 +192,18 @@ class Cluster:
 
     def set_mix(self, mix: Mapping[str, float], seed: int) -> None:
         """Tell the sandbox what to do wrong, and how often."""
+        self.ask_sandbox("faults", {"mix": mix, "seed": seed})
+
+    def ask_sandbox(self, what: str, value: object = None) -> Any:
+        """Choose what the sandbox does, or ask what it knows where there is nothing to choose."""
         request = urllib.request.Request(
-            f"{self.sandbox_origin}/_sandbox/faults",
-            data=json.dumps({"mix": mix, "seed": seed}).encode(),
+            f"{self.sandbox_origin}/_sandbox/{what}",
+            data=None if value is None else json.dumps(value).encode(),
             headers={"Authorization": f"Bearer {DEFAULT_TOKEN}"},
-            method="PUT",
+            method="GET" if value is None else "PUT",
         )
-        with urlopen_directly(request, timeout=5):
-            pass
+        with urlopen_directly(request, timeout=30) as answer:
+            return json.loads(answer.read())
 
     def slots(self) -> dict[str, str]:
         """Return the worker behind the name of each Celery node."""

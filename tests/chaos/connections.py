@@ -14,16 +14,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import json
 import random
 import sys
 import threading
-import urllib.request
 import uuid
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from chaos.history import Course
-from support import urlopen_directly
 from support.ports import pick_free_port
 from transfer_tasks.connection import ReportVerdict
 from transfer_tasks.errors import LedgerUnavailable, PublishOutcomeUnknown, PublishUnavailable
@@ -89,7 +86,7 @@ class Connections:
             return
         self._start_receiver().wait_for_output(r"http://\S+")
         url = f"http://127.0.0.1:{self._port}/webhooks/{SECRET}"
-        self._control("webhooks", {"url": url, "direction": "outbound"})
+        self._cluster.ask_sandbox("webhooks", {"url": url, "direction": "outbound"})
         self._thread.start()
 
     def stop(self) -> None:
@@ -110,7 +107,7 @@ class Connections:
             raise AssertionError("connections are still told of 60 s after the load's end")
         if self._error is not None:
             raise self._error
-        seen = self._look("transfers")
+        seen = self._cluster.ask_sandbox("transfers")
         truth = {one["call_id"]: one for one in seen["transfers"]}
         return [
             Course(
@@ -151,9 +148,9 @@ class Connections:
     async def _ask(self, publisher: AsyncTransferPublisher) -> None:
         call_id = str(uuid.UUID(int=self._chance.getrandbits(128), version=4))
         self._calls[call_id] = course = self._make_course()
-        await asyncio.to_thread(self._control, f"courses/{call_id}", course)
+        await asyncio.to_thread(self._cluster.ask_sandbox, f"courses/{call_id}", course)
         if self._chance.random() < NAMES_REQUEST:
-            await asyncio.to_thread(self._control, f"behaviours/{call_id}", ["tracked"])
+            await asyncio.to_thread(self._cluster.ask_sandbox, f"behaviours/{call_id}", ["tracked"])
         intent = TransferIntent(call_id=call_id, destination=f"+{NUMBER}", expires_in_seconds=6)
         with contextlib.suppress(PublishUnavailable, PublishOutcomeUnknown):  # the ledger knows better
             await publisher.submit(intent)
@@ -175,7 +172,7 @@ class Connections:
         since, words = 0, asyncio.TaskGroup()
         async with words:
             while True:
-                said = await asyncio.to_thread(self._look, f"room?since={since}")
+                said = await asyncio.to_thread(self._cluster.ask_sandbox, f"room?since={since}")
                 for entry in said["messages"]:
                     since = max(since, entry["sequence"])
                     if entry["message"]["call_id"] in self._calls and self._chance.random() < HEARD_IN_ROOM:
@@ -223,22 +220,6 @@ class Connections:
         )
         self._cluster.watch(self._receiver.pid)
         return self._receiver
-
-    def _control(self, what: str, value: object) -> None:
-        self._ask_sandbox(what, json.dumps(value).encode())
-
-    def _look(self, what: str) -> Any:
-        return self._ask_sandbox(what, None)
-
-    def _ask_sandbox(self, what: str, body: bytes | None) -> Any:
-        request = urllib.request.Request(
-            f"{self._cluster.sandbox_origin}/_sandbox/{what}",
-            data=body,
-            headers={"Authorization": f"Bearer {DEFAULT_TOKEN}"},
-            method="GET" if body is None else "PUT",
-        )
-        with urlopen_directly(request, timeout=30) as answer:
-            return json.loads(answer.read())
 
 
 def _is_final(report: ConnectionReport) -> bool:

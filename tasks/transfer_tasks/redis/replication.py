@@ -103,14 +103,15 @@ def run_scripts(client: redis.Redis, commands: Sequence[Sequence[Any]]) -> list[
             pipe.execute_command(*command)  # type: ignore[no-untyped-call]
         # Not raised by redis-py: it would quote the whole command, with numbers in full.
         replies = pipe.execute(raise_on_error=False)
-    if replication and not isinstance(replies[0], redis.RedisError):
+    of_scripts = replies[: len(commands)]
+    if replication and not all(isinstance(reply, redis.RedisError) for reply in of_scripts):
         try:
             replication.check(replies[len(commands) :])
         except NotReplicated:
             # Perhaps the Sentinels name another by now.
             client.connection_pool.disconnect(inuse_connections=False)
             raise
-    return replies[: len(commands)]
+    return of_scripts
 
 
 class AsyncReplicatedRedis(redis.asyncio.Redis):

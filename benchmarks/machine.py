@@ -25,10 +25,17 @@ def describe_machine(stage: Stage) -> dict:
         "memory_gb": round(psutil.virtual_memory().total / 1e9),
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
-        "redis_server": stage.client.info("server")["redis_version"],
+        "redis_server": _name_server(stage.client.info("server")),
         "packages": {name: _version(name) for name in PACKAGES} | {"arq": _version_of_arq()},
         "revision": _revision(),
     }
+
+
+def _name_server(info: dict) -> str:
+    """Valkey says as `redis_version` which Redis it is compatible with."""
+    if info.get("server_name") == "valkey":
+        return f"Valkey {info['valkey_version']}"
+    return f"Redis {info['redis_version']}"
 
 
 def _processor() -> str:
@@ -55,4 +62,8 @@ def _revision() -> str:
     told = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
     )
-    return told.stdout.strip()
+    # What is measured, not what it has written: results and page.
+    changed = subprocess.run(
+        ["git", "diff", "--quiet", "HEAD", "--", "tasks", "worker", "benchmarks/*.py"], cwd=ROOT, check=False
+    )
+    return told.stdout.strip() + (" with changes" if changed.returncode == 1 else "")

@@ -8,11 +8,18 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 
 from benchmarks.numbers import spread
+from benchmarks.targets import OURS
 
-OURS, OTHERS = "#0b6e4f", "#9aa5b1"
+COLOUR, COLOUR_OF_OTHERS = "#0b6e4f", "#9aa5b1"
 
 
-def draw(latency: dict[str, dict[str, list[dict]]], path: Path) -> None:
+def draw_plots(run: dict, docs: Path) -> None:
+    """Draw what this run has measured, into files beside the page."""
+    if run.get("latency"):
+        draw_latency(run["latency"], docs / "performance.png")
+
+
+def draw_latency(latency: dict[str, dict[str, list[dict]]], path: Path) -> None:
     """Draw submit → POST of every system with both durabilities, and processor time for each transfer."""
     headline = latency.get("always") or latency["everysec"]
     names = [name for name, rounds in headline.items() if rounds]
@@ -40,11 +47,15 @@ def draw(latency: dict[str, dict[str, list[dict]]], path: Path) -> None:
     plt.close(figure)
 
 
+def colour_of(name: str) -> str:
+    return COLOUR if name == OURS else COLOUR_OF_OTHERS
+
+
 def _draw_times(axes, of: dict[str, list[dict]], names: list[str], *, offset: float, is_filled: bool) -> None:
     for place, name in enumerate(reversed(names)):
         if not of.get(name):
             continue
-        colour = OURS if name == names[0] else OTHERS
+        colour = colour_of(name)
         for key, mark in (("to_post_p50_ms", "o"), ("to_post_p99_ms", "|")):
             middle, least, greatest = spread([each[key] for each in of[name]])
             axes.plot([least, greatest], [place + offset] * 2, color=colour, linewidth=1.5, alpha=0.5)
@@ -65,6 +76,6 @@ def _draw_bars(axes, of: dict[str, list[dict]], names: list[str], key: str) -> N
     limit = 1.2 * max(value for name, value in values.items() if name != "rq" or len(values) == 1)
     for place, name in enumerate(reversed(names)):
         value = values[name]
-        axes.barh(place, min(value, limit), color=OURS if name == names[0] else OTHERS, height=0.6)
+        axes.barh(place, min(value, limit), color=colour_of(name), height=0.6)
         axes.text(min(value, 0.9 * limit), place, f" {value:.2f}", va="center", fontsize=8)
     axes.set_xlim(0, limit)

@@ -51,6 +51,13 @@ class ProcessTree:
         """Proportional set size: what is shared among the processes counts once."""
         return sum(member.memory_full_info().pss for member in self.members()) / 1e6
 
+    def rss_mb(self) -> float:
+        """Resident set size, shared pages counted in each process."""
+        return sum(member.memory_info().rss for member in self.members()) / 1e6
+
+    def open_files(self) -> int:
+        return sum(member.num_fds() for member in self.members())
+
     def log(self) -> str:
         return Path(self._log.name).read_text(errors="replace")
 

@@ -4,14 +4,15 @@ import time
 from collections.abc import Callable
 
 ROUGH_SECONDS = {
-    "latency": 1300,
-    "counts": 120,
-    "scripts": 60,
-    "throughput": 540,
-    "workers": 90,
-    "processes": 120,
+    "latency": 720,
+    "counts": 90,
+    "scripts": 40,
+    "throughput": 400,
+    "workers": 60,
+    "processes": 90,
     "stages": 20,
-    "backlog": 90,
+    "backlog": 60,
+    "mixed": 640,
     "ended": 900,
     "history": 300,
 }
@@ -23,7 +24,8 @@ class Progress:
 
     Args:
         parts: In the order in which they run.
-        known_seconds: What parts took in the run before.
+        known_seconds: What parts took in a run before, with the same options.
+        share: How much of the usual work the options ask for, where nothing is known.
         keep: Called whenever something is done.
     """
 
@@ -33,9 +35,11 @@ class Progress:
         *,
         known_seconds: dict[str, float],
         keep: Callable[[], None],
+        share: float = 1.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._expected = {part: (ROUGH_SECONDS | known_seconds).get(part, 60.0) for part in parts}
+        rough = {part: share * seconds for part, seconds in ROUGH_SECONDS.items()}
+        self._expected = {part: (rough | known_seconds).get(part, 60.0) for part in parts}
         self._keep, self._clock = keep, clock
         self._part, self._begun_at = "", 0.0
         self.took_seconds: dict[str, float] = {}
@@ -44,7 +48,12 @@ class Progress:
         self._part, self._begun_at = part, self._clock()
 
     def end(self) -> None:
+        """Note what the part took; for one that failed, call `drop`."""
         self.took_seconds[self._part] = round(self._clock() - self._begun_at, 1)
+        self.drop()
+
+    def drop(self) -> None:
+        """Expect no more of this part."""
         del self._expected[self._part]
         self._keep()
 

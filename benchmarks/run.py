@@ -2,20 +2,21 @@
 
 import time
 from collections.abc import Callable
-from typing import NamedTuple
 
 import psutil
 
 from benchmarks.scenes import count_commands, measure_latency, measure_throughput
 from benchmarks.stage import Stage
 from benchmarks.systems import IN_ONE_PROCESS, System, find_systems
+from benchmarks.targets import DURABILITIES
+from benchmarks.turns import Turn, plan_rounds
+
+FEW_ROUNDS = 2
+"""For figures that no target is about, so that a whole run stays short."""
 
 THROUGHPUT = ((8, 0), (8, 50), (32, 0), (32, 50))
 """Concurrency and the stub's delay in milliseconds."""
 
-
-DURABILITIES = ("always", "everysec")
-"""Redis's `appendfsync`: as this project ships, and as queues are often run."""
 
 Tell = Callable[[str, float], None]
 """Called after each round, with a text and the share of the part that is done."""
@@ -24,7 +25,7 @@ Tell = Callable[[str, float], None]
 def run_latency(
     stage: Stage, systems: list[System], into: dict, tell: Tell, *, rounds: int, seconds: float
 ) -> None:
-    """Every system with each durability in each round; half as long with the one that is not shipped."""
+    """Every system with both durabilities; shorter and in fewer rounds with the one that is not shipped."""
 
     def scene(system: System, durability: str, number: int) -> dict:
         stage.set_durability(durability)
@@ -34,18 +35,19 @@ def run_latency(
         finally:
             stage.set_durability(DURABILITIES[0])
 
+    few = min(FEW_ROUNDS, rounds)
     turns = [
-        Turn(system, durability, into.setdefault(durability, {}))
+        Turn(system, durability, into.setdefault(durability, {}), rounds=wanted)
         for system in systems
-        for durability in DURABILITIES
+        for durability, wanted in zip(DURABILITIES, (_rounds_of(system, rounds), few), strict=True)
     ]
-    _run_rounds("latency", turns, rounds, scene, tell)
+    _run_rounds("latency", turns, scene, tell)
 
 
 def run_throughput(
     stage: Stage, systems: list[System], into: dict, tell: Tell, *, rounds: int, count: int
 ) -> None:
-    """Durable as shipped. All rounds at the 50 ms stub, which the targets are about; two without a delay."""
+    """Durable as shipped. All rounds at the 50 ms stub, which the targets are about; few without a delay."""
     for place, (concurrency, delay_ms) in enumerate(THROUGHPUT):
 
         def scene(
@@ -56,17 +58,29 @@ def run_throughput(
 
         name = f"{concurrency}x{delay_ms}"
         fit = [system for system in systems if concurrency <= 8 or not system.is_forking]
-        turns = [Turn(system, name, into.setdefault(name, {})) for system in fit]
+        turns = [
+            Turn(
+                system,
+                name,
+                into.setdefault(name, {}),
+                rounds=_rounds_of(system, rounds) if delay_ms else min(FEW_ROUNDS, rounds),
+            )
+            for system in fit
+        ]
 
         def tell_part(text: str, share: float, place: int = place) -> None:
             tell(text, (place + share) / len(THROUGHPUT))
 
-        _run_rounds(f"throughput {name} ms", turns, rounds if delay_ms else min(2, rounds), scene, tell_part)
+        _run_rounds(f"throughput {name} ms", turns, scene, tell_part)
+
+
+def _rounds_of(system: System, rounds: int) -> int:
+    return rounds if system.is_judged else min(FEW_ROUNDS, rounds)
 
 
 def run_counts(stage: Stage, systems: list[System], into: dict, tell: Tell) -> None:
-    turns = [Turn(system, "", into) for system in systems]
-    _run_rounds("counts", turns, 1, lambda system, *_: count_commands(stage, system), tell)
+    turns = [Turn(system, "", into, rounds=1) for system in systems]
+    _run_rounds("counts", turns, lambda system, *_: count_commands(stage, system), tell)
 
 
 def run_two_workers(stage: Stage, into: dict, tell: Tell, *, rounds: int, count: int) -> None:
@@ -99,32 +113,18 @@ def _take_turns(
         tell(f"{title}: round {number + 1} of {rounds}", (number + 1) / rounds)
 
 
-class Turn(NamedTuple):
-    """One system's turn in a round, in one variant; its figures go into `into`, under its name."""
-
-    system: System
-    variant: str
-    into: dict[str, list[dict]]
-
-
-def _run_rounds(
-    title: str,
-    turns: list[Turn],
-    rounds: int,
-    scene: Callable[[System, str, int], dict],
-    tell: Tell,
-) -> None:
+def _run_rounds(title: str, turns: list[Turn], scene: Callable[[System, str, int], dict], tell: Tell) -> None:
     for turn in turns:
         turn.into.setdefault(turn.system.name, [])
-    for number in range(rounds):
-        # Each round begins elsewhere, so that nobody always runs after the same neighbour.
-        first = number * (len(turns) // rounds or 1) % len(turns)
-        for place, turn in enumerate(turns[first:] + turns[:first], start=1):
+    rounds, done = plan_rounds(turns), 0
+    for number, due in enumerate(rounds):
+        for turn in due:
             psutil.cpu_percent()
             time.sleep(0.5)
             others = psutil.cpu_percent() / 100
-            share = (number + place / len(turns)) / rounds
-            what = f"{title}, round {number + 1} of {rounds}: {turn.system.name} {turn.variant}"
+            done += 1
+            share = done / sum(map(len, rounds))
+            what = f"{title}, round {number + 1} of {len(rounds)}: {turn.system.name} {turn.variant}".rstrip()
             try:
                 result = scene(turn.system, turn.variant, number)
             except (RuntimeError, TimeoutError) as error:

@@ -17,21 +17,25 @@ class Runs:
         self._file = file
         self.runs: list[dict] = json.loads(file.read_text())["runs"] if file.exists() else []
 
-    def begin(self, machine: dict, *, rounds: int, parts: set[str]) -> dict:
+    def begin(self, machine: dict, *, rounds: int, parts: set[str], is_short: bool = False) -> dict:
         """Return the run that figures go into.
 
-        Some parts alone go into the newest run where machine and revision are the same, so that one that was
-        interrupted can be made whole; else a new one begins.
+        Some parts alone go into the newest run where machine, revision and options are the same, so that one
+        that was interrupted can be made whole; parts that no whole run has may be shorter. Else a new one
+        begins.
         """
         if self.runs and not parts.issuperset(WHOLE) and self.runs[-1]["machine"] == machine:
-            return self.runs[-1]
-        whole = [run for run in self.runs if is_whole(run)]
-        self.runs = whole[-2:]
+            newest = self.runs[-1]
+            options = (newest["rounds"], newest.get("is_short", False))
+            if parts.isdisjoint(WHOLE) or options == (rounds, is_short):
+                return newest
+        self.runs = [run for run in self.runs if is_whole(run)]
         self.runs.append(
             {
                 "begun_at": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
                 "machine": machine,
                 "rounds": rounds,
+                "is_short": is_short,
                 "took_seconds": {},
             }
         )
@@ -46,5 +50,11 @@ class Runs:
 
 
 def is_whole(run: dict) -> bool:
-    """Say whether every part of a whole run has come to its end, with all rounds."""
-    return run["rounds"] >= WHOLE_ROUNDS and set(WHOLE) <= run["took_seconds"].keys()
+    """Say whether every part of a whole run has come to its end, with all rounds and systems."""
+    is_full = run["rounds"] >= WHOLE_ROUNDS and not run.get("is_short", False)
+    return is_full and set(WHOLE) <= run["took_seconds"].keys()
+
+
+def known_seconds(runs: list[dict]) -> dict[str, float]:
+    """Return what each part took in the newest whole run; nothing where there is none."""
+    return next((run["took_seconds"] for run in reversed(runs) if is_whole(run)), {})

@@ -1,58 +1,18 @@
 """What a transfer costs inside Redis: by script and by command, and what it leaves behind."""
 
 import time
-from collections.abc import Callable, Iterable
-from importlib.resources import files
-from typing import NamedTuple
+from collections.abc import Callable
 
+from benchmarks.attribution import attribute, name_of
 from benchmarks.numbers import percentile
 from benchmarks.processes import ProcessTree, Talker
 from benchmarks.scenes import CONCURRENCY, PER_SECOND, WARM_COUNT, pace
 from benchmarks.stage import Stage, new_calls
 from benchmarks.systems import System, find_systems
 from transfer_tasks.ledger.keys import Keys
-from transfer_tasks.ledger.script import load_script
 
 COUNT = 200
 FOOTPRINT_COUNT = 1000
-
-
-class Asked(NamedTuple):
-    """A script or a command from outside, and how many commands it carried out in Lua."""
-
-    name: str
-    in_lua: int
-
-
-def attribute(lines: Iterable[tuple[str, str, str]]) -> list[Asked]:
-    """Return what was asked for, in order, from MONITOR's (source, command, first argument).
-
-    Redis does one thing at a time: what is done in Lua belongs to the script that was named last.
-    """
-    asked: list[Asked] = []
-    for source, command, argument in lines:
-        if source == "lua":
-            asked[-1] = asked[-1]._replace(in_lua=asked[-1].in_lua + 1)
-        else:
-            asked.append(Asked(name_of(command, argument), 0))
-    return asked
-
-
-def name_of(command: str, argument: str) -> str:
-    """Return the name of the script that an EVALSHA names; else the command's own."""
-    return _names().get(argument, command) if command == "EVALSHA" else command
-
-
-def _names() -> dict[str, str]:
-    if not _NAMES:
-        for file in (files("transfer_tasks.ledger") / "scripts").iterdir():
-            if file.name.endswith(".lua"):
-                name = file.name.removesuffix(".lua")
-                _NAMES[load_script(name).sha] = f"{name}.lua"
-    return _NAMES
-
-
-_NAMES: dict[str, str] = {}
 
 
 def measure_scripts(stage: Stage) -> dict:

@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import shutil
 import socket
 import sys
 import tempfile
@@ -75,10 +76,21 @@ class Stage:
         self.client.close()
         self.stub.talker.stop()
         self.redis.stop()
+        shutil.rmtree(self.directory, ignore_errors=True)
 
     def clear(self, *, delay_ms: int) -> None:
         self.client.flushall()
         self.reset_stub(delay_ms=delay_ms)
+
+    def start_aof_anew(self) -> None:
+        """Have the AOF begin with what there is, and be rewritten by Redis's own rule, as shipped."""
+        self.client.config_set("auto-aof-rewrite-percentage", 100)
+        self.client.bgrewriteaof()
+        while True:
+            seen = self.client.info("persistence")
+            if not seen["aof_rewrite_in_progress"] and not seen["aof_rewrite_scheduled"]:
+                return
+            time.sleep(0.05)
 
     def set_durability(self, appendfsync: str) -> None:
         """`always`, as this project ships, or `everysec`, as queues are often run."""
@@ -115,10 +127,12 @@ class Stage:
             talker.stop()
 
     @contextmanager
-    def worker(self, system: System, *, concurrency: int) -> Iterator[ProcessTree]:
+    def worker(
+        self, system: System, *, concurrency: int, settings: dict[str, str] | None = None
+    ) -> Iterator[ProcessTree]:
         tree = ProcessTree(
             system.worker(concurrency),
-            env=self.environment(concurrency=concurrency, sources=system.sources),
+            env=self.environment(concurrency=concurrency, sources=system.sources) | (settings or {}),
         )
         try:
             yield tree

@@ -33,6 +33,7 @@ class System:
         venv: Where it lives, if not in this interpreter's.
         is_forking: Whether 32 at a time means 32 processes.
         sources: Folders that go before what is installed, for another revision of this project.
+        is_judged: Whether a target names it. The others have fewer rounds; the page says so.
     """
 
     name: str
@@ -42,6 +43,7 @@ class System:
     venv: str = ""
     is_forking: bool = False
     sources: tuple[str, ...] = ()
+    is_judged: bool = True
 
 
 def _command(words: str) -> Callable[[int], list[str]]:
@@ -86,6 +88,7 @@ SYSTEMS = (
         "celery_peer",
         _command(f"{{bin}}/celery -A {PEERS}.celery_peer worker -P prefork -c {{n}} -l WARNING"),
         "defaults, prefork, no results, no events",
+        is_judged=False,
     ),
     System(
         "huey",
@@ -107,12 +110,14 @@ SYSTEMS = (
             " --max-async-tasks {n} --log-level WARNING"
         ),
         "RedisStreamBroker, one worker process, sync task in its thread pool",
+        is_judged=False,
     ),
     System(
         "dramatiq",
         "dramatiq_peer",
         _command(f"{{bin}}/dramatiq {PEERS}.dramatiq_peer -p 1 -t {{n}} --skip-logging"),
         "defaults, one process, threads",
+        is_judged=False,
     ),
     System(
         "arq",
@@ -120,6 +125,7 @@ SYSTEMS = (
         _command(f"{{arq_python}} -m arq {PEERS}.arq_peer.WorkerSettings"),
         "poll_delay 0.01 s instead of its 0.5 s, no results, the POST in a thread pool; redis-py 5",
         venv=ARQ_VENV,
+        is_judged=False,
     ),
     System(
         "rq",
@@ -127,6 +133,7 @@ SYSTEMS = (
         _command("{bin}/rq worker-pool -n {n} -q default"),
         "worker-pool, a fork for each job (its default), no results",
         is_forking=True,
+        is_judged=False,
     ),
 )
 

@@ -1,0 +1,108 @@
+"""What stands below the targets: tables of single parts. A part that lacks brings none."""
+
+from collections.abc import Iterator
+
+from benchmarks.tables import cell, table, values_of
+from benchmarks.targets import DURABILITIES, FLOOR, ratio_of
+
+SCRIPTS_TITLE = (
+    "What one transfer asks of Redis, at 50/s, an idle worker's share taken off. A script's time holds "
+    "that of its commands; reading, answering and fsync are in none:\n"
+)
+
+
+def describe_parts(run: dict) -> Iterator[str]:
+    """Yield the titles and tables of what this run has measured."""
+    for part, describe in (
+        ("scripts", describe_scripts),
+        ("processes", _describe_processes),
+        ("stages", _describe_stages),
+        ("history", _describe_history),
+    ):
+        if run.get(part):
+            yield from describe(run[part])
+
+
+def describe_scripts(scripts: dict) -> list[str]:
+    """Where Redis's time goes, by script and by command."""
+    by_cost = sorted(scripts["scripts"].items(), key=lambda each: -each[1]["us"])
+    commands = sorted(scripts["commands"].items(), key=lambda each: -each[1]["us"])
+    return [
+        SCRIPTS_TITLE,
+        table(
+            ("script or command", "calls", "commands in Lua", "µs a call, p50", "µs a transfer"),
+            [
+                (name, f"{of['calls']:.2f}", f"{of['in_lua']:.1f}", f"{of['us_p50']:.0f}", f"{of['us']:.0f}")
+                for name, of in by_cost
+                if of["calls"] >= 0.005 or of["us"] >= 1
+            ],
+        ),
+        table(
+            ("command, in Lua too", "calls a transfer", "µs a call", "µs a transfer"),
+            [
+                (
+                    name,
+                    f"{of['calls']:.2f}",
+                    f"{of['us'] / of['calls']:.1f}" if of["calls"] else "-",
+                    f"{of['us']:.1f}",
+                )
+                for name, of in commands
+                if of["calls"] >= 0.05
+            ],
+        ),
+        _describe_footprint(scripts),
+    ]
+
+
+def _describe_footprint(scripts: dict) -> str:
+    left = scripts["footprint"]
+    return (
+        f"In Lua: {scripts['in_lua']:.1f} commands a transfer. One that has ended holds "
+        f"{left['record_bytes']:.0f} bytes of memory, and has written {left['aof_bytes']:.0f} to the AOF.\n"
+    )
+
+
+def _describe_processes(processes: dict[str, list[dict]]) -> list[str]:
+    rows = []
+    for name, rounds in processes.items():
+        ratio = ratio_of(processes, "per_second", name, FLOOR)
+        rows.append(
+            (
+                name,
+                cell(values_of(rounds, "per_second")),
+                "-" if ratio is None else f"{ratio:.2f}",
+                cell(values_of(rounds, "worker_cpu_ms")),
+            )
+        )
+    return [
+        "32 at a time, spread over processes and in one, in turns; 50 ms stub:\n",
+        table(("", "transfers/s", "/ floor", "CPU worker ms"), rows),
+    ]
+
+
+def _describe_stages(stages: dict[str, dict]) -> list[str]:
+    rows = [(step, f"{of['p50_ms']:.2f}", f"{of['p99_ms']:.2f}") for step, of in stages.items()]
+    return [
+        "Where a transfer's time goes, ms since the step before:\n",
+        table(("step", "p50", "p99"), rows),
+    ]
+
+
+def _describe_history(history: dict[str, dict]) -> list[str]:
+    keys = ("to_post_p50_ms", "to_post_p99_ms", "worker_cpu_ms", "redis_cpu_ms")
+    footprint = history.get("footprint", {})
+    rows = [
+        (
+            name,
+            durability,
+            *(cell(values_of(rounds, key)) for key in keys),
+            *(cell(values_of([footprint.get(name, {})], key)) for key in ("record_bytes", "aof_bytes")),
+        )
+        for durability in DURABILITIES
+        for name, rounds in history.get(durability, {}).items()
+    ]
+    head = ("revision", "fsync", "submit → POST p50 ms", "p99 ms", "CPU worker ms", "CPU Redis ms")
+    return [
+        "Revisions in turns, oldest first:\n",
+        table((*head, "bytes of a record", "bytes in the AOF"), rows),
+    ]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from benchmarks.history import run_history
 from benchmarks.machine import describe_machine
+from benchmarks.mixed import measure_mixed
 from benchmarks.plot import draw_plots
 from benchmarks.processes import ROOT
 from benchmarks.progress import Progress
@@ -54,6 +55,7 @@ def _make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=int, default=WHOLE_ROUNDS)
     parser.add_argument("--seconds", type=float, default=8, help="of steady load in each latency round")
     parser.add_argument("--count", type=int, default=600, help="transfers in each throughput round")
+    parser.add_argument("--mixed-seconds", type=float, default=600, help="how long the part `mixed` goes on")
     parser.add_argument("--ended", type=int, default=ENDED, help="ended records for the part `ended`")
     parser.add_argument("--revisions", default="840ad3e,HEAD", help="for `history`: git revisions")
     parser.add_argument("--out", type=Path, default=RESULTS, help="another file leaves the page alone")
@@ -64,7 +66,7 @@ def _is_short(options: argparse.Namespace) -> bool:
     """Say whether the options ask for less than a whole run does, its rounds apart."""
     usual = _make_parser().parse_args([])
     return bool(options.systems) or any(
-        getattr(options, name) < getattr(usual, name) for name in ("seconds", "count")
+        getattr(options, name) < getattr(usual, name) for name in ("seconds", "count", "mixed_seconds")
     )
 
 
@@ -76,6 +78,7 @@ def _measure(runs: Runs, parts: list[str], options: argparse.Namespace) -> None:
     with Stage() as stage:
         run = runs.begin(describe_machine(stage), rounds=options.rounds, parts=set(parts), is_short=is_short)
         share = options.rounds / WHOLE_ROUNDS * len(systems) / len(SYSTEMS)
+        known |= {"mixed": options.mixed_seconds + 30}
         progress = Progress(parts, known_seconds=known, keep=runs.keep, share=share)
         for part in parts:
             progress.begin(part)
@@ -114,6 +117,8 @@ def _measure_part(
             into |= measure_stages(stage, seconds=seconds, seed=1)
         case "backlog":
             into |= measure_backlog(stage, rounds=max(1, rounds - 3))
+        case "mixed":
+            measure_mixed(stage, into, tell, seconds=options.mixed_seconds)
         case "ended":
             into |= measure_ended(stage, rounds=rounds, seconds=seconds, count=options.ended)
         case "history":

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from benchmarks.tables import cell, table, values_of
+from benchmarks.growth import TOO_SHORT
+from benchmarks.tables import cell, number, table, values_of
 from benchmarks.targets import DURABILITIES, FLOOR, ratio_of
 
 SCRIPTS_TITLE = (
@@ -17,6 +18,7 @@ def describe_parts(run: dict) -> Iterator[str]:
         ("scripts", describe_scripts),
         ("processes", _describe_processes),
         ("stages", _describe_stages),
+        ("mixed", describe_mixed),
         ("history", _describe_history),
     ):
         if run.get(part):
@@ -86,6 +88,45 @@ def _describe_stages(stages: dict[str, dict]) -> list[str]:
         "Where a transfer's time goes, ms since the step before:\n",
         table(("step", "p50", "p99"), rows),
     ]
+
+
+def describe_mixed(mixed: dict) -> list[str]:
+    """Whether anything grows; nothing of a part that was interrupted."""
+    if "growth" not in mixed:
+        return []
+    memory, seconds = mixed["memory"], mixed["slices"][-1]["at_s"]
+    rows = [
+        (
+            of["title"],
+            number(of["first"]),
+            number(of["last"]),
+            "-" if of["per_minute"] is None else f"{of['per_minute']:+.3g}",
+            of["verdict"],
+        )
+        for of in mixed["growth"].values()
+    ]
+    leaves = ", ".join(
+        f"`{kind}` {of['bytes']:.0f}" for kind, of in memory["kinds"].items() if of["bytes"] >= 1
+    )
+    title = (
+        f"Everything at once, {mixed['count']:,} transfers in {seconds / 60:.0f} min, with audit file, "
+        "Flower, `metrics` scraped every second and `status --watch`: "
+        f"**{_tell_growing(mixed['growing'])}**. {mixed['doubled']} sent twice; "
+        f"{mixed['finished_lines']:,} endings in the audit file; {mixed['failed_scrapes']} scrapes failed.\n"
+    )
+    left = (
+        f"Redis's memory grows by {memory['bytes_per_transfer']:.0f} bytes with each transfer, audit lines "
+        f"apart; the keys that it leaves hold {memory['keys_bytes_per_transfer']:.0f} ({memory['verdict']}): "
+        f"{leaves}.\n"
+    )
+    picture = "![p99 and Redis's processor time over the minutes](performance-mixed.png)\n"
+    return [title, table(("", "first third", "last third", "a minute", ""), rows), left, picture]
+
+
+def _tell_growing(growing: list[str] | None) -> str:
+    if growing is None:
+        return TOO_SHORT
+    return f"{', '.join(growing)} GROWS" if growing else "nothing grows"
 
 
 def _describe_history(history: dict[str, dict]) -> list[str]:

@@ -17,6 +17,8 @@ def draw_plots(run: dict, docs: Path) -> None:
     """Draw what this run has measured, into files beside the page."""
     if run.get("latency"):
         draw_latency(run["latency"], docs / "performance.png")
+    if run.get("mixed", {}).get("slices"):
+        draw_mixed(run["mixed"]["slices"], docs / "performance-mixed.png")
 
 
 def draw_latency(latency: dict[str, dict[str, list[dict]]], path: Path) -> None:
@@ -79,3 +81,26 @@ def _draw_bars(axes, of: dict[str, list[dict]], names: list[str], key: str) -> N
         axes.barh(place, min(value, limit), color=colour_of(name), height=0.6)
         axes.text(min(value, 0.9 * limit), place, f" {value:.2f}", va="center", fontsize=8)
     axes.set_xlim(0, limit)
+
+
+def draw_mixed(slices: list[dict], path: Path) -> None:
+    """Draw submit → POST and Redis's processor time over the minutes of everything at once."""
+    minutes = [each["at_s"] / 60 for each in slices]
+    figure, (upper, lower) = plt.subplots(2, 1, figsize=(9, 5.2), sharex=True)
+    for axes, key, label, colour in (
+        (upper, "to_post_p99_ms", "p99", COLOUR),
+        (upper, "to_post_p50_ms", "p50", COLOUR_OF_OTHERS),
+        (lower, "redis_cpu_ms", "Redis", COLOUR),
+    ):
+        axes.plot(minutes, [each[key] for each in slices], color=colour, label=label, linewidth=1.5)
+    upper.set_ylabel("submit → POST, ms")
+    upper.legend(frameon=False, ncols=2)
+    lower.set_ylabel("Redis CPU\nper transfer, ms")
+    lower.set_xlabel("minutes at 50/s, with audit file, Flower, metrics and `status --watch`; by ten seconds")
+    for axes in (upper, lower):
+        axes.set_ylim(bottom=0)
+        axes.grid(axis="y", alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+    plt.close(figure)

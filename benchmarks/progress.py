@@ -12,7 +12,6 @@ ROUGH_SECONDS = {
     "processes": 90,
     "stages": 20,
     "backlog": 60,
-    "mixed": 640,
     "ended": 900,
     "history": 300,
 }

@@ -4,7 +4,7 @@ import json
 import time
 from pathlib import Path
 
-WHOLE = ("latency", "counts", "scripts", "throughput", "workers", "processes", "stages", "backlog")
+WHOLE = ("latency", "counts", "scripts", "throughput", "workers", "processes", "stages", "backlog", "mixed")
 """The parts of a whole run. The others are asked for by name."""
 
 WHOLE_ROUNDS = 5

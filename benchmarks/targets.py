@@ -68,7 +68,9 @@ def judge(run: dict) -> list[Row]:
 def _judge_earlier(run: dict, ratio) -> list[Row]:
     """Targets of rounds before, which still hold."""
     ended = run.get("ended", {})
+    growing = run.get("mixed", {}).get("growing")
     return [
+        at_most("figures that grow while everything runs", None if growing is None else len(growing), 0),
         at_most("CPU per transfer in the worker / bare Celery", ratio("worker_cpu_ms", CELERY), 1.4, 1.0),
         at_least(
             "two workers / one, throughput", ratio_of(run.get("workers", {}), "per_second", "2", "1"), 1.8

@@ -99,6 +99,66 @@ def test_parts_that_were_interrupted_break_no_report(make_run, capsys):
     print_report([make_run(latency={})])
 
 
+MIXED = {
+    "slices": [{"at_s": 300.0}, {"at_s": 600.0}],
+    "count": 30_000,
+    "doubled": 0,
+    "finished_lines": 30_000,
+    "failed_scrapes": 1,
+    "growing": [],
+    "growth": {
+        "worker_mb": {
+            "title": "worker's memory",
+            "first": 126.0,
+            "last": 127.5,
+            "per_minute": 0.0123,
+            "verdict": "level",
+        },
+        "flower_mb": {
+            "title": "Flower's memory",
+            "first": 93.0,
+            "last": 111.0,
+            "per_minute": None,
+            "verdict": "too short to tell",
+        },
+    },
+    "memory": {
+        "bytes_per_transfer": 2561.4,
+        "keys_bytes_per_transfer": 2440.2,
+        "kinds": {
+            "transfer:record:*": {"keys": 1, "bytes": 2066},
+            "transfer:statistics": {"keys": 0, "bytes": 0.1},
+        },
+        "verdict": "with its keys",
+    },
+}
+
+
+def test_the_part_with_everything_at_once_says_whether_anything_grows(make_run, capsys):
+    print_report([make_run(mixed=MIXED)])
+    text = capsys.readouterr().out
+    assert "30,000 transfers in 10 min" in text
+    assert "**nothing grows**. 0 sent twice; 30,000 endings in the audit file; 1 scrapes failed." in text
+    assert row(text, "worker's memory")[1:] == ["126", "128", "+0.0123", "level"]
+    assert row(text, "Flower's memory")[1:] == ["93.0", "111", "-", "too short to tell"]
+    assert "grows by 2561 bytes" in text
+    assert "hold 2440 (with its keys): `transfer:record:*` 2066.\n" in text
+    assert "(performance-mixed.png)" in text
+
+
+@pytest.mark.parametrize(
+    ("growing", "said"), [(["worker_mb"], "worker_mb GROWS"), (None, "too short to tell")]
+)
+def test_what_grows_is_named(make_run, capsys, growing, said):
+    print_report([make_run(mixed=MIXED | {"growing": growing})])
+    assert f"**{said}**" in capsys.readouterr().out
+
+
+def test_everything_at_once_that_was_interrupted_has_no_table_yet(make_run, capsys):
+    print_report([make_run(mixed={"slices": MIXED["slices"], "doubled": 0})])
+    assert "Everything at once" not in capsys.readouterr().out
+
+
 def test_the_page_gets_the_tables_between_its_marks_and_keeps_the_rest(runs, tmp_path):
     page = tmp_path / "performance.md"
     page.write_text(f"# Before\n\n{BEGIN}\n\nold figures\n\n{END}\n\nafter\n")

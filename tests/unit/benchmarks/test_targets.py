@@ -89,6 +89,14 @@ def test_two_workers_are_compared_with_one_within_each_round(make_run, in_rounds
     assert rows["two workers / one, throughput"][2:] == ("2.00", "met")
 
 
+@pytest.mark.parametrize(
+    ("growing", "verdict"), [([], "met"), (["worker_mb"], "missed"), (None, NOT_MEASURED)]
+)
+def test_nothing_may_grow_while_everything_runs(make_run, growing, verdict):
+    rows = {row[0]: row for row in judge(make_run(mixed={"growing": growing}))}
+    assert rows["figures that grow while everything runs"][3] == verdict
+
+
 def test_the_headline_is_as_shipped_and_of_older_runs_what_they_have(make_run):
     both = {"always": {"a": [1]}, "everysec": {"a": [2]}}
     assert headline_of(make_run(latency=both)) == {"a": [1]}

@@ -120,7 +120,7 @@ def _measure_part(
         case "mixed":
             measure_mixed(stage, into, tell, seconds=options.mixed_seconds)
         case "ended":
-            into |= measure_ended(stage, rounds=rounds, seconds=seconds, count=options.ended)
+            measure_ended(stage, into, tell, rounds=rounds, seconds=seconds, count=options.ended)
         case "history":
             run_history(stage, options.revisions.split(","), into, tell, rounds=rounds, seconds=seconds)
 

@@ -21,6 +21,7 @@ _NO_GROWTH_BYTES = 10
 
 LEVEL, GROWS, TOO_SHORT = "level", "GROWS", "too short to tell"
 WITH_ITS_KEYS = "with its keys"
+WITH_OTHERS = "rises, and so do others on the machine"
 
 
 class Measure(NamedTuple):
@@ -30,6 +31,7 @@ class Measure(NamedTuple):
         share: In parts of the median.
         absolute: In the figure's own unit; the larger of both holds.
         after: How many transfers have ended before it is judged: what is remembered of them has a limit.
+        is_wall_time: Whether it gets longer when others use the machine.
     """
 
     title: str
@@ -37,6 +39,7 @@ class Measure(NamedTuple):
     share: float = 0.0
     absolute: float = 0.0
     after: int = 0
+    is_wall_time: bool = False
 
 
 class Growth(NamedTuple):
@@ -77,6 +80,22 @@ def judge_growth(measure: Measure, slices: list[dict]) -> Growth:
     return Growth(median(values[:third]), median(values[-third:]), slope * 60, verdict)
 
 
+def judge_all(measures: tuple[Measure, ...], slices: list[dict], *, others: Measure) -> dict[str, Growth]:
+    """Judge each by its key. A time that rises while others use more of the machine says nothing of us.
+
+    Args:
+        others: What others use.
+    """
+    are_busier = judge_growth(others, slices).verdict == GROWS
+    judged = {}
+    for measure in measures:
+        growth = judge_growth(measure, slices)
+        if growth.verdict == GROWS and measure.is_wall_time and are_busier:
+            growth = growth._replace(verdict=WITH_OTHERS)
+        judged[measure.key] = growth
+    return judged
+
+
 def judge_memory(slices: list[dict], left: dict[str, dict], *, outbox: str) -> dict:
     """Return what Redis's memory grows by, beside what the keys of transfers weigh.
 
@@ -106,4 +125,5 @@ def judge_memory(slices: list[dict], left: dict[str, dict], *, outbox: str) -> d
 def name_growing(verdicts: dict[str, str]) -> list[str] | None:
     """Return the names of what grows; None where nobody can tell of something yet."""
     growing = [name for name, verdict in verdicts.items() if verdict == GROWS]
-    return growing if growing or TOO_SHORT not in verdicts.values() else None
+    is_told = {TOO_SHORT, WITH_OTHERS}.isdisjoint(verdicts.values())
+    return growing if growing or is_told else None

@@ -2,11 +2,11 @@
 
 import time
 
-from benchmarks.growth import Measure, judge_growth, judge_memory, name_growing
+from benchmarks.growth import Measure, judge_all, judge_memory, name_growing
 from benchmarks.leftovers import grown_by, weigh_by_kind
 from benchmarks.numbers import percentile
 from benchmarks.onlookers import Onlookers, onlookers
-from benchmarks.processes import ProcessTree, Talker
+from benchmarks.processes import MachineLoad, ProcessTree, Talker
 from benchmarks.run import Tell
 from benchmarks.scenes import CONCURRENCY, PER_SECOND, WARM_COUNT, pace
 from benchmarks.stage import Stage, new_calls
@@ -18,9 +18,9 @@ SLICE_SECONDS = 10
 OUTBOX = Keys().audit
 
 MEASURES = (
-    Measure("submit → POST, p50 ms", "to_post_p50_ms", share=0.1),
-    Measure("submit → POST, p99 ms", "to_post_p99_ms", share=0.1),
-    Measure("submit call, p50 ms", "submit_p50_ms", share=0.1),
+    Measure("submit → POST, p50 ms", "to_post_p50_ms", share=0.1, is_wall_time=True),
+    Measure("submit → POST, p99 ms", "to_post_p99_ms", share=0.1, is_wall_time=True),
+    Measure("submit call, p50 ms", "submit_p50_ms", share=0.1, is_wall_time=True),
     Measure("Redis CPU per transfer, ms", "redis_cpu_ms", share=0.05),
     Measure("Redis CPU, share of a core", "redis_share", share=0.05),
     Measure("worker CPU per transfer, ms", "worker_cpu_ms", share=0.05),
@@ -31,12 +31,14 @@ MEASURES = (
     Measure("keys without a TTL", "keys_without_ttl"),
     Measure("worker's memory (RSS), MB", "worker_mb", share=0.02),
     Measure("worker's open files", "open_files", absolute=1),
-    # It remembers 10,000 transfers.
-    Measure("Flower's memory, MB", "flower_mb", share=0.03, after=10_500),
+    # It remembers 10,000 transfers, and copies all of them to its file every half minute.
+    Measure("Flower's memory, MB", "flower_mb", share=0.1, after=10_500),
     Measure("memory of `metrics`, MB", "metrics_mb", share=0.02),
     Measure("memory of `status --watch`, MB", "status_mb", share=0.02),
-    Measure("a scrape, p50 ms", "scrape_p50_ms", share=0.1),
+    Measure("a scrape, p50 ms", "scrape_p50_ms", share=0.1, is_wall_time=True),
 )
+
+OTHERS = Measure("what others use of the machine, in cores", "others_cores", absolute=0.1)
 
 
 def measure_mixed(stage: Stage, into: dict, tell: Tell, *, seconds: float) -> None:
@@ -66,12 +68,11 @@ def measure_mixed(stage: Stage, into: dict, tell: Tell, *, seconds: float) -> No
     into["count"] = count
     into["finished_lines"] = audit_file.read_text().count('"transfer.finished"') - WARM_COUNT - 1
     into["memory"] = judge_memory(into["slices"], left, outbox=OUTBOX)
-    into["growth"] = {
-        measure.key: {"title": measure.title, **judge_growth(measure, into["slices"])._asdict()}
-        for measure in MEASURES
-    }
-    verdicts = {name: of["verdict"] for name, of in into["growth"].items()}
-    into["growing"] = name_growing(verdicts | {"Redis's memory": into["memory"]["verdict"]})
+    judged = judge_all((*MEASURES, OTHERS), into["slices"], others=OTHERS)
+    titles = {measure.key: measure.title for measure in (*MEASURES, OTHERS)}
+    into["growth"] = {name: {"title": titles[name], **of._asdict()} for name, of in judged.items()}
+    ours = {name: of.verdict for name, of in judged.items() if name != OTHERS.key}
+    into["growing"] = name_growing(ours | {"redis_memory": into["memory"]["verdict"]})
 
 
 def _run_slices(
@@ -90,7 +91,8 @@ def _run_slices(
     others.scraper.take_times_ms()
     for number in range(wanted):
         time.sleep(max(0.0, begun + number * SLICE_SECONDS - time.monotonic()))
-        since, redis_before, worker_before = time.monotonic(), stage.redis_cpu_seconds(), worker.cpu_seconds()
+        since, load = time.monotonic(), MachineLoad()
+        redis_before, worker_before = stage.redis_cpu_seconds(), worker.cpu_seconds()
         told, posts = pace(stage, producer, worker, PER_SECOND * SLICE_SECONDS, seed=number)
         took = time.monotonic() - since
         redis_cpu, worker_cpu = stage.redis_cpu_seconds() - redis_before, worker.cpu_seconds() - worker_before
@@ -103,6 +105,7 @@ def _run_slices(
                 "ended": count,
                 "redis_cpu_ms": redis_cpu * 1000 / len(told["times"]),
                 "redis_share": redis_cpu / took,
+                "others_cores": load.others_cores(),
                 "worker_cpu_ms": worker_cpu * 1000 / len(told["times"]),
                 **_times(told, posts),
                 **_look_at_redis(stage),

@@ -19,6 +19,7 @@ def describe_parts(run: dict) -> Iterator[str]:
         ("processes", _describe_processes),
         ("stages", _describe_stages),
         ("mixed", describe_mixed),
+        ("ended", describe_ended),
         ("history", _describe_history),
     ):
         if run.get(part):
@@ -127,6 +128,35 @@ def _tell_growing(growing: list[str] | None) -> str:
     if growing is None:
         return TOO_SHORT
     return f"{', '.join(growing)} GROWS" if growing else "nothing grows"
+
+
+_ENDED_ROWS = (
+    ("submit → POST, p50 ms", "to_post_p50_ms"),
+    ("submit → POST, p99 ms", "to_post_p99_ms"),
+    ("submit call, p50 ms", "submit_p50_ms"),
+    ("CPU per transfer, Redis, ms", "redis_cpu_ms"),
+    ("start → first POST, s", "start_up_s"),
+    ("`call-transfer status`, ms", "status_ms"),
+    ("the same, Redis's processor time, ms", "status_redis_ms"),
+)
+
+
+def describe_ended(ended: dict) -> list[str]:
+    """What a Redis full of ended transfers costs, beside an empty one."""
+    if not ended.get("full"):
+        return []
+    rows = [
+        (title, *(cell(values_of(ended[name], key)) for name in ("empty", "full")))
+        for title, key in _ENDED_ROWS
+    ]
+    told = f"{ended['count']:,} ended transfers, {ended['bytes_each']:.0f} bytes each"
+    if "full_bytes" in ended:
+        before_mb, after_mb = ended["empty_bytes"] / 1e6, ended["full_bytes"] / 1e6
+        told += f" (Redis held {before_mb:.1f} MB before, {after_mb:.0f} MB after)"
+    if ended.get("left_out"):
+        left_out = "; ".join(f"`{kind}` {why}" for kind, why in ended["left_out"].items())
+        told += f". Not copied: {left_out}"
+    return [f"{told}. In turns with an empty Redis:\n", table(("", "empty", "full"), rows)]
 
 
 def _describe_history(history: dict[str, dict]) -> list[str]:

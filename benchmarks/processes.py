@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import psutil
@@ -77,6 +78,35 @@ class ProcessTree:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
         Path(self._log.name).unlink()
+
+
+class MachineLoad:
+    """What others use of the machine from now on: all that is busy, without us and what we started."""
+
+    def __init__(self) -> None:
+        self._begun = time.monotonic()
+        self._busy_before, self._ours_before = self._busy_seconds(), self._our_seconds()
+
+    def others_cores(self) -> float:
+        busy = self._busy_seconds() - self._busy_before
+        ours = self._our_seconds() - self._ours_before
+        return max(0.0, busy - ours) / (time.monotonic() - self._begun)
+
+    @staticmethod
+    def _busy_seconds() -> float:
+        times = psutil.cpu_times()
+        return (
+            times.user + times.nice + times.system + times.irq + times.softirq + getattr(times, "steal", 0.0)
+        )
+
+    @staticmethod
+    def _our_seconds() -> float:
+        total, us = 0.0, psutil.Process()
+        for member in (us, *us.children(recursive=True)):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                used = member.cpu_times()
+                total += used.user + used.system
+        return total
 
 
 class Talker:

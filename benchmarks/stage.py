@@ -59,11 +59,16 @@ class Stub:
 
 
 class Stage:
-    """Redis and the stub, for all systems of a run. A context manager."""
+    """Redis and the stub, for all systems of a run. A context manager.
+
+    Attributes:
+        is_kept: Whether what is in Redis stays there from one measurement to the next.
+    """
 
     def __init__(self) -> None:
         self.redis = EmbeddedRedis()
         self.directory = Path(tempfile.mkdtemp(prefix="bench-"))
+        self.is_kept = False
 
     def __enter__(self) -> "Stage":
         self.redis.start()
@@ -79,7 +84,8 @@ class Stage:
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def clear(self, *, delay_ms: int) -> None:
-        self.client.flushall()
+        if not self.is_kept:
+            self.client.flushall()
         self.reset_stub(delay_ms=delay_ms)
 
     def start_aof_anew(self) -> None:

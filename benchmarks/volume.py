@@ -1,29 +1,33 @@
 """What a full Redis costs: waiting intents, and records of transfers that have ended."""
 
 import os
-import uuid
+import shutil
+import subprocess
+import time
+from statistics import median
 
-from benchmarks.scenes import measure_latency, measure_throughput
-from benchmarks.stage import Stage
-from benchmarks.systems import find_systems
-from transfer_tasks.ledger.keys import Keys
+import psutil
+
+from benchmarks.copies import Original, find_original, make_copies
+from benchmarks.leftovers import names_of
+from benchmarks.room import check_room
+from benchmarks.run import Tell
+from benchmarks.scenes import CONCURRENCY, PER_SECOND, measure_latency, measure_throughput
+from benchmarks.stage import Stage, new_calls
+from benchmarks.systems import BIN, System, find_systems
 
 BACKLOG = 10_000
 SMALL_BACKLOG = 1_000
 
-# Copies one ended transfer, with its call, as often as asked.
-_MULTIPLY = """
-local fields = redis.call('HGETALL', KEYS[1])
-for number = ARGV[1], ARGV[2] do
-  local id = string.format('%s-%012d', ARGV[3], number)
-  redis.call('HSET', ARGV[4] .. id, unpack(fields))
-  redis.call('EXPIRE', ARGV[4] .. id, 604800)
-  redis.call('RPUSH', ARGV[5] .. id, id)
-  redis.call('EXPIRE', ARGV[5] .. id, 604800)
-end
-return redis.call('DBSIZE')
-"""
-_AT_ONCE = 2000
+_ALIKE = 20
+"""So many are carried out before one is copied: what comes with each of them is told from what comes once."""
+
+_SETTLE_SECONDS = 60.0
+_RESTING_MS = 10.0
+"""Of processor time in a second, at most."""
+
+_LOOKS = 5
+_IDLE_SECONDS = 2.0
 
 
 def measure_backlog(stage: Stage, *, rounds: int) -> dict:
@@ -38,45 +42,104 @@ def measure_backlog(stage: Stage, *, rounds: int) -> dict:
     return results
 
 
-def measure_ended(stage: Stage, *, rounds: int, seconds: float, count: int) -> dict:
-    """The latency scene on an empty Redis and on one that holds `count` ended transfers, in turns."""
-    system = find_systems("call-transfer")[0]
-    results: dict[str, list[dict]] = {"empty": [], "full": []}
-    stage.client.config_set("auto-aof-rewrite-percentage", 0)
-    for number in range(rounds):
-        results["empty"].append(
-            _without_samples(measure_latency(stage, system, seconds=seconds, seed=number))
+def measure_ended(stage: Stage, into: dict, tell: Tell, *, rounds: int, seconds: float, count: int) -> None:
+    """An empty Redis and one that holds `count` ended transfers, in turns: the latency scene, and `status`.
+
+    The full one never rewrites its append-only file, which would be gigabytes beside the measurement.
+
+    Raises:
+        NoRoom: The machine has not got the memory, or the disk.
+    """
+    (ours,) = find_systems("call-transfer")
+    stage.clear(delay_ms=50)
+    with Stage() as full:
+        full.client.config_set("auto-aof-rewrite-percentage", 0)
+        original = _leave_one(full, ours)
+        check_room(
+            count=count,
+            size_bytes=original.size_bytes,
+            free_memory_bytes=psutil.virtual_memory().available,
+            free_disk_bytes=shutil.disk_usage(full.redis.data_dir).free,
         )
-    template = _find_ended(stage)
-    memory_before = stage.client.info("memory")["used_memory"]
-    _multiply(stage, template, count)
-    bytes_each = (stage.client.info("memory")["used_memory"] - memory_before) / count
-    clear, stage.clear = stage.clear, stage.reset_stub
-    try:
-        for number in range(rounds):
-            measured = measure_latency(stage, system, seconds=seconds, seed=number)
-            results["full"].append(_without_samples(measured))
-    finally:
-        stage.clear = clear
-    stage.client.flushall(asynchronous=True)  # so much takes longer than a client waits
-    return {**results, "count": count, "bytes_each": bytes_each}
+        before = full.client.info("memory")["used_memory"]
+        tell(f"ended: one holds {original.size_bytes} bytes in its keys; making {count:,}", 0.05)
+        make_copies(full.client, original, count)
+        _settle(full)
+        after = full.client.info("memory")["used_memory"]
+        into |= {
+            "count": count,
+            "empty_bytes": before,
+            "full_bytes": after,
+            "bytes_each": (after - before) / count,
+            "own_keys_bytes": original.size_bytes,
+            "keys": full.client.dbsize(),
+            "left_out": original.left_out,
+        }
+        full.is_kept = True
+        _take_turns({"empty": stage, "full": full}, ours, into, tell, rounds=rounds, seconds=seconds)
 
 
-def _without_samples(measured: dict) -> dict:
-    return {name: value for name, value in measured.items() if name != "to_post_ms"}
+def _settle(stage: Stage) -> None:
+    """Return once Redis rests: gigabytes of AOF are on the disk, and its tables have their new sizes."""
+    os.sync()
+    give_up_at = time.monotonic() + _SETTLE_SECONDS
+    while time.monotonic() < give_up_at:
+        before = _redis_ms(stage)
+        time.sleep(1)
+        if _redis_ms(stage) - before < _RESTING_MS:
+            return
 
 
-def _find_ended(stage: Stage) -> bytes:
-    for name in stage.client.scan_iter(match=Keys().record("*"), count=1000):
-        if stage.client.hget(name, "state") == b"submitted":
-            return name
-    raise RuntimeError("no ended transfer to copy")
+def _take_turns(
+    stages: dict[str, Stage], ours: System, into: dict, tell: Tell, *, rounds: int, seconds: float
+) -> None:
+    into |= {name: [] for name in stages}
+    for number in range(rounds):
+        for name, on in stages.items() if number % 2 == 0 else reversed(stages.items()):
+            measured = measure_latency(on, ours, seconds=seconds, seed=number)
+            into[name].append({**measured, **_measure_status(on, ours), "round": number})
+        tell(f"ended: round {number + 1} of {rounds}", 0.2 + 0.8 * (number + 1) / rounds)
 
 
-def _multiply(stage: Stage, template: bytes, count: int) -> None:
-    script, keys = stage.client.register_script(_MULTIPLY), Keys()
-    prefix = str(uuid.uuid4())[:23]
-    for first in range(1, count + 1, _AT_ONCE):
-        last = min(count, first + _AT_ONCE - 1)
-        script(keys=[template], args=[first, last, prefix, keys.record(""), keys.call("")])
-    os.sync()  # gigabytes of AOF are on their way to the disk
+def _leave_one(stage: Stage, ours: System) -> Original:
+    """Carry out a few, and find what the last one has left."""
+    before = set(names_of(stage.client))
+    stage.clear(delay_ms=0)
+    calls = new_calls(_ALIKE)
+    with stage.producer(ours) as producer, stage.worker(ours, concurrency=CONCURRENCY):
+        told = producer.ask({"do": "follow", "calls": calls, "per_second": PER_SECOND, "seed": 1})
+        time.sleep(2)  # audit lines are written, heartbeats count
+        return find_original(stage.client, (told["ids"][calls[-1]], calls[-1]), before=before, alike=_ALIKE)
+
+
+def _measure_status(stage: Stage, ours: System) -> dict:
+    """`call-transfer status`: its wall time, and Redis's processor time without an idle worker's share."""
+    env = os.environ | stage.environment(concurrency=CONCURRENCY)
+    walls = []
+    stage.reset_stub(delay_ms=0)
+    with stage.producer(ours) as producer, stage.worker(ours, concurrency=CONCURRENCY) as worker:
+        producer.ask({"do": "submit", "calls": new_calls(1)})
+        stage.stub.wait_for(1, worker=worker)
+        time.sleep(1)
+        idle_before = _redis_ms(stage)
+        time.sleep(_IDLE_SECONDS)
+        before = _redis_ms(stage)
+        idle_ms_per_second = (before - idle_before) / _IDLE_SECONDS
+        for _ in range(_LOOKS):
+            begun = time.monotonic()
+            subprocess.run(
+                [str(BIN / "call-transfer"), "status"],
+                env=env,
+                cwd=stage.directory,
+                check=True,
+                stdout=subprocess.DEVNULL,
+            )
+            walls.append((time.monotonic() - begun) * 1000)
+        redis_ms = _redis_ms(stage) - before - idle_ms_per_second * sum(walls) / 1000
+    return {"status_ms": median(walls), "status_redis_ms": max(0.0, redis_ms) / _LOOKS}
+
+
+def _redis_ms(stage: Stage) -> float:
+    """Redis's processor time, in finer steps than the kernel's ticks."""
+    used = stage.client.info("cpu")
+    return (used["used_cpu_user"] + used["used_cpu_sys"]) * 1000

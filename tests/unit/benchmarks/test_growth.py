@@ -10,7 +10,9 @@ from benchmarks.growth import (
     LEVEL,
     TOO_SHORT,
     WITH_ITS_KEYS,
+    WITH_OTHERS,
     Measure,
+    judge_all,
     judge_growth,
     judge_memory,
     name_growing,
@@ -110,6 +112,21 @@ def test_a_few_slices_say_nothing():
     assert (growth.first, growth.last) == (1.5, 24.0)
 
 
+def judge_beside(others: list[float], *, is_wall_time: bool) -> str:
+    measure = Measure("what", "figure", share=0.1, is_wall_time=is_wall_time)
+    slices = [
+        {**each, "others": used} for each, used in zip(make_slices(waver(60, rise=5)), others, strict=True)
+    ]
+    return judge_all((measure,), slices, others=Measure("", "others", absolute=0.1))["figure"].verdict
+
+
+def test_times_that_rise_while_others_use_more_of_the_machine_say_nothing_of_us():
+    busier = [0.01 * number for number in range(60)]
+    assert judge_beside(busier, is_wall_time=True) == WITH_OTHERS
+    assert judge_beside(busier, is_wall_time=False) == GROWS
+    assert judge_beside([0.5] * 60, is_wall_time=True) == GROWS
+
+
 def make_memory(bytes_per_transfer: float, *, outbox: float = 0.0) -> list[dict]:
     return [
         {
@@ -155,6 +172,7 @@ def test_memory_of_a_few_slices_says_nothing():
 def test_what_grows_is_named_and_a_short_run_does_not_say_that_nothing_does():
     assert name_growing({"a": LEVEL, "b": WITH_ITS_KEYS}) == []
     assert name_growing({"a": LEVEL, "b": TOO_SHORT}) is None
+    assert name_growing({"a": LEVEL, "b": WITH_OTHERS}) is None
     assert name_growing({"a": GROWS, "b": TOO_SHORT}) == ["a"]
 
 

@@ -159,6 +159,29 @@ def test_everything_at_once_that_was_interrupted_has_no_table_yet(make_run, caps
     assert "Everything at once" not in capsys.readouterr().out
 
 
+def test_what_a_full_redis_costs_stands_beside_an_empty_one(make_run, capsys):
+    ended = {
+        "count": 1_000_000,
+        "bytes_each": 2629.4,
+        "empty_bytes": 2.9e6,
+        "full_bytes": 2.632e9,
+        "left_out": {"transfer:audit": "has a limit of its own"},
+        "empty": [{"round": 0, "status_ms": 500.0}],
+        "full": [{"round": 0, "status_ms": 510.0}],
+    }
+    print_report([make_run(ended=ended)])
+    text = capsys.readouterr().out
+    assert "1,000,000 ended transfers, 2629 bytes each (Redis held 2.9 MB before, 2632 MB after)" in text
+    assert "Not copied: `transfer:audit` has a limit of its own." in text
+    assert row(text, "`call-transfer status`, ms")[1:] == ["500", "510"]
+    assert row(text, "submit → POST, p50 ms")[1:] == ["-", "-"]
+
+
+def test_a_full_redis_that_was_not_measured_to_the_end_has_no_table(make_run, capsys):
+    print_report([make_run(ended={"count": 1_000_000, "bytes_each": 2629.4, "full": []})])
+    assert "ended transfers" not in capsys.readouterr().out
+
+
 def test_the_page_gets_the_tables_between_its_marks_and_keeps_the_rest(runs, tmp_path):
     page = tmp_path / "performance.md"
     page.write_text(f"# Before\n\n{BEGIN}\n\nold figures\n\n{END}\n\nafter\n")

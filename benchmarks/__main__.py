@@ -19,6 +19,7 @@ from benchmarks.stage import Stage
 from benchmarks.stages import measure_stages
 from benchmarks.systems import SYSTEMS, find_systems
 from benchmarks.targets import ENDED
+from benchmarks.turns import few_of
 from benchmarks.volume import measure_backlog, measure_ended
 
 PARTS = (*WHOLE, "ended", "history")
@@ -78,7 +79,7 @@ def _measure(runs: Runs, parts: list[str], options: argparse.Namespace) -> None:
     with Stage() as stage:
         run = runs.begin(describe_machine(stage), rounds=options.rounds, parts=set(parts), is_short=is_short)
         share = options.rounds / WHOLE_ROUNDS * len(systems) / len(SYSTEMS)
-        known |= {"mixed": options.mixed_seconds + 30}
+        known = {"mixed": options.mixed_seconds + 30} | known
         progress = Progress(parts, known_seconds=known, keep=runs.keep, share=share)
         for part in parts:
             progress.begin(part)
@@ -112,11 +113,11 @@ def _measure_part(
         case "workers":
             run_two_workers(stage, into, tell, rounds=rounds, count=count)
         case "processes":
-            run_processes(stage, into, tell, rounds=rounds, count=count)
+            run_processes(stage, into, tell, rounds=max(1, rounds - 2), count=count)
         case "stages":
             into |= measure_stages(stage, seconds=seconds, seed=1)
         case "backlog":
-            into |= measure_backlog(stage, rounds=max(1, rounds - 3))
+            into |= measure_backlog(stage, rounds=few_of(rounds))
         case "mixed":
             measure_mixed(stage, into, tell, seconds=options.mixed_seconds)
         case "ended":

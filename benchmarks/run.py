@@ -9,10 +9,7 @@ from benchmarks.scenes import count_commands, measure_latency, measure_throughpu
 from benchmarks.stage import Stage
 from benchmarks.systems import IN_ONE_PROCESS, System, find_systems
 from benchmarks.targets import DURABILITIES
-from benchmarks.turns import Turn, plan_rounds
-
-FEW_ROUNDS = 2
-"""For figures that no target is about, so that a whole run stays short."""
+from benchmarks.turns import Turn, few_of, plan_rounds
 
 THROUGHPUT = ((8, 0), (8, 50), (32, 0), (32, 50))
 """Concurrency and the stub's delay in milliseconds."""
@@ -35,11 +32,10 @@ def run_latency(
         finally:
             stage.set_durability(DURABILITIES[0])
 
-    few = min(FEW_ROUNDS, rounds)
     turns = [
-        Turn(system, durability, into.setdefault(durability, {}), rounds=wanted)
+        Turn(system, durability, into.setdefault(durability, {}), rounds=system.rounds_of(wanted))
         for system in systems
-        for durability, wanted in zip(DURABILITIES, (_rounds_of(system, rounds), few), strict=True)
+        for durability, wanted in zip(DURABILITIES, (rounds, few_of(rounds)), strict=True)
     ]
     _run_rounds("latency", turns, scene, tell)
 
@@ -56,26 +52,16 @@ def run_throughput(
             wanted = count if not system.is_forking else count // 5
             return measure_throughput(stage, system, concurrency=concurrency, delay_ms=delay_ms, count=wanted)
 
-        name = f"{concurrency}x{delay_ms}"
+        name, of_all = f"{concurrency}x{delay_ms}", rounds if delay_ms else few_of(rounds)
         fit = [system for system in systems if concurrency <= 8 or not system.is_forking]
         turns = [
-            Turn(
-                system,
-                name,
-                into.setdefault(name, {}),
-                rounds=_rounds_of(system, rounds) if delay_ms else min(FEW_ROUNDS, rounds),
-            )
-            for system in fit
+            Turn(system, name, into.setdefault(name, {}), rounds=system.rounds_of(of_all)) for system in fit
         ]
 
         def tell_part(text: str, share: float, place: int = place) -> None:
             tell(text, (place + share) / len(THROUGHPUT))
 
         _run_rounds(f"throughput {name} ms", turns, scene, tell_part)
-
-
-def _rounds_of(system: System, rounds: int) -> int:
-    return rounds if system.is_judged else min(FEW_ROUNDS, rounds)
 
 
 def run_counts(stage: Stage, systems: list[System], into: dict, tell: Tell) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from benchmarks.peers.post import PIPELINE, TOKEN
 from benchmarks.processes import python_of
+from benchmarks.turns import few_of
 from transfer_worker.local.setup_files import make_keys
 
 BIN = Path(sys.executable).parent
@@ -44,6 +45,9 @@ class System:
     is_forking: bool = False
     sources: tuple[str, ...] = ()
     is_judged: bool = True
+
+    def rounds_of(self, rounds: int) -> int:
+        return rounds if self.is_judged else few_of(rounds)
 
 
 def _command(words: str) -> Callable[[int], list[str]]:

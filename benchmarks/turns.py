@@ -8,6 +8,11 @@ if TYPE_CHECKING:
     from benchmarks.systems import System
 
 
+def few_of(rounds: int) -> int:
+    """Return how many of the rounds there are of what no target is about, so that a whole run stays short."""
+    return max(1, rounds * 2 // 5)
+
+
 class Turn(NamedTuple):
     """A system's turns, in one variant; its figures go into `into`, under its name."""
 

@@ -23,7 +23,7 @@ _ALIKE = 20
 """So many are carried out before one is copied: what comes with each of them is told from what comes once."""
 
 _SETTLE_SECONDS = 60.0
-_RESTING_MS = 10.0
+_RESTING_MS = 5.0
 """Of processor time in a second, at most."""
 
 _LOOKS = 5

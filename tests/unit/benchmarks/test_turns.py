@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-from benchmarks.turns import Turn, plan_rounds
+from benchmarks.turns import Turn, few_of, plan_rounds
 
 
 def make_turns(**rounds: int) -> list[Turn]:
@@ -33,3 +33,7 @@ def test_each_has_as_many_turns_as_it_asks_for():
         planned = names(plan_rounds(make_turns(a=5, b=wanted)))
         assert sum("b" in due for due in planned) == wanted
         assert sum("a" in due for due in planned) == 5
+
+
+def test_what_no_target_is_about_has_two_fifths_of_the_rounds_and_one_at_least():
+    assert [few_of(rounds) for rounds in (1, 2, 3, 5, 10)] == [1, 1, 1, 2, 4]

@@ -2,7 +2,9 @@
 
 import argparse
 import signal
+import sys
 import time
+import traceback
 from pathlib import Path
 
 from benchmarks.history import run_history
@@ -12,6 +14,7 @@ from benchmarks.plot import draw_plots
 from benchmarks.processes import ROOT
 from benchmarks.progress import Progress
 from benchmarks.report import print_report, write_tables
+from benchmarks.room import NoRoom
 from benchmarks.run import run_counts, run_latency, run_processes, run_throughput, run_two_workers
 from benchmarks.runs import WHOLE, WHOLE_ROUNDS, Runs, known_seconds
 from benchmarks.scripts import measure_scripts
@@ -36,10 +39,11 @@ def main() -> None:
     find_systems(options.systems)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started is ended
 
-    runs = Runs(options.out)
+    runs, failed = Runs(options.out), []
     try:
-        _measure(runs, [part for part in PARTS if part in wanted], options)
+        failed = _measure(runs, [part for part in PARTS if part in wanted], options)
     except KeyboardInterrupt:
+        failed = ["the rest"]
         print("\nInterrupted; what is done is kept. The parts that lack can be named with --parts.")
     if not runs.runs:
         return
@@ -47,6 +51,8 @@ def main() -> None:
     if options.out.resolve() == RESULTS:
         write_tables(runs.runs, DOCS)
         draw_plots(runs.runs[-1], DOCS)
+    if failed:
+        sys.exit(f"Not measured: {', '.join(failed)}.")
 
 
 def _make_parser() -> argparse.ArgumentParser:
@@ -71,8 +77,10 @@ def _is_short(options: argparse.Namespace) -> bool:
     )
 
 
-def _measure(runs: Runs, parts: list[str], options: argparse.Namespace) -> None:
+def _measure(runs: Runs, parts: list[str], options: argparse.Namespace) -> list[str]:
+    """Measure these parts; return those that failed."""
     systems, begun = find_systems(options.systems), time.monotonic()
+    failed: list[str] = []
     is_short = _is_short(options)
     is_usual = not is_short and options.rounds == WHOLE_ROUNDS
     known = known_seconds(runs.runs) if is_usual else {}
@@ -87,14 +95,18 @@ def _measure(runs: Runs, parts: list[str], options: argparse.Namespace) -> None:
             run[part] = {}
             try:
                 _measure_part(part, stage, systems, run[part], progress, options)
-            except (RuntimeError, TimeoutError) as error:
-                print(f"The part {part} failed, and the others go on: {error}", flush=True)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the others' figures are kept and told
+                if not isinstance(error, NoRoom):
+                    traceback.print_exc()
+                print(f"The part {part} failed; the others go on. {error}", flush=True)
+                failed.append(part)
                 progress.drop()
                 continue
             progress.end()
             run["took_seconds"] |= progress.took_seconds
             runs.keep()
         print(f"Took {(time.monotonic() - begun) / 60:.1f} min.")
+    return failed
 
 
 def _measure_part(

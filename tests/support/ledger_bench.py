@@ -10,6 +10,7 @@ from transfer_tasks.connection import ConnectionReason, ConnectionReport, Connec
 from transfer_tasks.ledger.ledger import Ledger
 from transfer_tasks.ledger.verdicts import Claim, Ended, Reading
 from transfer_tasks.outcome import Reason, State, TransferOutcome
+from transfer_tasks.publisher.message import write_notification
 from transfer_worker.audit.outbox import GROUP, read_line
 from transfer_worker.monitoring.present import read_present
 
@@ -265,6 +266,7 @@ class LedgerBench:
                 audit_group=GROUP,
                 audit_kept=audit_kept,
                 audit_bound=audit_bound,
+                notification=write_notification(self.queue),
             )
         )
 

@@ -226,6 +226,7 @@ class LedgerCommands(RequestCommands):
         audit_group: str,
         audit_kept: int,
         audit_bound: int,
+        notification: str,
     ) -> Command[Recovered]:
         """Take over from dead workers, and end what is overdue."""
         return self._build(
@@ -240,6 +241,7 @@ class LedgerCommands(RequestCommands):
             audit_group=audit_group,
             audit_kept=audit_kept,
             audit_bound=audit_bound,
+            notification=notification,
         )
 
     def take_poll(self, *, lease_ms: int, pace_ms: int, max_polls: int) -> Command[Poll | float | None]:

@@ -19,6 +19,9 @@ T = TypeVar("T")
 _OF_CONNECTIONS: Final = frozenset({"report_connection", "end_attempt", "recover", "take_poll"})
 """The steps that need `connections.lua`: who reads one that it doesn't need pays for it."""
 
+_OF_EVERY_TRANSFER: Final = frozenset({"accept", "claim", "end_attempt"})
+"""The steps whose usual case is written out, in `usual/`."""
+
 _FIRST_STATEMENT: Final = re.compile(r"^local ([\w,\s]+) = unpack\(ARGV, 3\)$", re.MULTILINE)
 
 
@@ -55,13 +58,33 @@ class Script:
 @cache
 def load_script(name: str) -> Script:
     """Return the script `scripts/<name>.lua`."""
-    folder = files("transfer_tasks.ledger") / "scripts"
+    return Script(name, _read("start") + _usual_case(name) + _whole_step(name))
+
+
+def _whole_step(name: str) -> str:
     own = ("connections",) if name in _OF_CONNECTIONS else ()
-    *before, step, finish = (
-        (folder / f"{part}.lua").read_text("utf-8")
-        for part in ("prelude", "limits", "damaged", *own, name, "finish")
-    )
-    return Script(name, f"{''.join(before)}\nlocal function step()\n{step}\nend\n{finish}")
+    before = _read("names", "counters", "prelude", "limits", "damaged", *own)
+    return f"{before}\nlocal function step()\n{_read(name)}\nend\n{_read('finish')}"
+
+
+def _usual_case(name: str) -> str:
+    """Return what answers where all is as usual; an empty text for a step that has no such case."""
+    if name not in _OF_EVERY_TRANSFER:
+        return "\nlocal DONE\n"
+    step = _read("usual/guards", f"usual/{name}")
+    return f"""
+local DONE
+do
+{step}
+DONE = take_usual_step()
+if DONE and not (NEW_COUNTER or ARE_MANY_UNCOUNTED) then return DONE end
+end
+"""
+
+
+def _read(*parts: str) -> str:
+    folder = files("transfer_tasks.ledger") / "scripts"
+    return "".join((folder / f"{part}.lua").read_text("utf-8") for part in parts)
 
 
 class Command(NamedTuple, Generic[T]):

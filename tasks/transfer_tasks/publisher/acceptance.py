@@ -44,7 +44,7 @@ def build_accept(
         commands: The ledger's commands.
         intent: What is asked; its deadline is a point in time by Redis's clock, see `with_deadline`.
         queue: The Celery queue.
-        is_queued: Whether a message has brought the intent; ours is then only kept, for recovery.
+        is_queued: Whether a message has brought the intent: no other is sent.
         repeat_window_seconds: How long after `submitted` the same request is a repeat.
         reply_to: The channel on which an ending wakes whoever waits.
         idempotency_key: Instead of the intent's own.
@@ -81,7 +81,9 @@ def build_accept(
         intent_json=written.text,
         signature=written.signature,
         labels_json=to_json(labels).decode(),
-        message=build_message(
+        message=""
+        if is_queued
+        else build_message(
             transfer_id=intent.transfer_id,
             call_id=intent.call_id,
             labels=describe(intent),

@@ -80,10 +80,23 @@ def build_message(
     }
 
 
+def write_notification(queue: str) -> str:
+    """Return the message that recovery sends, with places for what the record says: see recover.lua.
+
+    Nothing of it is shown; the worker that gets it reads the copy of the intent for that.
+    """
+    return _shape(queue, os.getpid(), shown="", is_signed=True)
+
+
 @cache
 def _template(queue: str, process_id: int, *, is_signed: bool) -> str:
-    """Return the message with places for what differs from transfer to transfer."""
-    transfer_id, shown, intent = "\0id", "\0shown", "\0intent"
+    """Return the message with places for what differs from transfer to transfer, for the operator `%`."""
+    shape = _shape(queue, process_id, shown="\0shown", is_signed=is_signed)
+    return re.sub(r'"\\u0000(\w+)"', r"%(\1)s", shape.replace("%", "%%"))
+
+
+def _shape(queue: str, process_id: int, *, shown: str, is_signed: bool) -> str:
+    transfer_id, intent = "\0id", "\0intent"
     message = {
         "body": EMPTY_BODY,
         "content-encoding": "utf-8",
@@ -124,5 +137,4 @@ def _template(queue: str, process_id: int, *, is_signed: bool) -> str:
             "delivery_tag": transfer_id,
         },
     }
-    text = json.dumps(message, separators=(",", ":")).replace("%", "%%")
-    return re.sub(r'"\\u0000(\w+)"', r"%(\1)s", text)
+    return json.dumps(message, separators=(",", ":"))

@@ -9,11 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from support.ledger_bench import LedgerBench, finish, outcome_of
+from transfer_tasks.ledger.operator_commands import OperatorCommands
 from transfer_tasks.ledger.verdicts import Claim
 from transfer_tasks.outcome import Reason, State
 from transfer_tasks.redis.connection import connect
 from transfer_tasks.registry.limits import LIMIT_KINDS, LIMIT_OF_CALL
 
+OPERATOR = OperatorCommands(retention_seconds=1000)
 REFUSED = (State.REJECTED, Reason.LIMIT_REACHED)
 CALL = "call-1"
 
@@ -137,7 +139,46 @@ def test_what_an_operator_asks_for_again_has_no_limit_and_counts_for_none(bench)
         assert isinstance(bench.claim(replay.transfer_id), Claim)
         bench.cancel(replay.transfer_id)
         last = bench.record(replay.transfer_id)
-    assert bench.client.zcard(bench.keys.limit("call", CALL)) == 1
+    assert bench.client.zcard(bench.keys.limit("call", CALL)) == 0
+    assert is_refused(ask(bench, call_id=CALL, destination="sales"))
+
+
+def test_a_calls_first_transfer_counts_from_when_it_was_accepted_though_only_a_second_one_is_counted(bench):
+    bench.limit(call="2/60")
+    first = ask(bench, call_id=CALL)
+    bench.cancel(first.transfer_id)
+    assert not bench.client.exists(bench.keys.limit("call", CALL))  # most calls have one
+
+    second = ask(bench, call_id=CALL, destination="sales")
+    bench.cancel(second.transfer_id)
+
+    counted = dict(bench.client.zrange(bench.keys.limit("call", CALL), 0, -1, withscores=True))
+    assert counted == {
+        each.transfer_id: bench.record(each.transfer_id).accepted_at_ms for each in (first, second)
+    }
+    assert is_refused(ask(bench, call_id=CALL, destination="billing"))
+
+
+def test_a_first_transfer_of_long_ago_counts_no_more(bench):
+    bench.limit(call="1/60")
+    first = finish(bench, call_id=CALL)
+    bench.client.hincrby(bench.keys.record(first), "accepted_ms", -61_000)
+    assert not is_refused(ask(bench, call_id=CALL, destination="sales"))
+
+
+@pytest.mark.parametrize("paused", [True, False])
+def test_a_first_transfer_that_was_refused_does_not_count(bench, paused):
+    if paused:
+        bench.run(OPERATOR.pause("support", operator="ana", reason="flood", limit=10))
+        assert ask(bench, call_id=CALL).state is State.REJECTED
+    else:
+        bench.limit(destination__support="1/60")
+        ask(bench)
+        assert is_refused(ask(bench, call_id=CALL))
+    bench.limit(call="1/60")
+    assert not is_refused(ask(bench, call_id=CALL, destination="sales"))
+    bench.cancel(bench.ledger.read_call(CALL)[-1].transfer_id)
+    assert is_refused(ask(bench, call_id=CALL, destination="billing"))
 
 
 def accept_without_count(bench, **asked):
@@ -231,17 +272,19 @@ def test_concurrent_publishers_never_exceed_a_limit(redis_url, bench):
 
 def test_counters_go_when_nothing_counts_any_more(bench):
     bench.limit(call="5/60", all="5/3600")
-    finish(bench, call_id=CALL)
+    bench.cancel(finish(bench, call_id=CALL))
+    ask(bench, call_id=CALL, destination="sales")
     assert 0 < bench.client.ttl(bench.keys.limit("call", CALL)) <= 60
     assert 60 < bench.client.ttl(bench.keys.limit("all", "*")) <= 3600
 
 
 def test_a_counter_of_another_type_stops_the_step_before_anything_is_written(bench):
+    finish(bench, call_id=CALL)
     key = bench.keys.limit("call", CALL)
     bench.client.set(key, "junk", ex=100)
     transfer_id = str(uuid.uuid4())
     with pytest.raises(Exception, match=r"another type|WRONGTYPE"):
-        bench.accept(call_id=CALL, transfer_id=transfer_id)
+        bench.accept(call_id=CALL, transfer_id=transfer_id, destination="sales")
     assert bench.ledger.read(transfer_id) is None
     bench.client.delete(key)
-    assert not is_refused(ask(bench, call_id=CALL, transfer_id=transfer_id))
+    assert not is_refused(ask(bench, call_id=CALL, transfer_id=transfer_id, destination="sales"))

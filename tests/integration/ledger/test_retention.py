@@ -124,13 +124,6 @@ def test_what_a_transfer_leaves_is_gone_in_time(bench):
         assert 0 < bench.client.ttl(key) <= 1000, key
 
 
-def test_the_copy_of_the_message_goes_with_the_ending(bench):
-    transfer_id = bench.accept().transfer_id
-    assert bench.client.hexists(bench.keys.record(transfer_id), "message")
-    bench.cancel(transfer_id)
-    assert not bench.client.hexists(bench.keys.record(transfer_id), "message")
-
-
 def test_a_message_stays_on_the_queue_until_a_worker_takes_it(bench):
     bench.accept()
     assert bench.client.ttl(bench.queue) == -1

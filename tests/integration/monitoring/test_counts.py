@@ -127,8 +127,8 @@ def test_requests_that_find_another_transfer_in_their_way_are_counted_by_verdict
     [(0, 1), (1, 1), (2, 2), (4, 5), (11, 20), (70, 70), (71, 100), (299_999, 300_000), (300_001, "inf")],
 )
 def test_spans_fall_into_the_bucket_whose_bound_they_do_not_exceed(bench, waited_ms, bucket):
-    prelude = (files("transfer_tasks.ledger") / "scripts" / "prelude.lua").read_text()
-    found = bench.client.eval(prelude + "return bucket_of(tonumber(ARGV[3]))", 0, "transfer", 60, waited_ms)
+    start = (files("transfer_tasks.ledger") / "scripts" / "start.lua").read_text()
+    found = bench.client.eval(start + "return bucket_of(tonumber(ARGV[3]))", 0, "transfer", 60, waited_ms)
 
     assert found == str(bucket)
     assert bucket == "inf" or bucket in BUCKETS_MS
@@ -150,6 +150,7 @@ def test_a_clock_that_was_set_back_makes_no_negative_span(bench):
     claim = bench.claim(bench.accept().transfer_id)
     bench.client.hincrby(bench.keys.record(claim.transfer_id), "accepted_ms", 5000)
     bench.begin(claim)
+    bench.end(claim)
 
     assert totals(bench)["post_ms|1"] == 1
     assert totals(bench)["post_ms_sum"] == 0

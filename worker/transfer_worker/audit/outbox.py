@@ -25,6 +25,9 @@ GROUP: Final = "audit-writers"
 BLOCK_SECONDS: Final = 1.0
 BATCH_LINES: Final = 200
 
+_PARTS: Final = ("event", "at_ms", "transfer_id", "call_id", "key", "hop", "attempt", "labels", "data")
+"""What an entry says, in its order."""
+
 _PLAIN: Final = str | int | float | bool | None
 _UNREADABLE: Final = (KeyError, ValueError, TypeError, AttributeError, OverflowError, OSError, RecursionError)
 """What reading an entry may raise, where anything may stand in it."""
@@ -105,19 +108,18 @@ def read_line(event_id: str, fields: Mapping[str, str]) -> dict[str, Any]:
         MalformedEntry: It can't be read. Anybody who can write to Redis can put anything there.
     """
     try:
+        event, at_ms, transfer_id, call_id, key, hop, attempt, labels, data = _read_entry(fields)
         line: dict[str, Any] = {
-            "timestamp": datetime.fromtimestamp(int(fields["at_ms"]) / 1000, UTC).isoformat(
-                timespec="milliseconds"
-            ),
-            "event": fields["event"],
+            "timestamp": datetime.fromtimestamp(int(at_ms) / 1000, UTC).isoformat(timespec="milliseconds"),
+            "event": event,
             "event_id": event_id,
-            "transfer_id": fields["transfer_id"],
-            "call_id": fields["call_id"],
-            "idempotency_key": fields["key"],
-            "hop": int(fields["hop"] or 0),
-            "attempt": int(fields["attempt"]),
+            "transfer_id": transfer_id,
+            "call_id": call_id,
+            "idempotency_key": key,
+            "hop": int(hop or 0),
+            "attempt": int(attempt),
         }
-        for name, value in (*_read_object(fields["labels"]), *_read_object(fields["data"])):
+        for name, value in (*_read_object(labels), *_read_object(data)):
             if value is not None:
                 line.setdefault(name, value)
     except _UNREADABLE as error:
@@ -146,12 +148,19 @@ def read_any_line(event_id: str, fields: Mapping[str, str]) -> dict[str, Any]:
     try:
         return read_line(event_id, fields)
     except MalformedEntry as error:
-        empty = dict.fromkeys(("event", "at_ms", "transfer_id", "call_id", "key", "labels", "data"), "")
-        at_ms = event_id.partition("-")[0]
-        line = read_line(
-            event_id, {**empty, "at_ms": at_ms, "hop": "", "attempt": "0", "labels": "{}", "data": "{}"}
-        )
+        empty = ["", event_id.partition("-")[0], "", "", "", "", "0", "{}", "{}"]
+        line = read_line(event_id, {"line": json.dumps(empty)})
         return {**line, "event": "unreadable", "why": str(error)}
+
+
+def _read_entry(fields: Mapping[str, str]) -> list[str]:
+    """Return what `audit_entry` has written (scripts/start.lua), or an older version in fields of their own."""
+    if "line" not in fields:
+        return [fields[name] for name in _PARTS]
+    parts = json.loads(fields["line"])
+    if len(parts) != len(_PARTS) or not all(isinstance(part, str) for part in parts):
+        raise ValueError(f"line is not a list of {len(_PARTS)} texts")
+    return cast("list[str]", parts)
 
 
 def _read_object(text: str) -> Iterable[tuple[str, Any]]:

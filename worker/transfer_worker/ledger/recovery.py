@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import redis
 
 from transfer_tasks.errors import LedgerUnavailable
+from transfer_tasks.publisher.message import write_notification
 from transfer_worker.audit.outbox import GROUP
 
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ class Recovery:
             audit_group=GROUP,
             audit_kept=AUDIT_KEPT_LINES,
             audit_bound=AUDIT_BOUND_LINES,
+            notification=write_notification(queue),
         )
         self._set_limits = commands.set_limits(limits, worker=worker)
         self._are_limits_set = False

@@ -11,7 +11,7 @@ from celery.worker.state import revoked as revoked_ids
 from transfer_tasks.errors import InvalidIntent
 from transfer_tasks.intent import TransferIntent
 from transfer_tasks.masking import UUID_PATTERN, mask_text
-from transfer_tasks.publisher.message import describe
+from transfer_tasks.publisher.message import INTENT_HEADER, describe
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,7 +31,7 @@ class MaskedRequest(Request):  # type: ignore[misc]  # Celery has no types
     """Set as the task's `Request`.
 
     Our own messages bring a masked description and no arguments (transfer_tasks.publisher.message). One that
-    plain Celery wrote brings the intent itself, with full numbers: it is described here.
+    plain Celery or recovery wrote brings the intent itself, with full numbers: it is described here.
 
     Attributes:
         endpoints: Masked endpoints of each named destination; a publisher may not have the registry.
@@ -43,7 +43,7 @@ class MaskedRequest(Request):  # type: ignore[misc]  # Celery has no types
         super().__init__(*arguments, **options)
         # Read at the door; the pool need not read it again.
         self._body, self._content_type, self._content_encoding = self.message.payload, None, None
-        shown = self._describe(self.args, self.kwargs, str(self.kwargsrepr))
+        shown = self._describe(self.args, self.kwargs or self._read_copy(), str(self.kwargsrepr))
         self._argsrepr, self._kwargsrepr = self._spell_ids(shown), shown
         self._request_dict.update(argsrepr=self._argsrepr, kwargsrepr=shown)
 
@@ -55,6 +55,11 @@ class MaskedRequest(Request):  # type: ignore[misc]  # Celery has no types
         """
         self._request_dict[REVOKED] = self.id in revoked_ids
         return False
+
+    def _read_copy(self) -> dict[str, Any]:
+        """Return the intent that recovery has sent along: it can't say what may be shown of it."""
+        copy = self.message.headers.get(INTENT_HEADER)
+        return {"intent": copy} if copy and not self.kwargsrepr else {}
 
     @classmethod
     def list_endpoints(cls, registry: DestinationRegistry) -> None:

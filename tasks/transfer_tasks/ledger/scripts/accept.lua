@@ -10,8 +10,8 @@
 --   intent              JSON, byte for byte as its publisher has written and signed it
 --   signature           of that text, or ''
 --   labels              JSON, masked: what logs may say of the destination; its name is taken from the intent
---   message             the Celery message; kept until the ending, for recovery
---   queue               where to push it, or '' where a message is on its way already
+--   message             the Celery message, or '' where one is on its way already
+--   queue               where to push it, or ''
 --   remaining_ms        until the deadline; or '' for a message that brought its intent: `latest_ms` is its deadline
 --   repeat_window_ms    how long after `submitted` the same request is a repeat
 --   reply_to            channel on which an ending is a wake-up, or ''
@@ -139,23 +139,16 @@ end
 set(transfer_id,
   'state', 'waiting', 'call_id', call_id, 'key', key, 'hop', hop, 'attempt', '0', 'token', '0',
   'destination_digest', destination_digest, 'content_digest', content_digest, 'intent', intent, 'signature', signature,
-  'labels', labels, 'message', message, 'reply_to', reply_to, 'accepted_ms', int(NOW), 'expires_ms', int(expires),
+  'labels', labels, 'reply_to', reply_to, 'accepted_ms', int(NOW), 'expires_ms', int(expires),
   'counted', '1')
 keep(record_key(transfer_id))
 audit(transfer_id, 'transfer.accepted', asked, { call_id, key, hop, '0', labels })
 
--- Whose requests these are, for whoever looks at a flood: by name, masked, or by the key.
-local function name_requester()
-  local said = read_object(asked)
-  local who = said and (said.requested_by or said.operator)
-  if type(who) ~= 'string' or who == '' then who = string.match(signature, '^[^:]*') or '' end
-  return (string.gsub(who, '[|%c]', '/'))
-end
-REQUESTER = name_requester()
+REQUESTER = name_requester(asked, signature)
 count('accepted')
 -- What an engineer asks for again has no limit.
 if not is_plain and finish_paused(transfer_id)
-    or after == '' and finish_limited(transfer_id, call_id, name, intent, signature) then
+    or after == '' and finish_limited(transfer_id, call_id, name, intent, signature, not last) then
   keep_for_an_hour(record_key(transfer_id))
   return { 'accepted', transfer_id, key, hop, 'rejected', int(NOW) }
 end

@@ -15,7 +15,7 @@
 --      | {'lost', state, outcome JSON or ''}  the right to act is gone: cancelled, altered, paused, taken over, too late, call moved
 
 local transfer_id, token, attempt, call, destination, derived, signer, signed_ms = unpack(ARGV, 3)
-local r = get(transfer_id, 'state', 'token', 'expires_ms', 'attempt', 'worker', 'accepted_ms',
+local r = get(transfer_id, 'state', 'token', 'expires_ms', 'attempt', 'worker',
   'call_id', 'key', 'hop', 'labels', 'moved_by', 'labelled')
 local state = r[1]
 if not state and is_missing(transfer_id) then return { 'lost', 'missing', '' } end
@@ -30,13 +30,13 @@ if NOW >= expires then
   local outcome = endings().finish_late(transfer_id, 'worker')
   return { 'lost', cjson.decode(outcome).state, outcome }
 end
-if r[11] and r[11] ~= transfer_id then
-  return { 'lost', 'rejected', endings().finish_moved(transfer_id, r[11]) }
+if r[10] and r[10] ~= transfer_id then
+  return { 'lost', 'rejected', endings().finish_moved(transfer_id, r[10]) }
 end
-local altered = finish_altered(transfer_id, { r[7], r[10], r[12] }, call, destination, derived)
+local altered = finish_altered(transfer_id, { r[6], r[9], r[11] }, call, destination, derived)
 if altered then return { 'lost', 'rejected', altered } end
 local paused = finish_paused(transfer_id)
 if paused then return { 'lost', 'rejected', paused } end
 
-begin_attempt(transfer_id, attempt, r[5], tonumber(r[6]), { r[7], r[8], r[9], r[4], r[10] }, signer)
+begin_attempt(transfer_id, attempt, r[5], { r[6], r[7], r[8], r[4], r[9] }, signer)
 return { 'begun', int(expires - NOW) }

@@ -72,5 +72,5 @@ write('ZREM', WAITING, transfer_id)
 audit(transfer_id, 'transfer.claimed', cjson.encode({ worker = worker, waited_ms = NOW - tonumber(r[5]),
   signed_by = is_of_this and text_or_nil(signer) or nil }), of)
 if not is_of_this then return answer('claimed', token, attempt) end
-begin_attempt(transfer_id, int(attempt + 1), worker, tonumber(r[5]), of, signer)
+begin_attempt(transfer_id, int(attempt + 1), worker, of, signer)
 return answer('begun', token, attempt)

@@ -115,7 +115,7 @@ local function connections()
   end
 
   local function count_final(id, c)
-    local destination = endings().destination_of(get(id, 'labels')[1])
+    local destination = destination_of(get(id, 'labels')[1])
     count_in_both('connection|' .. c.status .. '|' .. (c.reason or 'unstated') .. '|' .. destination)
   end
 

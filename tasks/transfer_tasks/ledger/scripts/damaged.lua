@@ -42,6 +42,7 @@ local function damage()
     local instead = { hop = '1', attempt = '0', token = '0', accepted_ms = int(NOW), expires_ms = int(NOW) }
     for field, number in pairs(instead) do set(id, field, found[field] or number) end
     set(id, 'labels', found.labels or '{}')
+    keep(key)
     write('ZREM', WAITING, id)
     write('ZREM', IN_FLIGHT, id)
     audit(id, 'record.set_aside', cjson.encode({ kept_as = kept_as }))

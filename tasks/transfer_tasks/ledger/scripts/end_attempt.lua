@@ -115,7 +115,7 @@ if not OPEN[current] then
   return { 'lost', current, outcome_json(transfer_id) }
 end
 AUDIT_IS_KEPT = true -- by `accept`, within one deadline
-if current == 'sending' then count_attempt(reason) end
+if current == 'sending' then count_attempt(transfer_id, reason) end
 -- The platform has reported on this request meanwhile, so it has it: whatever became of the answer, no attempt follows.
 -- Only where it refuses this very request, the report was of another.
 local reported = r[18]

@@ -70,68 +70,22 @@ local function write_first(of)
   redis.call(unpack(of)) -- the same error, as Redis raises it
 end
 
--- Counters stop nothing, and nothing stops for them: a note is lost where it can't be left.
-local SLICE_TTL = 2 * 3600
-local MAX_UNCOUNTED = 300 -- without a heartbeat, a step adds up so many notes itself
-
--- Anybody may send any name: when a hash is full, new ones are counted as `other`.
-local function add_to_counter(key, field, by, life)
-  if redis.pcall('HINCRBY', key, field, int(by)) ~= by then return end
-  local family = string.match(field, '^(%a+)|')
-  local size = (family == 'asked' or family == 'ended' or family == 'connection') and redis.pcall('HLEN', key)
-  if type(size) == 'number' and size > 2000 then
-    redis.pcall('HDEL', key, field)
-    redis.pcall('HINCRBY', key, string.match(field, '^.*|') .. 'other', int(by))
-  end
-  redis.pcall('EXPIRE', key, life)
-end
-
--- Add all notes to the hashes. They go first: what is not counted is better than what is counted twice.
-local function count_now()
-  local notes = redis.pcall('LRANGE', UNCOUNTED, 0, -1)
-  if notes.err or #notes == 0 or redis.pcall('LTRIM', UNCOUNTED, #notes, -1).err then return end
-
-  -- In the order in which they were noted: whoever reads finds the same hash full at the same name.
-  local sums, order = {}, {} -- key -> field -> by
-  local function add(key, field, by)
-    sums[key] = sums[key] or {}
-    if not sums[key][field] then order[#order + 1] = { key, field } end
-    sums[key][field] = (sums[key][field] or 0) + by
-  end
-  for _, note in ipairs(notes) do
-    local slice, lines = string.match(note, '^(%d+)(\n.*)$')
-    if slice and #slice <= 12 then
-      for where, by, field in string.gmatch(lines, '\n([tb])(%-?%d+) ([^\n]+)') do
-        if #by <= 15 then
-          add(STATISTICS, field, tonumber(by))
-          if where == 'b' then add(STATISTICS .. ':' .. slice, field, tonumber(by)) end
-        end
-      end
-    end
-  end
-  for _, of in ipairs(order) do
-    local key, field = unpack(of)
-    add_to_counter(key, field, sums[key][field], key == STATISTICS and RETENTION or SLICE_TTL)
-  end
-end
-
-local function note_counts()
-  local slice, notes = int(math.floor(NOW / 10000)), 0
-  if REQUESTER then add_to_counter(STATISTICS .. ':' .. slice, 'asked|' .. REQUESTER, 1, SLICE_TTL) end
-  if #COUNTS > 0 then
-    notes = redis.pcall('RPUSH', UNCOUNTED, slice .. '\n' .. table.concat(COUNTS, '\n'))
-    if notes == 1 then redis.pcall('EXPIRE', UNCOUNTED, RETENTION) end
-  end
-  if IS_TIME_TO_COUNT or type(notes) == 'number' and notes >= MAX_UNCOUNTED then count_now() end
-end
-
 commit = function()
   check_writes()
   for at, of in ipairs(WRITES) do
     if at == 1 then write_first(of) else redis.call(unpack(of)) end
   end
   for _, of in ipairs(WORDS) do redis.pcall(unpack(of)) end
-  note_counts()
+  if REQUESTER then add_to_counter(STATISTICS .. ':' .. slice_of_time(), 'asked|' .. REQUESTER, 1, SLICE_TTL) end
+  if #COUNTS > 0 then leave_note(COUNTS) end
+  if IS_TIME_TO_COUNT or ARE_MANY_UNCOUNTED then count_now() end
+end
+
+-- The usual case of the step has written everything, but for what its counters need now and then.
+if DONE then
+  if NEW_COUNTER then keep_counter(unpack(NEW_COUNTER)) end
+  if ARE_MANY_UNCOUNTED then count_now() end
+  return DONE
 end
 
 -- A damaged record is set aside, and the step taken anew: it finds a record that says `unknown`.

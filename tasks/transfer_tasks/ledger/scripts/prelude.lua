@@ -1,33 +1,3 @@
--- Shared by every transition; put in front of each script when it is loaded.
---
--- ARGV[1] namespace          every key begins with it, followed by ':'
--- ARGV[2] retention_seconds  how long a record lives after its last change
--- Each script documents its own arguments and its reply. Its first statement names the arguments in their order,
--- and nothing else does: whoever calls it gives them by these names (transfer_tasks/ledger/commands.py).
---
--- Keys are built here from the namespace, because one transition touches records that only the record
--- itself names. So all keys of a namespace live on one Redis (no cluster slots).
--- Time is Redis's own: one clock for publishers and workers, whatever theirs say.
-
-local NS = ARGV[1] .. ':'
-local RETENTION = tonumber(ARGV[2])
-
-local OPEN = { waiting = true, claimed = true, sending = true }
-local ENDED = { submitted = true, rejected = true, failed = true, expired = true, cancelled = true, unknown = true }
-
-local function record_key(id) return NS .. 'record:' .. id end
-local WAITING, IN_FLIGHT, UNKNOWN = NS .. 'waiting', NS .. 'in_flight', NS .. 'unknown'
-local AUDIT = NS .. 'audit'
-
-local function read_clock_ms()
-  local now = redis.call('TIME')
-  return tonumber(now[1]) * 1000 + math.floor(tonumber(now[2]) / 1000)
-end
-local NOW = read_clock_ms()
-
--- Lua would print a large number as 1.7e+12.
-local function int(number) return string.format('%d', number) end
-
 -- Redis rolls nothing back. So a step reads and checks everything before it writes anything: what is to be written is
 -- collected, and `commit` (finish.lua) writes it when the reply is there.
 --
@@ -50,10 +20,6 @@ local commit, forget
 local function write(...) WRITES[#WRITES + 1] = { ... } end
 
 local function keep(key) write('EXPIRE', key, RETENTION) end
-
--- Lines that nobody has written yet outlive the records. Those that are written don't: the sweep takes them away.
-local DAY = 24 * 3600
-local function keep_outbox() write('EXPIRE', AUDIT, math.max(RETENTION, DAY)) end
 
 -- A refusal that anybody can cause any number of times: an hour is enough for a redelivery.
 local function keep_for_an_hour(key) write('EXPIRE', key, math.min(RETENTION, 3600)) end
@@ -112,20 +78,10 @@ local function is_missing(id) return demand(redis.call('EXISTS', record_key(id))
 -- step knows them already. No step trims: it can't know what is written already. The sweep does (recover.lua).
 local function audit(id, event, data, of)
   local r = of or get(id, 'call_id', 'key', 'hop', 'attempt', 'labels')
-  write('XADD', AUDIT, '*',
-    'event', event, 'at_ms', int(NOW), 'transfer_id', id, 'call_id', r[1] or '', 'key', r[2] or '',
-    'hop', r[3] or '', 'attempt', r[4] or '0', 'labels', r[5] or '{}', 'data', data)
-  if not AUDIT_IS_KEPT then keep_outbox() end
+  write('XADD', audit_entry(id, event, data, r))
+  if not AUDIT_IS_KEPT then write('EXPIRE', AUDIT, LIFE_OF_OUTBOX) end
   AUDIT_IS_KEPT = true
 end
-
--- The JSON object that a text is; nil where it is none: anybody may have written it.
-local function read_object(text)
-  local ok, said = pcall(cjson.decode, text or '')
-  return ok and type(said) == 'table' and said or nil
-end
-
-local function is_word(text) return text and string.match(text, '^[%l_]+$') end
 
 -- The outcome as the JSON that handles read, built from the record.
 local function outcome_json(id)
@@ -138,36 +94,8 @@ local function outcome_json(id)
   })
 end
 
--- Statistics: counters that are right whoever counts, because they are noted in the step that they tell of.
---
---   statistics                   hash: since the beginning; heartbeats renew its TTL
---   statistics:<time / 10 s>     hash: the same fields in one slice of time, for "the last minute"
---   statistics:uncounted         list: what steps have noted since the last heartbeat, which adds it to the hashes
---   ended:<state>:<time / 1 h>   list: the endings of one hour, oldest first
---
--- A step leaves one note, whatever it counts: the slice of time, then a line for each field. 't' is for the hash since
--- the beginning, 'b' for both:
---
---   176421234
---   b1 attempt|accepted_by_platform
---   t7 outcome_ms_sum
---
--- A field's name is its parts joined by '|'. Whoever reads them lists them, and adds the notes:
--- transfer_worker/monitoring/counts.py. Who asks is no note: where no worker lives, notes may become older than a slice.
-local STATISTICS = NS .. 'statistics'
-local UNCOUNTED = STATISTICS .. ':uncounted'
-
 local function count(field, by) COUNTS[#COUNTS + 1] = 't' .. int(by or 1) .. ' ' .. field end
 local function count_in_both(field, by) COUNTS[#COUNTS + 1] = 'b' .. int(by or 1) .. ' ' .. field end
-
--- Upper bound of a histogram's bucket: 1, 2, 3, 5, 7, 10, 20 … 300000 ms, then 'inf'.
-local function bucket_of(ms)
-  local decade = 1
-  while ms > 10 * decade do decade = 10 * decade end
-  for _, step in ipairs({ 1, 2, 3, 5, 7, 10 }) do
-    if ms <= step * decade then return step * decade <= 300000 and int(step * decade) or 'inf' end
-  end
-end
 
 -- `counted` is where: one of the two above.
 local function count_span(name, ms, counted)
@@ -176,18 +104,20 @@ local function count_span(name, ms, counted)
   count(name .. '_sum', ms)
 end
 
--- What became of one request; each is counted once.
-local function count_attempt(class) count_in_both('attempt|' .. class) end
-
-local function text_or_nil(text) if text == '' then return nil end return text end
+-- What became of one request; each is counted once. With the first one, how long the transfer had waited for it.
+local function count_attempt(id, class)
+  local r = get(id, 'attempt', 'begun_ms', 'accepted_ms')
+  local begun, accepted = tonumber(r[2]), tonumber(r[3])
+  count_in_both('attempt|' .. class)
+  if r[1] == '1' and begun and accepted then count_span('post_ms', begun - accepted, count_in_both) end
+end
 
 -- Put an attempt on record. `of` is what the audit line says of the transfer; `signer` is who asks, or ''.
-local function begin_attempt(id, attempt, worker, accepted_ms, of, signer)
+local function begin_attempt(id, attempt, worker, of, signer)
   set(id, 'state', 'sending', 'attempt', attempt, 'begun_ms', int(NOW), 'signer', signer,
     'attempt:' .. attempt, cjson.encode({ begun_ms = NOW, worker = worker }))
   of[4] = attempt
   audit(id, 'transfer.attempt_started', cjson.encode({ worker = worker, signed_by = text_or_nil(signer) }), of)
-  if attempt == '1' then count_span('post_ms', NOW - accepted_ms, count_in_both) end
 end
 
 -- A request for something else under an id or a key that is in use. It gets no record and changes none; its line
@@ -198,13 +128,6 @@ local function audit_conflict(first, transfer_id, call_id, labels)
     first_call_id = get(first, 'call_id')[1] or '' }), { call_id, '', '', '0', labels })
 end
 
--- The kill switch.
---
---   paused   hash: a destination's name, or '*' for all -> JSON {at_ms, by, reason}
---
--- Heartbeats renew its TTL, so that no pause ends by itself while there is anybody who could send.
-local PAUSED = NS .. 'paused'
-
 -- Calls that may have been moved twice, until somebody acknowledges them.
 --
 --   double_posts   list: JSON {call_id, transfers, at_ms}, newest first, the last 100
@@ -213,24 +136,11 @@ local PAUSED = NS .. 'paused'
 -- Heartbeats renew its TTL, so that none is forgotten while there is anybody who could send.
 local DOUBLE_POSTS, MAX_DOUBLE_POSTS = NS .. 'double_posts', 100
 
--- The name in a JSON text of labels; nil where it can't be read.
-local function name_in(labels)
-  local said = read_object(labels)
-  return said and said.destination or nil
-end
-
 -- Endings. A function of functions, because most steps end nothing, and making a function takes time in each.
 local function endings()
   local INDEX = { waiting = WAITING, claimed = IN_FLIGHT, sending = IN_FLIGHT, unknown = UNKNOWN }
   local E = {}
 
-  local function destination_of(labels)
-    local name = name_in(labels)
-    if type(name) ~= 'string' or #name > 64 or not string.match(name, '^[%w_-]+$') then return 'unreadable' end
-    -- It is in statistics and metrics, where nobody masks: a name with so many digits may hold a number.
-    return select(2, string.gsub(name, '%d', '')) < 7 and name or 'unreadable'
-  end
-  E.destination_of = destination_of
 
   local function list_ending(id, state, reason, destination)
     local list = NS .. 'ended:' .. state .. ':' .. int(math.floor(NOW / 3600000))
@@ -280,10 +190,10 @@ local function endings()
     local waited_ms = NOW - (tonumber(r[1]) or NOW)
     set(id, 'state', ending.state, 'reason', ending.reason, 'source', ending.source,
       'http_status', ending.http_status or '', 'detail', ending.detail or '', 'ended_ms', int(NOW))
-    unset(id, 'message')
     if INDEX[r[2]] then write('ZREM', INDEX[r[2]], id) end
     if ending.state == 'unknown' then add_to(UNKNOWN, id, NOW) end
-    keep(record_key(id))
+    -- The acceptance has just done it for one that ends soon: within a hundredth of its life.
+    if waited_ms > RETENTION * 10 or event == 'transfer.resolved' then keep(record_key(id)) end
     local data = ending.data or {}
     data.state, data.reason, data.source = ending.state, ending.reason, ending.source
     data.http_status = tonumber(ending.http_status) or nil
@@ -344,26 +254,6 @@ end
 -- As `endings().finish_paused`; nearly always there is no pause at all.
 local function finish_paused(id)
   return redis.call('EXISTS', PAUSED) == 1 and endings().finish_paused(id) or nil
-end
-
--- The name of the destination in an intent. What a producer has signed is kept as it stands, so each spelling of the
--- contract may come (intent/destination.py); 'unreadable' where it is none of them.
-local function name_of_intent(intent)
-  local said = read_object(intent)
-  local to = said and said.destination
-  if type(to) == 'string' then
-    local digits = select(2, string.gsub(to, '%d', ''))
-    if digits >= 7 or string.find(to, ':', 1, true) then return 'endpoints' end
-    return string.match(to, '^[%w_-]+$') and to or 'unreadable'
-  end
-  if type(to) ~= 'table' then return 'unreadable' end
-  if type(to.name) == 'string' then return to.name end
-  if to.endpoints or to.type then return 'endpoints' end
-  if to.pipeline then return 'pipeline' end
-  for _, item in ipairs(to) do
-    if type(item) == 'table' and item.action then return 'pipeline' end
-  end
-  return to[1] and 'endpoints' or 'unreadable'
 end
 
 -- What a worker has read in the intent stands over what the record says besides it. Where the two differ, somebody

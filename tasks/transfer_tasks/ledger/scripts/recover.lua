@@ -18,11 +18,12 @@
 --   audit_group       who writes the audit lines
 --   audit_kept        lines that stay in the outbox for people who watch, though they are written
 --   audit_bound       how many lines the outbox holds at most, written or not
+--   notification      a message with places for what a record says: "\0id", "\0intent", "\0signature", as JSON
 --
 -- Reply: {requeued, given_up, expired, gone_workers, lost_lines}
 
 local interval_ms, lease_ms, queue, attempt_bound_ms, limit, grace_ms, audit_group, audit_kept,
-  audit_bound = unpack(ARGV, 3)
+  audit_bound, notification = unpack(ARGV, 3)
 interval_ms, lease_ms, limit = tonumber(interval_ms), tonumber(lease_ms), tonumber(limit)
 attempt_bound_ms, grace_ms = tonumber(attempt_bound_ms), tonumber(grace_ms)
 audit_kept, audit_bound = tonumber(audit_kept), tonumber(audit_bound)
@@ -83,11 +84,18 @@ local function requeue(id, why, worker)
   table.insert(redeliveries, { id = id, why = why, worker = worker, accepted = tonumber(get(id, 'accepted_ms')[1]) })
 end
 
+-- The message of a transfer. The record has it from its publisher only if that was an older version.
+local function write_message(id)
+  local r = get(id, 'message', 'intent', 'signature')
+  if r[1] and r[1] ~= '' then return r[1] end
+  local said = { id = id, intent = demand(r[2], id), signature = r[3] or '' }
+  return (string.gsub(notification, '"\\u0000(%a+)"', function(name) return cjson.encode(said[name]) end))
+end
+
 -- kombu keeps a fetched message in UNACKED under its delivery tag, which is the transfer's id: what lies
 -- there now is ours to give to another worker.
 local function redeliver(redelivery)
-  local message = get(redelivery.id, 'message')[1]
-  if not message or message == '' then return end
+  local message = write_message(redelivery.id)
   write('HDEL', UNACKED, redelivery.id)
   write('ZREM', UNACKED_INDEX, redelivery.id)
   write('RPUSH', queue, message)
@@ -98,7 +106,7 @@ local function redeliver(redelivery)
 end
 
 local function give_up(id, reason, worker, reported)
-  count_attempt(reason)
+  count_attempt(id, reason)
   if reported then
     ending.finish(id, 'transfer.finished', confirmation(reported, '; its answer: ' .. reason))
     return

@@ -27,5 +27,5 @@ set(transfer_id, 'call_id', call_id, 'key', '', 'hop', '1', 'attempt', '0', 'tok
   'labels', labels, 'content_digest', content_digest, 'accepted_ms', int(NOW), 'expires_ms', int(NOW))
 local outcome = endings().finish(transfer_id, 'transfer.finished',
   { state = state, reason = reason, detail = detail, source = 'worker' })
-if state ~= 'unknown' then keep_for_an_hour(record_key(transfer_id)) end
+if state == 'unknown' then keep(record_key(transfer_id)) else keep_for_an_hour(record_key(transfer_id)) end
 return { 'ended', outcome }

@@ -11,8 +11,17 @@ from transfer_tasks.ledger.commands import LedgerCommands
 from transfer_tasks.ledger.script import load_script
 
 SCRIPTS = files("transfer_tasks.ledger") / "scripts"
-FRAME = {"prelude.lua", "limits.lua", "damaged.lua", "connections.lua", "finish.lua"}
-NAMES = sorted(path.name.removesuffix(".lua") for path in SCRIPTS.iterdir() if path.name not in FRAME)
+FRAME = {
+    "start",
+    "names",
+    "counters",
+    "prelude",
+    "limits",
+    "damaged",
+    "connections",
+    "finish",
+}
+NAMES = sorted({path.name.removesuffix(".lua") for path in SCRIPTS.iterdir() if path.is_file()} - FRAME)
 
 
 def read_own_lines(name):

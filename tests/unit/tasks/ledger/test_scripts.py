@@ -8,8 +8,11 @@ from importlib.resources import files
 import pytest
 
 SCRIPTS = files("transfer_tasks.ledger") / "scripts"
-FRAME = {"finish"}
-"""Carries out what the others have collected."""
+FRAME = {"start", "counters", "finish"}
+"""They carry out what the others have collected; counters stop nothing."""
+
+USUAL = SCRIPTS / "usual"
+NAMES = sorted(file.name.removesuffix(".lua") for file in SCRIPTS.iterdir() if file.is_file())
 
 READING = {
     "EXISTS", "GET", "HEXISTS", "HGET", "HGETALL", "HKEYS", "HLEN", "HMGET", "LINDEX", "LLEN", "LPOS",
@@ -21,7 +24,7 @@ AFTER_COMMIT = {"recover": {"XTRIM", "XACK"}}
 """What needs the reply of a write comes behind a `commit` of its own, and decides nothing."""
 
 
-@pytest.mark.parametrize("name", sorted(file.name.removesuffix(".lua") for file in SCRIPTS.iterdir()))
+@pytest.mark.parametrize("name", NAMES)
 def test_a_script_reads_only_and_collects_what_is_to_be_written(name):
     if name in FRAME:
         return
@@ -34,9 +37,20 @@ def test_a_script_reads_only_and_collects_what_is_to_be_written(name):
     assert commands <= READING, "write with write(), set() or unset(): scripts/prelude.lua says why"
 
 
+@pytest.mark.parametrize("name", ["accept", "claim", "end_attempt"])
+def test_a_usual_case_has_read_everything_before_its_first_write_which_may_fail(name):
+    text = (USUAL / f"{name}.lua").read_text("utf-8")
+    asked = re.findall(r"redis\.(p?call)\(\s*'(\w+)'", text)
+    first = next(at for at, (_, command) in enumerate(asked) if command not in READING)
+
+    assert asked[first][0] == "pcall", "if it fails, nothing is written, and the whole step says why"
+    assert {command for _, command in asked[first + 1 :]} & READING == set()
+    assert "return nil" not in text[text.index(f"redis.pcall('{asked[first][1]}'") :].split("\n", 2)[2]
+
+
 def test_no_script_hides_the_command_that_it_runs():
-    for file in SCRIPTS.iterdir():
-        if file.name.removesuffix(".lua") not in FRAME:
+    for file in (*SCRIPTS.iterdir(), *USUAL.iterdir()):
+        if file.is_file() and file.name.removesuffix(".lua") not in FRAME:
             text = file.read_text("utf-8")
             assert len(re.findall(r"redis\.p?call\(", text)) == len(
                 re.findall(r"redis\.p?call\(\s*'\w+'", text)

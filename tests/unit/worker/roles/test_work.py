@@ -14,8 +14,9 @@ from transfer_worker.roles.work import list_uses
 
 ROOT = Path(__file__).parents[4]
 SCRIPTS = files("transfer_tasks.ledger") / "scripts"
-FRAME = {"prelude", "limits", "damaged", "connections", "finish"}
-STEP_NAMES = {path.name.removesuffix(".lua") for path in SCRIPTS.iterdir()} - FRAME
+FRAME = {"start", "names", "counters", "prelude", "limits", "damaged", "connections", "finish"}
+USUAL = {f"usual/{path.name.removesuffix('.lua')}" for path in (SCRIPTS / "usual").iterdir()}
+STEP_NAMES = {path.name.removesuffix(".lua") for path in SCRIPTS.iterdir() if path.is_file()} - FRAME
 NAMED = re.compile(
     r"(?:call|write|insert)\((?:\w+, \{ )?\s*'([A-Z]+)'(?:, '(CREATE|CONSUMERS|GROUPS|DELCONSUMER)')?"
 )
@@ -38,6 +39,7 @@ def test_each_step_has_a_role_that_takes_it_and_no_role_a_step_that_is_not_there
 def test_a_role_may_run_every_command_of_its_steps(role):
     permitted = {name_command(command) for command in list_commands(role, Place())}
     scripts = set(STEPS[role]) | (FRAME if STEPS[role] - ONLY_LOOKS else set())
+    scripts |= {usual for usual in USUAL if usual.removeprefix("usual/") in STEPS[role]}
     if not STEPS[role] & COUNT_FOR_LIMITS:
         scripts.discard("limits")
     needed = {command: script for script in scripts for command in commands_in(script)}

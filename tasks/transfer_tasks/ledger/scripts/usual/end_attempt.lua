@@ -1,0 +1,51 @@
+
+-- end_attempt: the platform has accepted the request, and has named no id of it. Nothing else has become of the transfer meanwhile.
+local function take_usual_step()
+  local id, token, state, reason, http_status, detail, answer, attempt_ms = unpack(ARGV, 3)
+  if state ~= 'submitted' or string.find(answer, '"request_id"', 1, true) then return nil end
+  local record = record_key(id)
+  local r = redis.pcall('HMGET', record, 'state', 'token', 'attempt', 'worker', 'begun_ms', 'accepted_ms', 'labels',
+    'call_id', 'key', 'hop', 'reply_to', 'signer', 'moved_by', 'reason')
+  if r.err or r[1] ~= 'sending' or r[2] ~= token or r[13] or r[14] then return nil end
+  local attempt, begun, accepted, hop = tonumber(r[3]), tonumber(r[5]), tonumber(r[6]), tonumber(r[10])
+  if not (attempt and begun and accepted and hop and r[8] and r[9]) or not string.match(reason, '^[%l_]+$') then return nil end
+  local waited = NOW - accepted
+  if waited > RETENTION * 10 then return nil end
+  local now, destination = int(NOW), read_labels(r[7])
+  -- It is in statistics and metrics: one that may hold a number is no name there.
+  if type(destination) ~= 'string' or #destination > 64 or string.find(destination, '[^%w_-]')
+      or select(2, string.gsub(destination, '%d', '')) >= 7 then return nil end
+  local endings = NS .. 'ended:submitted:' .. int(math.floor(NOW / 3600000))
+  if not (may('RPUSH', endings) and may('HSET', record) and may('ZREM', IN_FLIGHT) and may('XADD', AUDIT)
+      and may('EXPIRE', endings)) then return nil end
+  if not (is_free_for('zset', IN_FLIGHT) and is_free_for('stream', AUDIT)) then return nil end
+
+  local length = redis.pcall('RPUSH', endings, table.concat({ id, now, reason, destination }, ' '))
+  if has_failed(length) then return nil end
+  if length == 1 then redis.call('EXPIRE', endings, RETENTION + 3600) end
+  attempt_ms = tonumber(attempt_ms)
+  local status = tonumber(http_status)
+  redis.call('HSET', record, 'state', state, 'reason', reason, 'source', 'worker', 'http_status', http_status,
+    'detail', detail, 'ended_ms', now, 'attempt:' .. r[3], cjson.encode({ begun_ms = begun, ended_ms = NOW,
+      attempt_ms = attempt_ms, reason = reason, worker = r[4], http_status = status, detail = text_or_nil(detail),
+      answer = text_or_nil(answer) }))
+  redis.call('ZREM', IN_FLIGHT, id)
+  redis.call('XADD', audit_entry(id, 'transfer.finished', cjson.encode({ state = state, reason = reason, source = 'worker',
+    http_status = status, detail = text_or_nil(detail), attempt_ms = attempt_ms, worker = r[4], waited_ms = waited,
+    signed_by = text_or_nil(r[12] or '') }), { r[8], r[9], r[10], r[3], r[7] }))
+  for channel in string.gmatch(r[11] or '', '%S+') do redis.pcall('PUBLISH', channel, id) end
+
+  local notes = { 'b1 attempt|' .. reason }
+  if r[3] == '1' then
+    local span = math.max(begun - accepted, 0) -- Redis's clock may be set back
+    notes[2], notes[3] = 'b1 post_ms|' .. bucket_of(span), 't' .. int(span) .. ' post_ms_sum'
+  end
+  waited = math.max(waited, 0)
+  notes[#notes + 1] = 'b1 ended|submitted|' .. reason .. '|' .. destination
+  notes[#notes + 1] = 't1 outcome_ms|' .. bucket_of(waited)
+  notes[#notes + 1] = 't' .. int(waited) .. ' outcome_ms_sum'
+  notes[#notes + 1] = 't1 posts|' .. r[3]
+  leave_note(notes)
+  return { 'ended', cjson.encode({ transfer_id = id, call_id = r[8], state = state, reason = reason, attempts = attempt,
+    hop = hop, source = 'worker', http_status = status or cjson.null, detail = detail, ended_at_ms = NOW }) }
+end

@@ -1,0 +1,37 @@
+
+-- The usual case of the three steps that every transfer takes, written out: without what the others need to collect their
+-- writes. The same rule holds: whatever could stop a write is looked at before the first. Where anything is not as usual,
+-- nothing is written, and the step is taken as any other is. Both ways leave the same behind
+-- (tests/integration/ledger/test_usual.py takes each both ways).
+local acl_check = redis.acl_check_cmd -- Redis 7
+
+-- Who may run a command on one key of ours, and another on another, may do both with each, selectors excepted.
+local function may(command, key) return not acl_check or acl_check(command, key, '') end
+
+local function is_free_for(kind, key)
+  local found = redis.call('TYPE', key).ok
+  return found == kind or found == 'none'
+end
+
+-- The destination's name in labels, and whether an intent has the same; quickly, where both are as our publishers write them.
+local function read_labels(labels)
+  if not labels then return nil end
+  local name = string.match(labels, '^{"destination":"([%w_-]+)"}$')
+  if name then return name end
+  local ok, said = pcall(cjson.decode, labels)
+  return ok and type(said) == 'table' and said.destination
+end
+
+local function is_for(name, intent, call)
+  local begin = '{"call_id":"' .. call .. '","destination":{"name":"' .. name .. '"},'
+  -- The last of two members counts, and a member's name may be spelled with \\u.
+  if string.sub(intent, 1, #begin) == begin and not string.find(intent, '"destination"', #begin, true)
+      and not string.find(intent, '\\u', 1, true) then return true end
+  local ok, said = pcall(cjson.decode, intent)
+  local to = ok and type(said) == 'table' and said.destination
+  if type(to) ~= 'table' then return false end
+  if type(to.name) == 'string' then return to.name == name end
+  return (to.endpoints or to.type) and name == 'endpoints'
+end
+
+local function has_failed(reply) return type(reply) == 'table' and reply.err end

@@ -191,6 +191,7 @@ def test_redis_writes_everything_down_and_evicts_nothing():
         "--save": "",
         "--maxmemory": "1gb",
         "--maxmemory-policy": "noeviction",
+        "--hash-max-listpack-value": "4096",
         "--aclfile": "/run/secrets/redis_users",
     }
     assert redis["volumes"] == ["redis-data:/data"]

@@ -92,7 +92,8 @@ UNUSUAL: dict[str, list[Any]] = {
     "is_second": [True],
     "paused": ["support", "nobody", "*"],
     "limits": [
-        {}, {"call": "off"}, {"call": "0/60"}, {"all": "9/60"}, {"requester": "1/60"}, {"destination:support": "9/60"}
+        {}, {"call": "off"}, {"call": "0/60"}, {"all": "9/60"}, {"requester": "1/60"},
+        {"destination:support": "9/60"},
     ],
     "remaining_ms": [0, None],
     "routed": ["another", ""],

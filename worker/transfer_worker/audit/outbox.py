@@ -154,7 +154,7 @@ def read_any_line(event_id: str, fields: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _read_entry(fields: Mapping[str, str]) -> list[str]:
-    """Return what `audit_entry` has written (scripts/start.lua), or an older version in fields of their own."""
+    """Return what `audit_entry` (scripts/start.lua) has written; an older version has in nine fields."""
     if "line" not in fields:
         return [fields[name] for name in _PARTS]
     parts = json.loads(fields["line"])

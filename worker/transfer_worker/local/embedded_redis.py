@@ -43,6 +43,7 @@ appendonly yes
 appendfsync always
 save ""
 maxmemory-policy noeviction
+hash-max-ziplist-value 4096
 """
 _PORT_TAKEN: Final = "Address already in use"
 _PORT_ATTEMPTS: Final = 5

@@ -33,13 +33,7 @@ def test_the_transfers_id_is_the_tasks_id_and_the_delivery_tag():
     intent, text = build("support")
     message = json.loads(text)
     assert message["headers"]["task"] == TASK_NAME == "transfer_tasks.transfer_call"
-    assert (
-        message["headers"]["id"]
-        == message["headers"]["root_id"]
-        == message["properties"]["correlation_id"]
-        == message["properties"]["delivery_tag"]
-        == intent.transfer_id
-    )
+    assert message["headers"]["id"] == message["properties"]["delivery_tag"] == intent.transfer_id
 
 
 def test_what_celery_and_flower_show_of_it_is_masked():
@@ -62,7 +56,7 @@ def test_flower_can_tell_the_call_and_the_destination():
 def test_it_never_expires_by_itself_so_that_every_transfer_gets_its_line():
     """A message whose `expires` has passed is dropped by the worker without a word (Celery 5.7)."""
     headers = json.loads(build("support")[1])["headers"]
-    assert headers["expires"] is headers["eta"] is None
+    assert not {"expires", "eta"} & headers.keys()
 
 
 def test_what_looks_like_a_place_in_the_template_stays_text():
@@ -78,7 +72,7 @@ def test_what_looks_like_a_place_in_the_template_stays_text():
 
 def test_it_is_small_and_one_line():
     _, text = build("support")
-    assert len(text) < 1500 + 400
+    assert len(text) < 1200
     assert "\n" not in text
 
 

@@ -146,6 +146,7 @@ def test_histograms_are_cumulative_and_in_seconds(bench, scrape):
         claim = bench.claim(bench.accept(remaining_ms=900_000).transfer_id)
         bench.client.hincrby(bench.keys.record(claim.transfer_id), "accepted_ms", -waited_ms)
         bench.begin(claim)
+        bench.end(claim)
 
     samples = scrape()
     buckets = {

@@ -34,7 +34,8 @@ DIFFERENT = {
 
 LEFT_OUT = {
     "headers.lang", "headers.root_id", "headers.parent_id", "headers.shadow", "headers.eta",
-    "headers.expires", "headers.group", "headers.group_index", "headers.retries", "headers.timelimit", "headers.stamps",
+    "headers.expires", "headers.group", "headers.group_index", "headers.retries", "headers.timelimit",
+    "headers.stamps",
     "headers.stamped_headers", "headers.replaced_task_nesting", "properties.correlation_id",
     "properties.reply_to", "properties.argsrepr", "properties.kwargsrepr", "properties.delivery_mode",
     "properties.priority",

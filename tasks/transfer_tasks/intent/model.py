@@ -293,4 +293,4 @@ def _digest_of_name(name: str) -> str:
 
 
 def _digest(text: bytes) -> str:
-    return hashlib.sha256(text).hexdigest()
+    return hashlib.sha256(text).hexdigest()[:32]

@@ -73,11 +73,13 @@ class TransferRecord:
         """
         read = _Reader(fields)
         attempts = read.number("attempt")
-        notes = (
+        notes = [
             read.json_object(f"attempt:{number}")
             for number in range(1, min(attempts, _MAX_ATTEMPTS) + 1)
             if f"attempt:{number}" in fields
-        )
+        ]
+        if notes and "begun_ms" not in notes[-1]:
+            notes[-1] = read.last_attempt() | notes[-1]
         return cls(
             transfer_id=transfer_id,
             call_id=read.text("call_id"),
@@ -156,6 +158,14 @@ class _Reader:
         except ValueError:
             self.is_damaged = True
             return None
+
+    def last_attempt(self) -> dict[str, Any]:
+        """Return what the record says of its last attempt, which was accepted (scripts/end_attempt.lua)."""
+        said = {"reason": self._fields.get("reason"), "worker": self._fields.get("worker")}
+        numbers = {
+            name: read_number(self._fields.get(name, "")) for name in ("begun_ms", "ended_ms", "http_status")
+        }
+        return {name: value for name, value in (said | numbers).items() if value is not None}
 
     def json_object(self, name: str) -> dict[str, Any]:
         found = read_object(self._fields.get(name, ""))

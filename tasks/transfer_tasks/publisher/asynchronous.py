@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import secrets
 import time
-import uuid
 from math import floor
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -67,7 +67,7 @@ class _Line:
         url, budget = settings.redis_url.get_secret_value(), settings.publish_budget_seconds
         client = connect_async(url, timeout_seconds=budget)
         self.ledger = AsyncLedger(client, retention_seconds=settings.record_ttl_seconds)
-        self.replies = ReplyListener(client, channel=self.ledger.keys.reply(uuid.uuid4().hex))
+        self.replies = ReplyListener(client, channel=self.ledger.keys.reply(secrets.token_urlsafe(16)))
         leave_to_parent_on_fork(self)
 
     def leave_to_parent(self) -> None:

@@ -69,7 +69,7 @@ if is_plain then
 else
   local found = get(transfer_id, 'state', 'content_digest')
   if found[1] or not is_missing(transfer_id) then
-    if found[2] ~= content_digest then return refuse_conflict(transfer_id) end
+    if not are_same_digests(found[2], content_digest) then return refuse_conflict(transfer_id) end
     listen(transfer_id)
     return answer('existing', transfer_id)
   end
@@ -88,7 +88,7 @@ if idempotency_key ~= '' then
 
   local first = find_by_key(idempotency_key)
   if first and redis.call('EXISTS', record_key(first)) == 1 then
-    if get(first, 'content_digest')[1] == content_digest then
+    if are_same_digests(get(first, 'content_digest')[1], content_digest) then
       return stand_back('repeat', 'transfer.repeated', first)
     end
     return refuse_conflict(first)
@@ -101,7 +101,7 @@ if after ~= '' and (last ~= after or not MOVED_NOTHING[get(last, 'state')[1]]) t
 end
 if last then
   local r = get(last, 'state', 'destination_digest', 'ended_ms', 'hop', 'rings_until_ms')
-  local state, is_same = r[1], r[2] == destination_digest
+  local state, is_same = r[1], are_same_digests(r[2], destination_digest)
   if OPEN[state] or state == 'unknown' then
     if is_same then return stand_back('repeat', 'transfer.repeated', last) end
     return stand_back('in_progress', 'transfer.refused', last)

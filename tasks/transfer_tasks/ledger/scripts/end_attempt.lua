@@ -84,8 +84,12 @@ end
 
 local function note_attempt()
   if current == 'claimed' then return end -- an ending between attempts says nothing of the last one
-  local note = { begun_ms = tonumber(r[7]), ended_ms = NOW, attempt_ms = attempt_ms, reason = reason, worker = r[6],
-    http_status = tonumber(http_status), detail = text_or_nil(detail) }
+  local note = { attempt_ms = attempt_ms }
+  -- Of one that was accepted, which is the last, the record says the rest.
+  if state ~= 'submitted' then
+    note.begun_ms, note.ended_ms, note.reason, note.worker = tonumber(r[7]), NOW, reason, r[6]
+    note.http_status, note.detail = tonumber(http_status), text_or_nil(detail)
+  end
   if answer ~= '' then
     note.answer = answer
     plan_poll()

@@ -186,10 +186,12 @@ local function endings()
   -- `event` is 'transfer.finished', or 'transfer.resolved' where an unknown gets its truth.
   function E.finish(id, event, ending)
     local r = get(id, 'accepted_ms', 'state', 'labels', 'attempt', 'call_id', 'key', 'hop', 'reply_to', 'moved_by',
-      'signer')
+      'signer', 'detail')
     local waited_ms = NOW - (tonumber(r[1]) or NOW)
     set(id, 'state', ending.state, 'reason', ending.reason, 'source', ending.source,
-      'http_status', ending.http_status or '', 'detail', ending.detail or '', 'ended_ms', int(NOW))
+      'http_status', ending.http_status or '', 'ended_ms', int(NOW))
+    if ending.detail and ending.detail ~= '' or r[11] then set(id, 'detail', ending.detail or '') end
+    if INDEX[r[2]] == IN_FLIGHT then set(id, 'claim_id', '') end -- a claim that is repeated finds the ending
     if INDEX[r[2]] then write('ZREM', INDEX[r[2]], id) end
     if ending.state == 'unknown' then add_to(UNKNOWN, id, NOW) end
     -- The acceptance has just done it for one that ends soon: within a hundredth of its life.

@@ -16,7 +16,7 @@
 local transfer_id, call_id, state, reason, detail, labels, content_digest = unpack(ARGV, 3)
 local found = get(transfer_id, 'state', 'content_digest')
 if found[1] or not is_missing(transfer_id) then
-  if content_digest ~= '' and content_digest ~= found[2] then
+  if content_digest ~= '' and not are_same_digests(found[2], content_digest) then
     audit_conflict(transfer_id, transfer_id, call_id, labels)
     return { 'conflict' }
   end

@@ -107,10 +107,10 @@ def test_another_call_is_another_content():
 def test_digests_are_sha256_over_canonical_json():
     place, call = '{"name":"support"}', f'"call_id":"{CALL_ID}"'
     content = f'{{{call},"destination":{place},"metadata":{{}},"options":{{}}}}'
-    assert intent().destination_digest() == hashlib.sha256(place.encode()).hexdigest()
-    assert intent().content_digest() == hashlib.sha256(content.encode()).hexdigest()
+    assert intent().destination_digest() == hashlib.sha256(place.encode()).hexdigest()[:32]
+    assert intent().content_digest() == hashlib.sha256(content.encode()).hexdigest()[:32]
     place = '{"endpoints":[{"number":"12025550143","type":"pstn"}]}'
-    assert intent(destination=PHONE).destination_digest() == hashlib.sha256(place.encode()).hexdigest()
+    assert intent(destination=PHONE).destination_digest() == hashlib.sha256(place.encode()).hexdigest()[:32]
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_content_is_written_as_in_the_whole_json(fields):
     value = intent(reason="said", idempotency_key="order-7", **fields)
     names = {"call_id", "caller_id", "destination", "metadata", "options", "strategy"}
     content = value.model_dump_json(include=names, exclude_none=True)
-    assert value.content_digest() == hashlib.sha256(content.encode()).hexdigest()
+    assert value.content_digest() == hashlib.sha256(content.encode()).hexdigest()[:32]
 
 
 def test_spellings_of_one_place_have_one_digest():

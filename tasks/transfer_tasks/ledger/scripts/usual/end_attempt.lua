@@ -2,7 +2,7 @@
 -- end_attempt: the platform has accepted the request, and has named no id of it. Nothing else has become of the transfer meanwhile.
 local function take_usual_step()
   local id, token, state, reason, http_status, detail, answer, attempt_ms = unpack(ARGV, 3)
-  if state ~= 'submitted' or string.find(answer, '"request_id"', 1, true) then return nil end
+  if state ~= 'submitted' or detail ~= '' or string.find(answer, '"request_id"', 1, true) then return nil end
   local record = record_key(id)
   local r = redis.pcall('HMGET', record, 'state', 'token', 'attempt', 'worker', 'begun_ms', 'accepted_ms', 'labels',
     'call_id', 'key', 'hop', 'reply_to', 'signer', 'moved_by', 'reason')
@@ -26,12 +26,11 @@ local function take_usual_step()
   attempt_ms = tonumber(attempt_ms)
   local status = tonumber(http_status)
   redis.call('HSET', record, 'state', state, 'reason', reason, 'source', 'worker', 'http_status', http_status,
-    'detail', detail, 'ended_ms', now, 'attempt:' .. r[3], cjson.encode({ begun_ms = begun, ended_ms = NOW,
-      attempt_ms = attempt_ms, reason = reason, worker = r[4], http_status = status, detail = text_or_nil(detail),
-      answer = text_or_nil(answer) }))
+    'ended_ms', now, 'claim_id', '', 'attempt:' .. r[3],
+    cjson.encode({ attempt_ms = attempt_ms, answer = text_or_nil(answer) }))
   redis.call('ZREM', IN_FLIGHT, id)
   redis.call('XADD', audit_entry(id, 'transfer.finished', cjson.encode({ state = state, reason = reason, source = 'worker',
-    http_status = status, detail = text_or_nil(detail), attempt_ms = attempt_ms, worker = r[4], waited_ms = waited,
+    http_status = status, attempt_ms = attempt_ms, worker = r[4], waited_ms = waited,
     signed_by = text_or_nil(r[12] or '') }), { r[8], r[9], r[10], r[3], r[7] }))
   for channel in string.gmatch(r[11] or '', '%S+') do redis.pcall('PUBLISH', channel, id) end
 

@@ -16,6 +16,7 @@ from transfer_tasks.ledger.verdicts import (
     Recovered,
 )
 from transfer_tasks.outcome import Reason, State
+from transfer_worker.queue.poison import read_element
 
 NOTHING = Recovered(requeued=0, given_up=0, expired=0, gone_workers=0)
 
@@ -44,6 +45,29 @@ def test_one_sweep_a_time_interval_acts(bench, claim):
     bench.claim(claim.transfer_id, worker="w2")
     assert bench.recover(interval_ms=LONG_MS) == NOTHING
     assert bench.recover().requeued == 1
+
+
+def test_the_message_that_is_sent_anew_brings_the_intent_and_its_signature_as_the_first_one_did(bench):
+    accepted = bench.accept(signature="voice:5")
+    bench.bury("w1")
+    bench.claim(accepted.transfer_id)
+    bench.client.delete(bench.queue)
+
+    assert bench.recover().requeued == 1
+
+    element = read_element(bench.client.rpop(bench.queue).encode(), queue=bench.queue)
+    headers = element.as_seen_by_celery()["headers"]
+    assert element.plain is None
+    assert (headers["id"], headers["signature"]) == (accepted.transfer_id, "voice:5")
+    assert headers["intent"] == bench.record(accepted.transfer_id).intent_json
+
+
+def test_a_message_that_an_older_version_has_kept_is_sent_as_it_is(bench, claim):
+    bench.client.hset(bench.keys.record(claim.transfer_id), "message", "as it was")
+    bench.bury("w1")
+    bench.client.delete(bench.queue)
+    assert bench.recover().requeued == 1
+    assert bench.client.lrange(bench.queue, 0, -1) == ["as it was"]
 
 
 def test_a_request_that_was_held_back_for_minutes_gets_no_fresh_deadline(bench):

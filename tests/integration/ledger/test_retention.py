@@ -124,6 +124,12 @@ def test_what_a_transfer_leaves_is_gone_in_time(bench):
         assert 0 < bench.client.ttl(key) <= 1000, key
 
 
+def test_a_record_has_no_copy_of_its_message(bench):
+    transfer_id = bench.accept().transfer_id
+    message = bench.client.lindex(bench.queue, 0)
+    assert message not in bench.client.hgetall(bench.keys.record(transfer_id)).values()
+
+
 def test_a_message_stays_on_the_queue_until_a_worker_takes_it(bench):
     bench.accept()
     assert bench.client.ttl(bench.queue) == -1

@@ -18,7 +18,7 @@ from transfer_worker.audit import writer as audit_writer
 from transfer_worker.audit.chain import Chain
 from transfer_worker.audit.file import AuditFile
 from transfer_worker.audit.logs import Redaction
-from transfer_worker.audit.outbox import GROUP, follow
+from transfer_worker.audit.outbox import GROUP, follow, read_line
 from transfer_worker.audit.writer import AuditWriter
 from transfer_worker.ledger.steps import LedgerSteps
 
@@ -299,8 +299,11 @@ def test_a_file_has_its_lines_where_stdout_takes_none(
 
 # --- entries that are none of ours
 
-GOOD = {"event": "transfer.accepted", "at_ms": "1", "transfer_id": "t", "call_id": "c", "key": "k",
-        "hop": "1", "attempt": "0", "labels": "{}", "data": "{}"}  # fmt: skip
+GOOD: dict[str, Any] = {
+    "event": "transfer.accepted", "at_ms": "1", "transfer_id": "t", "call_id": "c", "key": "k",
+    "hop": "1", "attempt": "0", "labels": "{}", "data": "{}",
+}  # fmt: skip
+GOOD_LINE = [*GOOD.values()]
 MALFORMED = {
     "a stranger's": {"x": "y"},
     "without its time": {name: value for name, value in GOOD.items() if name != "at_ms"},
@@ -316,6 +319,12 @@ MALFORMED = {
     "a name that is no field's": {**GOOD, "data": '{"self": 1}'},
     "a number that is not JSON": {**GOOD, "data": '{"a": NaN}'},
     "bytes that are not UTF-8": {**GOOD, "data": b'{"\xff": 1}'},
+    "a line that is not JSON": {"line": "["},
+    "a line that is no list": {"line": '{"event": "x"}'},
+    "a line that is too short": {"line": json.dumps(GOOD_LINE[:-1])},
+    "a line with a number in it": {"line": json.dumps([*GOOD_LINE[:-1], 7])},
+    "a line without its time": {"line": json.dumps(["x", "soon", "t", "c", "k", "1", "0", "{}", "{}"])},
+    "a line whose data is no object": {"line": json.dumps([*GOOD_LINE[:-1], "7"])},
 }
 
 
@@ -335,12 +344,12 @@ def test_a_malformed_entry_is_set_aside_counted_and_audited_and_the_next_line_is
     assert bad_id not in log.lines
     with connect(redis_url, timeout_seconds=10) as client:
         assert LedgerBench(client).counted("audit_set_aside") == 1
+        last: Any = client.xrevrange(KEYS.audit, count=1)
     (kept,) = (json.loads(text) for text in redis_client.lrange(KEYS.quarantine, 0, -1))
     assert "an audit line that can't be read" in kept["why"]
     assert next(iter(entry)) in kept["element"]
-    told: Any = redis_client.xrevrange(KEYS.audit, count=1)[0][1]
-    assert told[b"event"] == b"audit.set_aside"
-    assert json.loads(told[b"data"])["entry"] == bad_id
+    told = read_line(*last[0])
+    assert (told["event"], told["entry"]) == ("audit.set_aside", bad_id)
 
 
 def test_who_follows_sees_that_there_is_a_line_that_nobody_can_read(

@@ -17,6 +17,7 @@ from support import keys_without_ttl, wait_until
 from support.cluster import Cluster, make_intent
 from transfer_tasks.outcome import Reason, State
 from transfer_tasks.publisher.message import TASK_NAME
+from transfer_worker.audit.outbox import read_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -241,10 +242,11 @@ def test_the_same_task_id_with_other_content_is_not_told_the_firsts_outcome(
 
     def refusals() -> list[Any]:
         entries: Any = producer.ledger.client.xrange(producer.ledger.keys.audit)
-        return [line for _, line in entries if line["event"] == "transfer.refused"]
+        lines = [read_line(event_id, fields) for event_id, fields in entries]
+        return [line for line in lines if line["event"] == "transfer.refused"]
 
     (line,) = wait_until(refusals)
-    assert (line["call_id"], json.loads(line["data"])["verdict"]) == (other_call, "conflict")
+    assert (line["call_id"], line["verdict"]) == (other_call, "conflict")
     wait_until(lambda: "TransferRejected(idempotency_conflict" in read_events(events.get_message()))
     events.close()
     assert producer.ledger.read(first.transfer_id) == first

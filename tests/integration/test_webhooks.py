@@ -154,7 +154,7 @@ def test_repeats_change_nothing(bench, matcher):
     assert [matcher.take(missed) for _ in range(4)] == [["matched"]] + [["repeated"]] * 3
     found = connection_of(bench, transfer_id)
     assert (found.status, found.reason) == (ConnectionStatus.NOT_CONNECTED, None)
-    events = [fields["event"] for _, fields in bench.client.xrange(bench.keys.audit)]
+    events = [line["event"] for line in bench.audit()]
     assert events.count("transfer.not_connected") == 1
 
 

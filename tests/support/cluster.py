@@ -13,6 +13,7 @@ from transfer_tasks.ledger.ledger import Ledger
 from transfer_tasks.publisher import TransferPublisher
 from transfer_tasks.redis.connection import connect
 from transfer_tasks.settings import PublisherSettings
+from transfer_worker.audit.outbox import read_any_line
 
 if TYPE_CHECKING:
     from support.processes import ProcessSpawner, SpawnedProcess
@@ -98,7 +99,8 @@ class Cluster:
         ledger = self.ledger()
         with ledger.client as client:
             entries: Any = client.xrange(ledger.keys.audit)
-        return [entry["event"] for _, entry in entries if entry.get("transfer_id") == transfer_id]
+        lines = [read_any_line(event_id, fields) for event_id, fields in entries]
+        return [line["event"] for line in lines if line["transfer_id"] == transfer_id]
 
 
 def make_intent(destination: Any = OK_NUMBER, **fields: Any) -> TransferIntent:

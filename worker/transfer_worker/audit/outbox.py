@@ -153,6 +153,15 @@ def read_any_line(event_id: str, fields: Mapping[str, str]) -> dict[str, Any]:
         return {**line, "event": "unreadable", "why": str(error)}
 
 
+def whose_entry(fields: Mapping[str, str]) -> tuple[str, str]:
+    """Return the call and the transfer of an outbox entry; empty texts where it can't be read."""
+    try:
+        _, _, transfer_id, call_id, *_ = _read_entry(fields)
+    except _UNREADABLE:
+        return fields.get("call_id", ""), fields.get("transfer_id", "")
+    return call_id, transfer_id
+
+
 def _read_entry(fields: Mapping[str, str]) -> list[str]:
     """Return what `audit_entry` (scripts/start.lua) has written; an older version has in nine fields."""
     if "line" not in fields:

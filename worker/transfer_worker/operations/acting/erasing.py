@@ -14,7 +14,7 @@ import redis
 from transfer_tasks.errors import LedgerUnavailable
 from transfer_tasks.masking import mask_text
 from transfer_tasks.redis.diagnosis import diagnose
-from transfer_worker.audit.outbox import GROUP
+from transfer_worker.audit.outbox import GROUP, whose_entry
 from transfer_worker.errors import OperationMisused, OperationRefused
 from transfer_worker.operations.lookup import UUID_LENGTH, read_story, refuse_id, spell_beginning
 from transfer_worker.operations.quarantine import read_quarantine
@@ -155,7 +155,7 @@ def _find_lines(ledger: Ledger, call_id: str, transfer_ids: list[str]) -> Iterat
         "list[tuple[str, dict[str, str]]]", ledger.client.xrange(ledger.keys.audit, since, count=_PAGE)
     ):
         for entry_id, fields in page:
-            of_call, of = fields.get("call_id", ""), fields.get("transfer_id", "")
+            of_call, of = whose_entry(fields)
             if of_call == call_id if of_call else of in transfer_ids:
                 yield entry_id, of
         since = f"({page[-1][0]}"

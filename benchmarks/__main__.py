@@ -7,23 +7,23 @@ import time
 import traceback
 from pathlib import Path
 
-from benchmarks.history import run_history
-from benchmarks.machine import describe_machine
-from benchmarks.mixed import measure_mixed
-from benchmarks.plot import draw_plots
-from benchmarks.processes import ROOT
-from benchmarks.progress import Progress
-from benchmarks.report import print_report, write_tables
-from benchmarks.room import NoRoom
-from benchmarks.run import run_counts, run_latency, run_processes, run_throughput, run_two_workers
-from benchmarks.runs import WHOLE, WHOLE_ROUNDS, Runs, known_seconds
-from benchmarks.scripts import measure_scripts
-from benchmarks.stage import Stage
-from benchmarks.stages import measure_stages
-from benchmarks.systems import SYSTEMS, find_systems
-from benchmarks.targets import ENDED
-from benchmarks.turns import few_of
-from benchmarks.volume import measure_backlog, measure_ended
+from benchmarks.figures.progress import Progress
+from benchmarks.figures.runs import WHOLE, WHOLE_ROUNDS, Runs, known_seconds
+from benchmarks.figures.targets import ENDED
+from benchmarks.pages.plot import draw_plots
+from benchmarks.pages.report import print_report, write_tables
+from benchmarks.parts.history import run_history
+from benchmarks.parts.mixed import measure_mixed
+from benchmarks.parts.run import run_counts, run_latency, run_processes, run_throughput, run_two_workers
+from benchmarks.parts.scripts import measure_scripts
+from benchmarks.parts.stages import measure_stages
+from benchmarks.parts.volume import measure_backlog, measure_ended
+from benchmarks.stage.machine import describe_machine
+from benchmarks.stage.processes import ROOT
+from benchmarks.stage.room import NoRoom
+from benchmarks.stage.stage import Stage
+from benchmarks.stage.systems import SYSTEMS, find_systems
+from benchmarks.stage.turns import few_of
 
 PARTS = (*WHOLE, "ended", "history")
 RESULTS = ROOT / "benchmarks" / "results.json"

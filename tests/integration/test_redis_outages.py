@@ -33,7 +33,7 @@ def cluster(private_redis: EmbeddedRedis, spawn: ProcessSpawner) -> Iterator[Clu
 
 
 def submit_and_see_it_carried_out(cluster: Cluster) -> None:
-    """Have a new transfer carried out by whoever is back at work. How soon is for benchmarks/recovery.py."""
+    """Have a new transfer carried out by whoever is back at work. How soon: benchmarks/single/recovery.py."""
     with cluster.publisher() as publisher:
         assert publisher.submit(make_intent(expires_in_seconds=30)).outcome().state is State.SUBMITTED
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import uuid
 
 import pytest
-from benchmarks.copies import LASTING_SECONDS, find_original, make_copies
-from benchmarks.leftovers import names_of, weigh_by_kind
+from benchmarks.parts.copies import LASTING_SECONDS, find_original, make_copies
+from benchmarks.stage.leftovers import names_of, weigh_by_kind
 
 TRANSFER, CALL = "8f14e45f-ceea-467f-a0e6-1b2c3d4e5f60", "0e2f4a5c-1111-4222-8333-444455556666"
 OTHER = "99999999-8888-4777-8666-555544443333"

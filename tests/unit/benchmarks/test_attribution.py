@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.attribution import attribute, name_of
+from benchmarks.figures.attribution import attribute, name_of
 
 from transfer_tasks.ledger.script import load_script
 

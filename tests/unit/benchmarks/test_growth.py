@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from benchmarks.growth import (
+from benchmarks.figures.growth import (
     GROWS,
     LEVEL,
     TOO_SHORT,
@@ -19,7 +19,7 @@ from benchmarks.growth import (
     rises_steadily,
     slope_of,
 )
-from benchmarks.leftovers import Weight, grown_by, kind_of
+from benchmarks.stage.leftovers import Weight, grown_by, kind_of
 
 MEASURE = Measure("what", "figure", share=0.1)
 

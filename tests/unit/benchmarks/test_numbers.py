@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from benchmarks.numbers import percentile, spread
-from benchmarks.tables import cell, number, table, values_of
+from benchmarks.figures.numbers import percentile, spread
+from benchmarks.pages.tables import cell, number, table, values_of
 
 
 @pytest.mark.parametrize(

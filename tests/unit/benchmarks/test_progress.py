@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from benchmarks.progress import ROUGH_SECONDS, Progress
+from benchmarks.figures.progress import ROUGH_SECONDS, Progress
 
 
 class Clock:

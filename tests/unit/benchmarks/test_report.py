@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from benchmarks.report import BEGIN, END, describe_rounds, print_report, side_by_side, write_tables
+from benchmarks.pages.report import BEGIN, END, describe_rounds, print_report, side_by_side, write_tables
 
 OURS, FLOOR = "call-transfer", "floor"
 SCRIPTS = {

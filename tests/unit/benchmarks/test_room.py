@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from benchmarks.room import NoRoom, check_room
+from benchmarks.stage.room import NoRoom, check_room
 
 GB = 1e9
 

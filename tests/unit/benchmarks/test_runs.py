@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from benchmarks.runs import WHOLE, Runs, is_whole, known_seconds
+from benchmarks.figures.runs import WHOLE, Runs, is_whole, known_seconds
 
 MACHINE = {"revision": "abc1234"}
 ALL = set(WHOLE)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.scraper import sum_metrics
+from benchmarks.stage.scraper import sum_metrics
 
 TEXT = """\
 # HELP transfer_waiting Transfers that no worker has claimed yet.

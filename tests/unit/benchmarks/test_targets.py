@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 import pytest
-from benchmarks.targets import NOT_MEASURED, at_least, at_most, headline_of, judge, middle_of, ratio_of
+from benchmarks.figures.targets import (
+    NOT_MEASURED,
+    at_least,
+    at_most,
+    headline_of,
+    judge,
+    middle_of,
+    ratio_of,
+)
 
 OURS, FLOOR, CELERY = "call-transfer", "floor", "celery threads"
 

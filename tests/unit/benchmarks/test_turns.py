@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-from benchmarks.turns import Turn, few_of, plan_rounds
+from benchmarks.stage.turns import Turn, few_of, plan_rounds
 
 
 def make_turns(**rounds: int) -> list[Turn]:

@@ -1,4 +1,6 @@
-"""From the death of a worker to the POST of what it had not sent: `python -m benchmarks.recovery [ROUNDS]`.
+"""From the death of a worker to the POST of what it had not sent.
+
+Usage: python -m benchmarks.single.recovery [ROUNDS]
 
 Each round a worker is stopped dead right after its claim (tests/support/pausing_worker.py), then killed with
 SIGKILL. The sandbox says when the POST came. Two rows: by a second worker that runs beside it, counted from
@@ -17,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
 from support import ProcessSpawner, wait_until  # noqa: E402 - the tests' tools are no package

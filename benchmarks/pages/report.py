@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from benchmarks.numbers import spread
-from benchmarks.part_tables import describe_parts
-from benchmarks.tables import cell, table, values_of
-from benchmarks.targets import OURS, headline_of, judge
+from benchmarks.figures.numbers import spread
+from benchmarks.figures.targets import OURS, headline_of, judge
+from benchmarks.pages.part_tables import describe_parts
+from benchmarks.pages.tables import cell, table, values_of
 
 BEGIN, END = "<!-- results: written by `make bench` -->", "<!-- end of results -->"
 

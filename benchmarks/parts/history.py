@@ -5,11 +5,11 @@ import tarfile
 from dataclasses import replace
 from io import BytesIO
 
-from benchmarks.processes import ROOT
-from benchmarks.run import Tell, run_latency
-from benchmarks.scripts import measure_footprint
-from benchmarks.stage import Stage
-from benchmarks.systems import System, find_systems
+from benchmarks.parts.run import Tell, run_latency
+from benchmarks.parts.scripts import measure_footprint
+from benchmarks.stage.processes import ROOT
+from benchmarks.stage.stage import Stage
+from benchmarks.stage.systems import System, find_systems
 
 
 def run_history(

@@ -2,15 +2,15 @@
 
 import time
 
-from benchmarks.growth import Measure, judge_all, judge_memory, name_growing
-from benchmarks.leftovers import grown_by, weigh_by_kind
-from benchmarks.numbers import percentile
-from benchmarks.onlookers import Onlookers, onlookers
-from benchmarks.processes import MachineLoad, ProcessTree, Talker
-from benchmarks.run import Tell
-from benchmarks.scenes import CONCURRENCY, PER_SECOND, WARM_COUNT, pace
-from benchmarks.stage import Stage, new_calls
-from benchmarks.systems import find_systems
+from benchmarks.figures.growth import Measure, judge_all, judge_memory, name_growing
+from benchmarks.figures.numbers import percentile
+from benchmarks.parts.run import Tell
+from benchmarks.parts.scenes import CONCURRENCY, PER_SECOND, WARM_COUNT, pace
+from benchmarks.stage.leftovers import grown_by, weigh_by_kind
+from benchmarks.stage.onlookers import Onlookers, onlookers
+from benchmarks.stage.processes import MachineLoad, ProcessTree, Talker
+from benchmarks.stage.stage import Stage, new_calls
+from benchmarks.stage.systems import find_systems
 from transfer_tasks.ledger.keys import Keys
 from transfer_worker.local.setup_files import make_audit_key
 

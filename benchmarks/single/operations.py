@@ -1,6 +1,6 @@
 """What being on call costs: `status` and `show` beside 1,000 and 100,000 transfers that have ended.
 
-Usage: python -m benchmarks.operations [ENDED ...]
+Usage: python -m benchmarks.single.operations [ENDED ...]
 
 Needs the embedded Redis. Prints medians and worst cases of the work alone (Redis asked, answer drawn), then
 the wall time of the whole command in a process of its own, most of which is Python's start.

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from benchmarks.growth import TOO_SHORT
-from benchmarks.tables import cell, number, table, values_of
-from benchmarks.targets import DURABILITIES, FLOOR, ratio_of
+from benchmarks.figures.growth import TOO_SHORT
+from benchmarks.figures.targets import DURABILITIES, FLOOR, ratio_of
+from benchmarks.pages.tables import cell, number, table, values_of
 
 SCRIPTS_TITLE = (
     "What one transfer asks of Redis, at 50/s, an idle worker's share taken off. A script's time holds "

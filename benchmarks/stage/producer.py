@@ -1,4 +1,4 @@
-"""The submitting process: `python -m benchmarks.producer <module of the peer>`.
+"""The submitting process: `python -m benchmarks.stage.producer <module of the peer>`.
 
 Reads commands as JSON lines, answers each with one. Whatever the system, it submits from an event loop,
 because that is where a voice session lives; a system without an asyncio API blocks it, and the stall shows.

@@ -5,11 +5,11 @@ from collections.abc import Callable
 
 import psutil
 
-from benchmarks.scenes import count_commands, measure_latency, measure_throughput
-from benchmarks.stage import Stage
-from benchmarks.systems import IN_ONE_PROCESS, System, find_systems
-from benchmarks.targets import DURABILITIES
-from benchmarks.turns import Turn, few_of, plan_rounds
+from benchmarks.figures.targets import DURABILITIES
+from benchmarks.parts.scenes import count_commands, measure_latency, measure_throughput
+from benchmarks.stage.stage import Stage
+from benchmarks.stage.systems import IN_ONE_PROCESS, System, find_systems
+from benchmarks.stage.turns import Turn, few_of, plan_rounds
 
 THROUGHPUT = ((8, 0), (8, 50), (32, 0), (32, 50))
 """Concurrency and the stub's delay in milliseconds."""

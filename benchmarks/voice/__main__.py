@@ -24,13 +24,13 @@ from pathlib import Path
 import nltk
 from pydantic import SecretStr
 
-from benchmarks.voice_stalls import PLATFORM_MS, Ticker
+from benchmarks.voice.stalls import PLATFORM_MS, Ticker
 from support import ProcessSpawner
 from transfer_tasks.outcome import State
 from transfer_tasks.voice import TransferClient, VoiceSettings
 from voice.cluster import DESTINATIONS, SIGNING_KEY, Cluster
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 IN_FLIGHT = 50
 BURST = 100
 COLLECTIONS = 20
@@ -155,7 +155,7 @@ def measure_peer(cluster: Cluster, peer: str) -> Ticker:
     """Measure in the worker's environment, which has the REST SDK and Celery."""
     cluster.delay_answers(PLATFORM_MS)
     run = subprocess.run(
-        [cluster.python, "-m", "benchmarks.voice_stalls", peer],
+        [cluster.python, "-m", "benchmarks.voice.stalls", peer],
         cwd=ROOT,
         env={**os.environ, **cluster.worker_environment()},
         capture_output=True,

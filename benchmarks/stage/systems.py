@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.peers.post import PIPELINE, TOKEN
-from benchmarks.processes import python_of
-from benchmarks.turns import few_of
+from benchmarks.stage.processes import python_of
+from benchmarks.stage.turns import few_of
 from transfer_worker.local.setup_files import make_keys
 
 BIN = Path(sys.executable).parent

@@ -1,6 +1,6 @@
 """An audio tick every 20 ms, and how late it comes; run by itself, beside what others do to an event loop.
 
-Usage, in the worker's environment: python -m benchmarks.voice_stalls inline | celery
+Usage, in the worker's environment: python -m benchmarks.voice.stalls inline | celery
 Prints how late each tick came, in milliseconds, as JSON.
 """
 

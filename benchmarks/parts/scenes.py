@@ -3,9 +3,9 @@
 import time
 from itertools import pairwise
 
-from benchmarks.numbers import percentile
-from benchmarks.stage import Stage, new_calls
-from benchmarks.systems import System
+from benchmarks.figures.numbers import percentile
+from benchmarks.stage.stage import Stage, new_calls
+from benchmarks.stage.systems import System
 
 PER_SECOND = 50
 CONCURRENCY = 8

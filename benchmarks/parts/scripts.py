@@ -3,12 +3,12 @@
 import time
 from collections.abc import Callable
 
-from benchmarks.attribution import attribute, name_of
-from benchmarks.numbers import percentile
-from benchmarks.processes import ProcessTree, Talker
-from benchmarks.scenes import CONCURRENCY, PER_SECOND, WARM_COUNT, pace
-from benchmarks.stage import Stage, new_calls
-from benchmarks.systems import System, find_systems
+from benchmarks.figures.attribution import attribute, name_of
+from benchmarks.figures.numbers import percentile
+from benchmarks.parts.scenes import CONCURRENCY, PER_SECOND, WARM_COUNT, pace
+from benchmarks.stage.processes import ProcessTree, Talker
+from benchmarks.stage.stage import Stage, new_calls
+from benchmarks.stage.systems import System, find_systems
 from transfer_tasks.ledger.keys import Keys
 
 COUNT = 200

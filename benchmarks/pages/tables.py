@@ -1,6 +1,6 @@
 """Tables in Markdown, and figures as they stand in their cells."""
 
-from benchmarks.numbers import spread
+from benchmarks.figures.numbers import spread
 
 
 def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:

@@ -5,12 +5,12 @@ import time
 from itertools import pairwise
 from pathlib import Path
 
-from benchmarks.numbers import percentile
-from benchmarks.processes import ProcessTree
-from benchmarks.scenes import PER_SECOND, WARM_COUNT
-from benchmarks.stage import Stage, new_calls
-from benchmarks.staged_worker_steps import STEPS
-from benchmarks.systems import BIN, find_systems
+from benchmarks.figures.numbers import percentile
+from benchmarks.parts.scenes import PER_SECOND, WARM_COUNT
+from benchmarks.parts.staged_worker_steps import STEPS
+from benchmarks.stage.processes import ProcessTree
+from benchmarks.stage.stage import Stage, new_calls
+from benchmarks.stage.systems import BIN, find_systems
 
 BOUNDS_MS = (0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 10)
 
@@ -22,7 +22,7 @@ def measure_stages(stage: Stage, *, seconds: float, seed: int) -> dict:
     file = stage.directory / f"stages-{time.monotonic_ns()}.json"
     count = WARM_COUNT + round(seconds * PER_SECOND)
     command = [
-        str(BIN / "celery"), "-A", "benchmarks.staged_worker", "worker", "-c", "8",
+        str(BIN / "celery"), "-A", "benchmarks.parts.staged_worker", "worker", "-c", "8",
         "--without-mingle", "--without-gossip", "-l", "WARNING",
     ]  # fmt: skip
     with stage.producer(system) as producer:

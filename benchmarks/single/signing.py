@@ -1,4 +1,4 @@
-"""What a signature costs a publisher and a worker, in microseconds: `python -m benchmarks.signing`."""
+"""What a signature costs a publisher and a worker, in microseconds: `python -m benchmarks.single.signing`."""
 
 import time
 import uuid

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from benchmarks.processes import ProcessTree
-from benchmarks.scraper import Scraper
-from benchmarks.stage import Stage
-from benchmarks.systems import BIN
+from benchmarks.stage.processes import ProcessTree
+from benchmarks.stage.scraper import Scraper
+from benchmarks.stage.stage import Stage
+from benchmarks.stage.systems import BIN
 from transfer_worker import monitoring
 
 _START_SECONDS = 60.0

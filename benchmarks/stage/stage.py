@@ -17,8 +17,8 @@ from pathlib import Path
 import psutil
 import redis
 
-from benchmarks.processes import ROOT, ProcessTree, Talker, python_of
-from benchmarks.systems import System, environment
+from benchmarks.stage.processes import ROOT, ProcessTree, Talker, python_of
+from benchmarks.stage.systems import System, environment
 from transfer_worker.local.embedded_redis import EmbeddedRedis
 
 PATIENCE_SECONDS = 120.0
@@ -28,7 +28,7 @@ class Stub:
     """The platform stub, told and asked over HTTP."""
 
     def __init__(self) -> None:
-        self.talker = Talker([sys.executable, "-m", "benchmarks.stub"], env={"PYTHONPATH": str(ROOT)})
+        self.talker = Talker([sys.executable, "-m", "benchmarks.stage.stub"], env={"PYTHONPATH": str(ROOT)})
         self.port: int = self.talker.greeting
         self.url = f"http://127.0.0.1:{self.port}/v3"
 
@@ -124,7 +124,7 @@ class Stage:
     @contextmanager
     def producer(self, system: System) -> Iterator[Talker]:
         talker = Talker(
-            [python_of(system.venv), "-m", "benchmarks.producer", system.peer],
+            [python_of(system.venv), "-m", "benchmarks.stage.producer", system.peer],
             env=self.environment(concurrency=8, sources=system.sources),
         )
         try:

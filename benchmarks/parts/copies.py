@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import redis
 
-from benchmarks.leftovers import kind_of, names_of
+from benchmarks.stage.leftovers import kind_of, names_of
 
 LASTING_SECONDS = 3600
 """What goes sooner has gone by the time that so many have ended, and is not copied."""

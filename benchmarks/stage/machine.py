@@ -8,9 +8,9 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.processes import ROOT, python_of
-from benchmarks.stage import Stage
-from benchmarks.systems import ARQ_VENV
+from benchmarks.stage.processes import ROOT, python_of
+from benchmarks.stage.stage import Stage
+from benchmarks.stage.systems import ARQ_VENV
 
 PACKAGES = (
     "call-transfer", "celery", "kombu", "redis", "hiredis", "piopiy", "requests", "huey", "saq", "taskiq",

@@ -7,8 +7,8 @@ import matplotlib as mpl
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 
-from benchmarks.numbers import spread
-from benchmarks.targets import OURS
+from benchmarks.figures.numbers import spread
+from benchmarks.figures.targets import OURS
 
 COLOUR, COLOUR_OF_OTHERS = "#0b6e4f", "#9aa5b1"
 

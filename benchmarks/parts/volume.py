@@ -8,13 +8,13 @@ from statistics import median
 
 import psutil
 
-from benchmarks.copies import Original, find_original, make_copies
-from benchmarks.leftovers import names_of
-from benchmarks.room import check_room
-from benchmarks.run import Tell
-from benchmarks.scenes import CONCURRENCY, PER_SECOND, measure_latency, measure_throughput
-from benchmarks.stage import Stage, new_calls
-from benchmarks.systems import BIN, System, find_systems
+from benchmarks.parts.copies import Original, find_original, make_copies
+from benchmarks.parts.run import Tell
+from benchmarks.parts.scenes import CONCURRENCY, PER_SECOND, measure_latency, measure_throughput
+from benchmarks.stage.leftovers import names_of
+from benchmarks.stage.room import check_room
+from benchmarks.stage.stage import Stage, new_calls
+from benchmarks.stage.systems import BIN, System, find_systems
 
 BACKLOG = 10_000
 SMALL_BACKLOG = 1_000

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from benchmarks.systems import System
+    from benchmarks.stage.systems import System
 
 
 def few_of(rounds: int) -> int:

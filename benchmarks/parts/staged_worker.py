@@ -1,4 +1,4 @@
-"""Our worker with a stopwatch at each step: `celery -A benchmarks.staged_worker worker`.
+"""Our worker with a stopwatch at each step: `celery -A benchmarks.parts.staged_worker worker`.
 
 The real worker, its parts wrapped; the product knows nothing of it. Writes {transfer_id: {step: ns}} to
 BENCH_STAGES_FILE when it ends.

@@ -21,6 +21,7 @@ def recovery(bench, heard):
         worker="w1",
         describe=lambda: "{}",
         queue=bench.queue,
+        notification="",
         limits={},
         attempt_bound_seconds=1,
         log=structlog.get_logger(),

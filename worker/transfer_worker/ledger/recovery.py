@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 import redis
 
 from transfer_tasks.errors import LedgerUnavailable
-from transfer_tasks.publisher.message import write_notification
 from transfer_worker.audit.outbox import GROUP
 
 if TYPE_CHECKING:
@@ -63,6 +62,7 @@ class Recovery:
         worker: The worker's id.
         describe: Returns what a heartbeat says about this process, as JSON.
         queue: The Celery queue.
+        notification: A message for it (`transfer_tasks.publisher.message.write_notification`).
         limits: The registry's limits on rate. They are put in force at the start, and when there are none.
         attempt_bound_seconds: The longest an attempt may take, its settling included.
         log: Where the lines go.
@@ -78,6 +78,7 @@ class Recovery:
         worker: str,
         describe: Callable[[], str],
         queue: str,
+        notification: str,
         limits: Mapping[str, str],
         attempt_bound_seconds: float,
         log: Log,
@@ -102,7 +103,7 @@ class Recovery:
             audit_group=GROUP,
             audit_kept=AUDIT_KEPT_LINES,
             audit_bound=AUDIT_BOUND_LINES,
-            notification=write_notification(queue),
+            notification=notification,
         )
         self._set_limits = commands.set_limits(limits, worker=worker)
         self._are_limits_set = False

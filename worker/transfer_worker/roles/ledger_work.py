@@ -55,7 +55,7 @@ def list_acceptance(at: Place) -> Uses:
     keys, each = at.keys, at.each
     return {
         keys.record(each): ("HGETALL {}",),
-        keys.call(each): ("LINDEX {} 0", "LLEN {}", "LRANGE {} 0 0", "RPUSH {} e", *_EXPIRING),
+        keys.call(each): ("EXISTS {}", "LINDEX {} 0", "LLEN {}", "LRANGE {} 0 0", "RPUSH {} e", *_EXPIRING),
         keys.idempotency(each): ("GET {}", "EXISTS {}", "SET {} v EX 1"),
         keys.waiting: _ZSET,
         keys.limits: ("HMGET {} f",),

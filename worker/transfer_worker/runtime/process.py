@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import structlog
 
 from transfer_tasks.ledger.ledger import Ledger
-from transfer_tasks.publisher.message import TASK_NAME
+from transfer_tasks.publisher.message import TASK_NAME, write_notification
 from transfer_tasks.redis.connection import connect
 from transfer_tasks.rules.caller_ids import parse_caller_ids
 from transfer_worker.audit import logs
@@ -97,6 +97,7 @@ class WorkerProcess:
             worker=self.worker,
             describe=self._describe,
             queue=settings.queue,
+            notification=write_notification(settings.queue),
             limits=rules.registry.list_limits(),
             attempt_bound_seconds=self.gateway.attempt_bound_seconds + REDIS_TIMEOUT_SECONDS + LEASE_SECONDS,
             log=log,

@@ -32,7 +32,7 @@ SAID = {
 def dump(client: Any) -> str:
     """Return everything that Redis holds, as text."""
     found = []
-    for key in client.scan_iter("*"):
+    for key in sorted(client.scan_iter("*")):
         kind = client.type(key)
         value = {
             "string": client.get,

@@ -38,7 +38,7 @@ def test_a_record_whose_label_or_call_is_not_its_intents(
         transfer_id = signed.submit(VOICE_KEY, intent)
         attacker.alter(transfer_id, **forged)
         if by == "nobody's message":  # without a copy, so that the worker goes by the record
-            bare = json.loads(str(bench.client.hget(bench.keys.record(transfer_id), "message")))
+            bare = json.loads(bench.write_message(transfer_id))
             bare["headers"]["intent"] = ""
             attacker.send(json.dumps(bare), is_next=True)
     record = signed.ending(transfer_id)

@@ -10,7 +10,8 @@ from transfer_tasks.connection import ConnectionReason, ConnectionReport, Connec
 from transfer_tasks.ledger.ledger import Ledger
 from transfer_tasks.ledger.verdicts import Claim, Ended, Reading
 from transfer_tasks.outcome import Reason, State, TransferOutcome
-from transfer_tasks.publisher.message import write_notification
+from transfer_tasks.publisher.message import build_message, write_notification
+from transfer_tasks.signature import Written
 from transfer_worker.audit.outbox import GROUP, read_line
 from transfer_worker.monitoring.present import read_present
 
@@ -275,6 +276,17 @@ class LedgerBench:
         record = self.ledger.read(transfer_id)
         assert record is not None, f"no record of {transfer_id}"
         return record
+
+    def write_message(self, transfer_id: str) -> str:
+        """Return a notification as its publisher has sent it, with intent and signature."""
+        fields: Any = self.client.hgetall(self.keys.record(transfer_id))
+        return build_message(
+            transfer_id=transfer_id,
+            call_id=fields["call_id"],
+            labels={},
+            queue=self.queue,
+            written=Written(fields["intent"], fields["signature"]),
+        )
 
     def audit(self, transfer_id: str | None = None) -> list[dict[str, Any]]:
         """Return the audit lines of one transfer or of all, in order."""

@@ -47,11 +47,19 @@ class LedgerBench:
         client: Made by `transfer_tasks.redis.connection.connect`.
         namespace: What every key begins with.
         queue: Where messages go.
+        retention_seconds: How long a record is kept. Nothing is compacted unless that is more than a day.
     """
 
-    def __init__(self, client: redis.Redis, *, namespace: str = "transfer", queue: str = "transfers") -> None:
+    def __init__(
+        self,
+        client: redis.Redis,
+        *,
+        namespace: str = "transfer",
+        queue: str = "transfers",
+        retention_seconds: int = 1000,
+    ) -> None:
         self.client, self.queue = client, queue
-        self.ledger = Ledger(client, namespace=namespace, retention_seconds=1000)
+        self.ledger = Ledger(client, namespace=namespace, retention_seconds=retention_seconds)
         self.keys, self.commands = self.ledger.keys, self.ledger.commands
 
     def run(self, command: Command[T]) -> T:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 import redis
 
+from support import keys_without_ttl
 from support.ledger_bench import LedgerBench
 from transfer_tasks.ledger.ledger import Ledger
 from transfer_tasks.redis.connection import connect
@@ -15,6 +17,8 @@ from transfer_worker.roles import STEPS, Place, Role, describe_role
 from transfer_worker.runtime.redis_checks import KEYS_ARE_PARTED
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from transfer_tasks.ledger.script import Command
 
 T = TypeVar("T")
@@ -63,10 +67,10 @@ def refusals(url: str) -> list[str]:
 class RoleBench(LedgerBench):
     """Each step by the user of the first role that takes it; what a test looks up, it looks up as itself."""
 
-    def __init__(self, client: redis.Redis, urls: dict[Role, str]) -> None:
-        super().__init__(client)
+    def __init__(self, client: redis.Redis, urls: dict[Role, str], *, retention_seconds: int = 1000) -> None:
+        super().__init__(client, retention_seconds=retention_seconds)
         self._ledgers = {
-            role: Ledger(connect(url, timeout_seconds=30), retention_seconds=1000)
+            role: Ledger(connect(url, timeout_seconds=30), retention_seconds=retention_seconds)
             for role, url in urls.items()
         }
 
@@ -80,3 +84,17 @@ class RoleBench(LedgerBench):
     def close(self) -> None:
         for ledger in self._ledgers.values():
             ledger.client.close()
+
+
+@contextmanager
+def open_bench(url: str, *, retention_seconds: int = 1000) -> Iterator[LedgerBench]:
+    """The steps, each by the user of a role that takes it; at the end, no refusals and no leaked keys."""
+    with connect(url, timeout_seconds=30) as client:
+        if not parts_permissions(client):
+            yield LedgerBench(client, retention_seconds=retention_seconds)
+        else:
+            with closing(RoleBench(client, add_roles(url), retention_seconds=retention_seconds)) as bench:
+                yield bench
+            refused = refusals(url)
+            assert refused == [], refused
+        assert keys_without_ttl(client) == []

@@ -36,6 +36,8 @@ class TransferRecord:
         request_id: The platform's id of the request; empty where nobody knows it.
         connection: Whether anybody picked up; None where nobody has said anything.
         erased_at_ms: When an operator took away what people have said in it.
+        is_compacted: Whether it ended more than a day ago, and has only what suppresses repeats since
+            (scripts/compaction.lua): not what was asked, nor by whom, nor more of an attempt than its reason.
         is_damaged: Whether something of it was missing, or could not be read. The next step that needs it, or
             the sweep, sets the record aside.
     """
@@ -62,6 +64,7 @@ class TransferRecord:
     request_id: str = ""
     connection: Connection | None = None
     erased_at_ms: int = 0
+    is_compacted: bool = False
     is_damaged: bool = False
 
     @classmethod
@@ -78,14 +81,16 @@ class TransferRecord:
             for number in range(1, min(attempts, _MAX_ATTEMPTS) + 1)
             if f"attempt:{number}" in fields
         ]
-        if notes and "begun_ms" not in notes[-1]:
+        state = read.member(State, "state") or State.UNKNOWN
+        has_last = bool(notes) and f"attempt:{attempts}" in fields
+        if has_last and state is State.SUBMITTED and "begun_ms" not in notes[-1]:
             notes[-1] = read.last_attempt() | notes[-1]
         return cls(
             transfer_id=transfer_id,
             call_id=read.text("call_id"),
             idempotency_key=read.text("key"),
             hop=read.number("hop"),
-            state=read.member(State, "state") or State.UNKNOWN,
+            state=state,
             labels=read.json_object("labels"),
             intent_json=fields.get("intent", ""),
             asked_by=fields.get("signer", "") or _name_unverified(fields.get("signature", "")),
@@ -103,6 +108,7 @@ class TransferRecord:
             request_id=fields.get("request_id", ""),
             connection=Connection.from_json(fields["connection"]) if "connection" in fields else None,
             erased_at_ms=read.number("erased_ms", "0"),
+            is_compacted="compacted" in fields,
             is_damaged=read.is_damaged,
         )
 

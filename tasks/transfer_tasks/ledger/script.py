@@ -16,8 +16,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_OF_CONNECTIONS: Final = frozenset({"report_connection", "end_attempt", "recover", "take_poll"})
-"""The steps that need `connections.lua`: who reads one that it doesn't need pays for it."""
+_OF_SOME: Final = {
+    "connections": frozenset({"report_connection", "end_attempt", "recover", "take_poll"}),
+    "compaction": frozenset({"recover"}),
+}
+"""Which steps need which part that not all do: who reads one that it doesn't need pays for it."""
 
 _OF_EVERY_TRANSFER: Final = frozenset({"accept", "claim", "end_attempt"})
 """The steps whose usual case is written out, in `usual/`."""
@@ -62,7 +65,7 @@ def load_script(name: str) -> Script:
 
 
 def _whole_step(name: str) -> str:
-    own = ("connections",) if name in _OF_CONNECTIONS else ()
+    own = [part for part, steps in _OF_SOME.items() if name in steps]
     before = _read("names", "counters", "prelude", "limits", "damaged", *own)
     return f"{before}\nlocal function step()\n{_read(name)}\nend\n{_read('finish')}"
 

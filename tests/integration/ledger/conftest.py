@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-from contextlib import closing
-
 import pytest
 
-from support import keys_without_ttl
-from support.ledger_bench import LedgerBench
-from support.role_users import RoleBench, add_roles, parts_permissions, refusals
+from support.role_users import open_bench
 from transfer_tasks.ledger.verdicts import (
     Begun,
     Claim,
 )
-from transfer_tasks.redis.connection import connect
 
 
 @pytest.fixture
 def bench(redis_url):
     """The steps, each by the user of a role that takes it; at the end, no refusals and no leaked keys."""
-    with connect(redis_url, timeout_seconds=30) as client:
-        if not parts_permissions(client):
-            yield LedgerBench(client)
-        else:
-            with closing(RoleBench(client, add_roles(redis_url))) as bench:
-                yield bench
-            assert refusals(redis_url) == []
-        assert keys_without_ttl(client) == []
+    with open_bench(redis_url) as bench:
+        yield bench
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ from hypothesis.stateful import (
 
 from support.ledger_bench import LONG_MS, LedgerBench
 from support.ledger_invariants import CALLS, LedgerInvariants, Seen
+from support.passing_days import WEEK_SECONDS, let_a_day_pass
 from transfer_tasks.connection import ConnectionStatus, ReportSource, ReportVerdict
 from transfer_tasks.ledger.verdicts import Begun, Claim, Ended
 from transfer_tasks.outcome import Reason, State
@@ -100,7 +101,12 @@ class LedgerMachine(LedgerInvariants):
     @initialize(limit_of_call=st.sampled_from([1, 2, 1000]))
     def open_a_new_cluster(self, limit_of_call: int) -> None:
         name = uuid.uuid4().hex
-        self.bench = LedgerBench(self.client, namespace=f"machine-{name}", queue=f"queue-{name}")
+        self.bench = LedgerBench(
+            self.client,
+            namespace=f"machine-{name}",
+            queue=f"queue-{name}",
+            retention_seconds=WEEK_SECONDS,
+        )
         # Publishers may ask as often as workers work, so that steps meet each other on few transfers.
         self.asked = self.worked = 0
         self.permitted: dict[tuple[str, int], str] = {}
@@ -312,6 +318,17 @@ class LedgerMachine(LedgerInvariants):
             "recover",
             partial(self.bench.recover, lease_ms=lease_ms, attempt_bound_ms=attempt_bound_ms, limit=limit),
         )
+
+    @rule()
+    def let_a_day_pass_and_compact(self):
+        let_a_day_pass(self.bench)
+        settled = [
+            key
+            for key, seen in self.before.items()
+            if not seen.state.is_open and seen.state is not State.UNKNOWN
+        ]
+        self.step("recover", self.bench.recover)
+        assert all(self.bench.record(key).is_compacted for key in settled)
 
     @rule()
     def fetch_a_message_and_lose_it(self):

@@ -100,6 +100,8 @@ def list_work_of_worker(at: Place) -> Uses:
     index = (*_ZSET, "ZRANGE {} 0 0", "ZRANGEBYSCORE {} 0 1", "ZSCORE {} m")
     uses: Uses = {
         **dict.fromkeys((keys.waiting, keys.in_flight, keys.unknown, keys.workers, keys.gone), index),
+        keys.record(each): ("HKEYS {}",),
+        keys.ended(each, at.number): ("LRANGE {} 0 0",),
         keys.sight(each): ("GET {}", "SET {} v NX EX 1"),
         keys.worker(each): ("SET {} v PX 1", "EXISTS {}", "DEL {}"),
         keys.audit: (

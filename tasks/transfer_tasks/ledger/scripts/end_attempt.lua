@@ -45,9 +45,9 @@ local function judge_conflict()
 
   local function has_sent(id, attempts)
     for number = 1, attempts do
-      local note = redis.call('HGET', record_key(id), 'attempt:' .. int(number))
-      local said = read_object(note)
-      if note and not (said and IS_NOT_RUNNING[said.reason or '']) then return true end
+      -- One of which there is no note may have been.
+      local said = read_object(redis.call('HGET', record_key(id), 'attempt:' .. int(number)))
+      if not (said and IS_NOT_RUNNING[said.reason or '']) then return true end
     end
     return false
   end

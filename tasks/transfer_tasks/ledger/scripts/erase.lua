@@ -30,7 +30,7 @@ local NOTES, NOTES_SECONDS = NS .. 'erased', 400 * 24 * 3600
 local KEPT = {}
 for name in string.gmatch([[state call_id key hop attempt token destination_digest content_digest accepted_ms expires_ms
   claimed_ms begun_ms ended_ms requeued_ms reason source http_status worker claim_id signer counted brought moved_by
-  last_reason last_http_status request_id reported connection rings_until_ms]], '%S+') do KEPT[name] = true end
+  last_reason last_http_status request_id reported connection rings_until_ms compacted]], '%S+') do KEPT[name] = true end
 
 local function is_kept(field) return KEPT[field] or string.match(field, '^late:%d+$') end
 

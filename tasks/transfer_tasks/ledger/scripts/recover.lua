@@ -276,4 +276,6 @@ local function trim_quarantine()
 end
 trim_quarantine()
 
+compaction()()
+
 return { requeued, given_up, expired, gone_workers, lost_lines }

@@ -18,6 +18,7 @@ FRAME = {
     "prelude",
     "limits",
     "damaged",
+    "compaction",
     "connections",
     "finish",
 }

@@ -63,7 +63,13 @@ def _headline(transfer: dict[str, Any]) -> Text:
 
 def _facts(transfer: dict[str, Any]) -> Iterator[tuple[str, RenderableType]]:
     asked = transfer["asked"]
-    yield "asked by", Text(asked["requested_by"] or "(not said)")
+    if transfer["is_compacted"]:
+        yield (
+            "asked",
+            Text("what was asked, and answered, is not kept for longer than a day after the ending"),
+        )
+    else:
+        yield "asked by", Text(asked["requested_by"] or "(not said)")
     if transfer["asked_by"]:
         yield "signed by", Text(transfer["asked_by"])
     if asked["reason"]:
@@ -115,18 +121,20 @@ def _fact_text(fact: dict[str, Any]) -> str:
 
 
 def _attempt_text(attempt: dict[str, Any]) -> str:
-    parts = [f"{attempt['begun_at']}  {attempt['after_ms']} ms after it was accepted"]
-    if attempt["took_ms"] is None:
-        parts.append("no answer on record")
-    else:
+    parts = []
+    if attempt["begun_at"]:
+        parts.append(f"{attempt['begun_at']}  {attempt['after_ms']} ms after it was accepted")
+    if attempt["took_ms"] is not None:
         parts.append(f"took {attempt['took_ms']} ms")
+    elif attempt["begun_at"]:
+        parts.append("no answer on record")
     if attempt["http_status"] is not None:
         parts.append(f"HTTP {attempt['http_status']}")
     if attempt["reason"]:
         parts.append(attempt["reason"])
     if attempt["detail"]:
         parts.append(attempt["detail"])
-    return ", ".join(parts)
+    return ", ".join(parts) or "nothing is kept of it"
 
 
 def print_findings(console: Console, findings: list[Finding]) -> None:

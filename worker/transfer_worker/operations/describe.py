@@ -69,6 +69,7 @@ def _describe_record(record: TransferRecord, now_ms: int, *, reveals_metadata: b
         "expires_at": as_time(record.expires_at_ms),
         "ended_at": as_time(record.ended_at_ms),
         "erased_at": as_time(record.erased_at_ms),
+        "is_compacted": record.is_compacted,
         "clock_left_ms": max(0, record.expires_at_ms - now_ms) if record.state.is_open else None,
         "worker": record.worker or None,
         "attempts": [
@@ -139,6 +140,7 @@ def describe_listing(records: list[TransferRecord], ledger: Ledger) -> list[dict
             "hop": record.hop,
             "state": record.state.value,
             "is_damaged": record.is_damaged,
+            "is_compacted": record.is_compacted,
             "reason": record.reason and record.reason.value,
             **mask_value(record.labels),
             "requested_by": name_requester(record) or None,

@@ -39,7 +39,9 @@ TRAITS: Final[dict[str, Callable[[TransferRecord], str]]] = {
     "state": lambda record: record.state.value,
     "reason": lambda record: record.reason.value if record.reason else "-",
     "destination": lambda record: mask_text(record.labels.get("destination", "?")),
-    "requester": lambda record: name_requester(record) or "(not said)",
+    "requester": lambda record: (
+        name_requester(record) or ("(not kept)" if record.is_compacted else "(not said)")
+    ),
 }
 """What transfers are counted by."""
 

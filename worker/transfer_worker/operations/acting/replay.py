@@ -153,6 +153,13 @@ def _find_obstacle(
     record: TransferRecord, *, last: TransferRecord, now_ms: int, for_seconds: float | None
 ) -> Obstacle | None:
     """Return why a transfer can't be asked for again, as far as can be seen."""
+    if record.is_compacted:
+        return Obstacle(
+            "they ended more than a day ago: what was asked is not kept",
+            field="CALL_OR_TRANSFER_ID",
+            problem=f"{record.transfer_id} ended more than a day ago: what was asked is not kept",
+            fix="Ask for the transfer with send.",
+        )
     if not record.intent_json:
         return Obstacle(
             "their request was erased, or could never be read",

@@ -1,4 +1,4 @@
-"""The names of all keys: one builder each. The Lua prelude builds the same names from the same namespace."""
+"""The names of all keys: one builder each. The scripts build the same names from the same namespace."""
 
 from __future__ import annotations
 

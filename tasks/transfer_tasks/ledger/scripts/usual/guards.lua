@@ -24,7 +24,8 @@ end
 
 local function is_for(name, intent, call)
   local begin = '{"call_id":"' .. call .. '","destination":{"name":"' .. name .. '"},'
-  -- The last of two members counts, and a member's name may be spelled with \\u.
+  -- The last of two members counts, and a member's name may be spelled with \\u. Where what follows is no JSON, the worker
+  -- that reads it ends the transfer.
   if string.sub(intent, 1, #begin) == begin and not string.find(intent, '"destination"', #begin, true)
       and not string.find(intent, '\\u', 1, true) then return true end
   local ok, said = pcall(cjson.decode, intent)

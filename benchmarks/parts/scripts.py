@@ -7,12 +7,14 @@ from benchmarks.figures.attribution import attribute, name_of
 from benchmarks.figures.numbers import percentile
 from benchmarks.parts.scenes import CONCURRENCY, PER_SECOND, WARM_COUNT, pace
 from benchmarks.stage.processes import ProcessTree, Talker
-from benchmarks.stage.stage import Stage, new_calls
+from benchmarks.stage.stage import PATIENCE_SECONDS, Stage, new_calls
 from benchmarks.stage.systems import System, find_systems
 from transfer_tasks.ledger.keys import Keys
 
 COUNT = 200
 FOOTPRINT_COUNT = 1000
+AGE_HOURS = 26
+"""An hour's endings are looked at when all of that hour is a day old."""
 
 
 def measure_scripts(stage: Stage) -> dict:
@@ -55,7 +57,7 @@ def measure_scripts(stage: Stage) -> dict:
             for name, of in stats.items()
         },
         "in_lua": sum(sum(busy[name]) - sum(idle.get(name, ())) for name in busy) / COUNT,
-        "footprint": measure_footprint(stage, ours),
+        "footprint": measure_footprint(stage, ours, is_aged=True),
     }
 
 
@@ -96,8 +98,12 @@ def _time(stage: Stage, act: Callable[[], None]) -> tuple[dict, dict]:
     return times, by_command
 
 
-def measure_footprint(stage: Stage, system: System) -> dict:
-    """What each of many ended transfers leaves: bytes in memory, the audit stream's apart; and in the AOF."""
+def measure_footprint(stage: Stage, system: System, *, is_aged: bool = False) -> dict:
+    """What each of many ended transfers leaves: bytes in memory, the audit stream's apart; and in the AOF.
+
+    Args:
+        is_aged: Whether the same is wanted for when a day has passed, of a revision whose sweeps compact.
+    """
     stage.clear(delay_ms=0)
     stage.client.config_set("auto-aof-rewrite-percentage", 0)
     with stage.producer(system) as producer, stage.worker(system, concurrency=CONCURRENCY) as worker:
@@ -109,10 +115,42 @@ def measure_footprint(stage: Stage, system: System) -> dict:
         before = _weigh(stage)
         _carry_out(stage, producer, worker, FOOTPRINT_COUNT)
         after, seconds = _weigh(stage), time.monotonic() - begun
-    return {
-        "record_bytes": (after[0] - before[0]) / FOOTPRINT_COUNT,
-        "aof_bytes": (after[1] - before[1] - idle_aof * seconds) / FOOTPRINT_COUNT,
-    }
+        found = {
+            "record_bytes": (after[0] - before[0]) / FOOTPRINT_COUNT,
+            "aof_bytes": (after[1] - before[1] - idle_aof * seconds) / FOOTPRINT_COUNT,
+        }
+        if is_aged:
+            count = let_a_day_pass(stage)
+            others = found["record_bytes"] * (count - FOOTPRINT_COUNT)
+            found["old_record_bytes"] = (_weigh(stage)[0] - before[0] + others) / count
+    return found
+
+
+def let_a_day_pass(stage: Stage) -> int:
+    """Put all endings back by more than a day; return how many, when the worker's sweeps have seen them."""
+    client, keys = stage.client, Keys()
+    records = list(client.scan_iter(match=keys.record("*"), count=1000))
+    with client.pipeline(transaction=False) as pipe:
+        for name in records:
+            pipe.hincrby(name, "ended_ms", -AGE_HOURS * 3_600_000)
+        for name in list(client.scan_iter(match=keys.ended("*", 0)[:-1] + "*", count=1000)):
+            before, _, hour = name.decode().rpartition(":")
+            pipe.rename(name, f"{before}:{int(hour) - AGE_HOURS}")
+        pipe.hdel(keys.sweep, "compacted")  # so that the sweeps begin anew
+        pipe.execute()
+    give_up_at = time.monotonic() + PATIENCE_SECONDS
+    while not all(_are_compacted(stage, records)):
+        if time.monotonic() > give_up_at:
+            raise TimeoutError("the sweeps have not seen all endings of a day ago")
+        time.sleep(0.5)
+    return len(records)
+
+
+def _are_compacted(stage: Stage, records: list[bytes]) -> list[bool]:
+    with stage.client.pipeline(transaction=False) as pipe:
+        for name in records:
+            pipe.hexists(name, "compacted")
+        return pipe.execute()
 
 
 def _carry_out(stage: Stage, producer: Talker, worker: ProcessTree, count: int) -> None:

@@ -18,7 +18,7 @@ from support.ledger_bench import LedgerBench
 from support.publishing import make_settings, waiting_for
 from support.signing import VOICE_KEY
 from transfer_tasks.ledger.script import load_script
-from transfer_tasks.ledger.verdicts import Claim, Ended
+from transfer_tasks.ledger.verdicts import Claim, Ended, Reading
 from transfer_tasks.publisher import AsyncTransferPublisher, TransferPublisher, looking
 from transfer_tasks.redis.connection import connect
 from transfer_tasks.settings import PublisherSettings
@@ -39,10 +39,10 @@ SESSIONS_STEPS = ("expire", "cancel")
 COMMANDS_WITHIN = {"accept": 16, "claim": 11, "end_attempt": 10}
 """What each may do inside Redis, where every transfer of the cluster waits in one line.
 
-In the usual case, which is written out (ledger/scripts/usual). Two of each are TYPE: before the first write it
-is known that no key stops the others; the first one says it of its own key. All fields of a record that a step
-changes are one HSET, and a step reads a record once. One of `accept` and of `end_attempt` is the note of what
-they count; who asks is counted at once.
+In the usual case, which is written out (ledger/scripts/usual). Two of each are TYPE: before the first write
+it is known that no key stops the others; the first one says it of its own key. All fields of a record that a
+step changes are one HSET, and a step reads a record once. One of `accept` and of `end_attempt` is the note of
+what they count; who asks is counted at once.
 """
 
 AOF_BYTES_WITHIN = 6000
@@ -205,6 +205,12 @@ def test_the_record_of_a_transfer_stays_small(
     assert sum(sizes.values()) <= 3600, sizes  # 3504 on Redis 6.2, the largest
 
 
+def of_support(bench: LedgerBench, transfer_id: str) -> Reading:
+    """Return what a worker reads in the intent on record."""
+    record = bench.record(transfer_id)
+    return Reading(record.intent_json, record.call_id, {"destination": "support"})
+
+
 def test_the_steps_of_a_transfer_write_little_to_the_file_of_redis(
     bench: LedgerBench, publisher: TransferPublisher
 ) -> None:
@@ -214,7 +220,7 @@ def test_the_steps_of_a_transfer_write_little_to_the_file_of_redis(
 
     def carry_out() -> None:
         transfer_id = publisher.submit(make_intent("support", reason="asks for a person")).transfer_id
-        claim = bench.claim(transfer_id, routed=bench.record(transfer_id).intent_json)
+        claim = bench.claim(transfer_id, routed=of_support(bench, transfer_id))
         assert isinstance(claim, Claim)
         assert isinstance(bench.end(claim), Ended)
 

@@ -30,7 +30,7 @@ _FIRST_STATEMENT: Final = re.compile(r"^local ([\w,\s]+) = unpack\(ARGV, 3\)$", 
 
 @dataclass(frozen=True)
 class Script:
-    """One Lua script: what all have in front, the step itself, and what carries out what that has collected."""
+    """One Lua script: what all have in front, the step itself, and what carries out what it has collected."""
 
     name: str
     source: str

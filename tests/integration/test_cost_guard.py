@@ -45,7 +45,7 @@ step changes are one HSET, and a step reads a record once. One of `accept` and o
 what they count; who asks is counted at once.
 """
 
-AOF_BYTES_WITHIN = 6000
+AOF_BYTES_WITHIN = 5600
 """What the three steps of a transfer write to the file of Redis, the message included."""
 
 TRANSFERS = 10
@@ -208,7 +208,7 @@ def test_the_record_of_a_transfer_stays_small(
 def of_support(bench: LedgerBench, transfer_id: str) -> Reading:
     """Return what a worker reads in the intent on record."""
     record = bench.record(transfer_id)
-    return Reading(record.intent_json, record.call_id, {"destination": "support"})
+    return Reading(intent_json=record.intent_json, call_id=record.call_id, labels={"destination": "support"})
 
 
 def test_the_steps_of_a_transfer_write_little_to_the_file_of_redis(

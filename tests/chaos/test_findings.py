@@ -84,6 +84,7 @@ def test_a_worker_that_claims_is_known_to_live_though_its_first_heartbeat_was_lo
         worker="w",
         describe=lambda: "{}",
         queue="q",
+        notification="",
         limits={},
         attempt_bound_seconds=1.0,
         log=structlog.get_logger(),

@@ -37,7 +37,8 @@ class TransferRecord:
         connection: Whether anybody picked up; None where nobody has said anything.
         erased_at_ms: When an operator took away what people have said in it.
         is_compacted: Whether it ended more than a day ago, and has only what suppresses repeats since
-            (scripts/compaction.lua): not what was asked, nor by whom, nor more of an attempt than its reason.
+            (scripts/frame/compaction.lua): not what was asked, nor by whom, nor more of an attempt than
+            its reason.
         is_damaged: Whether something of it was missing, or could not be read. The next step that needs it, or
             the sweep, sets the record aside.
     """

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _OF_SOME: Final = {
+    "limits": frozenset({"accept", "claim"}),
     "connections": frozenset({"report_connection", "end_attempt", "recover", "take_poll"}),
     "compaction": frozenset({"recover"}),
 }
@@ -61,13 +62,13 @@ class Script:
 @cache
 def load_script(name: str) -> Script:
     """Return the script `scripts/<name>.lua`."""
-    return Script(name, _read("start") + _usual_case(name) + _whole_step(name))
+    return Script(name, _read("frame/start") + _usual_case(name) + _whole_step(name))
 
 
 def _whole_step(name: str) -> str:
     own = [part for part, steps in _OF_SOME.items() if name in steps]
-    before = _read("names", "counters", "prelude", "limits", "damaged", *own)
-    return f"{before}\nlocal function step()\n{_read(name)}\nend\n{_read('finish')}"
+    before = _read(*(f"frame/{part}" for part in ("names", "counters", "prelude", "damaged", *own)))
+    return f"{before}\nlocal function step()\n{_read(name)}\nend\n{_read('frame/finish')}"
 
 
 def _usual_case(name: str) -> str:

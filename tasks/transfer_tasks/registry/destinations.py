@@ -55,7 +55,7 @@ class DestinationRegistry(Mapping[str, Destination]):
         self.limits = limits or Limits()
 
     def list_limits(self) -> dict[str, str]:
-        """Return every limit on rate as the ledger keeps it: see ledger/scripts/limits.lua."""
+        """Return every limit on rate as the ledger keeps it: see ledger/scripts/frame/limits.lua."""
         own = {f"destination:{name}": of.limit for name, of in self.items() if of.limit}
         return {name: limit.to_text() for name, limit in (self.limits.by_name() | own).items()}
 

@@ -11,7 +11,7 @@ LIMITS_TABLE: Final = "limits"
 """The table of the registry file that is no destination."""
 
 LIMIT_KINDS: Final = ("call", "destination", "requester", "all")
-"""What a limit may be of; ledger/scripts/limits.lua looks at them in this order."""
+"""What a limit may be of; ledger/scripts/frame/limits.lua looks at them in this order."""
 
 MAX_NUMBER: Final = 100_000
 MAX_SECONDS: Final = 86_400
@@ -56,7 +56,7 @@ def _rate(value: object) -> Rate:
 Limit = Annotated[Rate, BeforeValidator(_rate)]
 
 LIMIT_OF_CALL: Final = Rate(5, 600)
-"""The one that holds where nobody has set any: ledger/scripts/limits.lua has it as well."""
+"""The one that holds where nobody has set any: ledger/scripts/frame/limits.lua has it as well."""
 
 
 class Limits(ContractModel):

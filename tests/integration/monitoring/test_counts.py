@@ -127,7 +127,7 @@ def test_requests_that_find_another_transfer_in_their_way_are_counted_by_verdict
     [(0, 1), (1, 1), (2, 2), (4, 5), (11, 20), (70, 70), (71, 100), (299_999, 300_000), (300_001, "inf")],
 )
 def test_spans_fall_into_the_bucket_whose_bound_they_do_not_exceed(bench, waited_ms, bucket):
-    start = (files("transfer_tasks.ledger") / "scripts" / "start.lua").read_text()
+    start = (files("transfer_tasks.ledger") / "scripts" / "frame" / "start.lua").read_text()
     found = bench.client.eval(start + "return bucket_of(tonumber(ARGV[3]))", 0, "transfer", 60, waited_ms)
 
     assert found == str(bucket)

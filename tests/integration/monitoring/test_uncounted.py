@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.usefixtures("no_key_leaks")
 
 NOTES_WITHOUT_A_HEARTBEAT = 300
-"""scripts/start.lua"""
+"""scripts/frame/start.lua"""
 
 
 def retry_once(bench: LedgerBench) -> None:

@@ -163,7 +163,7 @@ def whose_entry(fields: Mapping[str, str]) -> tuple[str, str]:
 
 
 def _read_entry(fields: Mapping[str, str]) -> list[str]:
-    """Return what `audit_entry` (scripts/start.lua) has written; an older version has in nine fields."""
+    """Return what `audit_entry` (frame/start.lua) has written; an older version has in nine fields."""
     if "line" not in fields:
         return [fields[name] for name in _PARTS]
     parts = json.loads(fields["line"])

@@ -1,9 +1,9 @@
 """What the transitions of the ledger have counted, as fields of Redis hashes.
 
-They count in the step that they tell of (transfer_tasks/ledger/scripts/start.lua), so the figures are right
-across workers and restarts. A step leaves one note; the next heartbeat adds the notes to the hashes, and
-whoever reads adds what is not added yet (scripts/read_counts.lua). There is one hash since the beginning, and
-one for each ten seconds, in which only the fields with a star are found:
+They count in the step that they tell of (transfer_tasks/ledger/scripts/frame/start.lua), so the figures are
+right across workers and restarts. A step leaves one note; the next heartbeat adds the notes to the hashes,
+and whoever reads adds what is not added yet (scripts/read_counts.lua). There is one hash since the
+beginning, and one for each ten seconds, in which only the fields with a star are found:
 
 ===============================  =============================================================================
 ``ended|STATE|REASON|DEST.`` *   each transfer once, at its first ending
@@ -52,7 +52,7 @@ BUCKETS_MS: Final[tuple[int, ...]] = tuple(
 
 _MAX_FIELDS: Final = 2000
 _NAMED_BY_ANYBODY: Final = ("ended|", "connection|")
-"""As in scripts/counters.lua: when a hash is full, the last part of these fields is `other`."""
+"""As in scripts/frame/counters.lua: when a hash is full, the last part of these fields is `other`."""
 _OF_NOTE: Final = re.compile(r"([tb])(-?[0-9]{1,15}) ([^\n]+)")
 
 

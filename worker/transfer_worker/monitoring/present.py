@@ -63,8 +63,8 @@ class Present:
         gone: Workers of the last hour that have not stopped gracefully and give no sign of life any more.
         heartbeat_age_seconds: Since the last sign of life of any worker; None where there was never one.
         double_posts: What may have moved a call twice and nobody has acknowledged, the newest first.
-        limits: The limits on rate that workers have put in force, as scripts/limits.lua reads them. A call
-            has one also where none is.
+        limits: The limits on rate that workers have put in force, as scripts/frame/limits.lua reads them. A
+            call has one also where none is.
         heard: When each of the platform's sources last told of a connection; without those never heard.
         totals: Everything that was counted since the beginning.
         damaged_keys: What stands there and can't be read; the figures above are without it.

@@ -11,18 +11,7 @@ from transfer_tasks.ledger.commands import LedgerCommands
 from transfer_tasks.ledger.script import load_script
 
 SCRIPTS = files("transfer_tasks.ledger") / "scripts"
-FRAME = {
-    "start",
-    "names",
-    "counters",
-    "prelude",
-    "limits",
-    "damaged",
-    "compaction",
-    "connections",
-    "finish",
-}
-NAMES = sorted({path.name.removesuffix(".lua") for path in SCRIPTS.iterdir() if path.is_file()} - FRAME)
+NAMES = sorted(path.name.removesuffix(".lua") for path in SCRIPTS.iterdir() if path.is_file())
 
 
 def read_own_lines(name):

@@ -8,11 +8,12 @@ from importlib.resources import files
 import pytest
 
 SCRIPTS = files("transfer_tasks.ledger") / "scripts"
-FRAME = {"start", "counters", "finish"}
+TEXTS = {
+    file.relative_to(SCRIPTS).as_posix().removesuffix(".lua"): file.read_text("utf-8")
+    for file in sorted(SCRIPTS.rglob("*.lua"))
+}
+WRITERS = {"frame/start", "frame/counters", "frame/finish"}
 """They carry out what the others have collected; counters stop nothing."""
-
-USUAL = SCRIPTS / "usual"
-NAMES = sorted(file.name.removesuffix(".lua") for file in SCRIPTS.iterdir() if file.is_file())
 
 READING = {
     "EXISTS", "GET", "HEXISTS", "HGET", "HGETALL", "HKEYS", "HLEN", "HMGET", "LINDEX", "LLEN", "LPOS",
@@ -24,22 +25,22 @@ AFTER_COMMIT = {"recover": {"XTRIM", "XACK"}}
 """What needs the reply of a write comes behind a `commit` of its own, and decides nothing."""
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name", [name for name in TEXTS if name not in WRITERS and not name.startswith("usual/")]
+)
 def test_a_script_reads_only_and_collects_what_is_to_be_written(name):
-    if name in FRAME:
-        return
-    before, _, _ = (SCRIPTS / f"{name}.lua").read_text("utf-8").partition("\ncommit() ")
+    before, _, _ = TEXTS[name].partition("\ncommit() ")
     behind = AFTER_COMMIT.get(name, set())
-    text = (SCRIPTS / f"{name}.lua").read_text("utf-8") if not behind else before
+    text = TEXTS[name] if not behind else before
 
     commands = set(re.findall(r"redis\.p?call\(\s*'(\w+)'", text))
 
-    assert commands <= READING, "write with write(), set() or unset(): scripts/prelude.lua says why"
+    assert commands <= READING, "write with write(), set() or unset(): scripts/frame/prelude.lua says why"
 
 
 @pytest.mark.parametrize("name", ["accept", "claim", "end_attempt"])
 def test_a_usual_case_has_read_everything_before_its_first_write_which_may_fail(name):
-    text = (USUAL / f"{name}.lua").read_text("utf-8")
+    text = TEXTS[f"usual/{name}"]
     asked = re.findall(r"redis\.(p?call)\(\s*'(\w+)'", text)
     first = next(at for at, (_, command) in enumerate(asked) if command not in READING)
 
@@ -49,9 +50,8 @@ def test_a_usual_case_has_read_everything_before_its_first_write_which_may_fail(
 
 
 def test_no_script_hides_the_command_that_it_runs():
-    for file in (*SCRIPTS.iterdir(), *USUAL.iterdir()):
-        if file.is_file() and file.name.removesuffix(".lua") not in FRAME:
-            text = file.read_text("utf-8")
+    for name, text in TEXTS.items():
+        if name not in WRITERS:
             assert len(re.findall(r"redis\.p?call\(", text)) == len(
                 re.findall(r"redis\.p?call\(\s*'\w+'", text)
             )

@@ -57,7 +57,7 @@ def test_the_limit_of_a_call_is_on_unless_it_is_taken_off(tmp_path):
 
 
 def test_the_ledger_has_the_same_limit_of_a_call_and_the_same_kinds():
-    script = (files("transfer_tasks.ledger") / "scripts" / "limits.lua").read_text("utf-8")
+    script = (files("transfer_tasks.ledger") / "scripts" / "frame" / "limits.lua").read_text("utf-8")
     assert f"DEFAULT_LIMITS = {{ call = '{LIMIT_OF_CALL.to_text()}' }}" in script
     kinds = re.search(r"LIMIT_KINDS = \{ (.*) \}", script)
     assert kinds

@@ -276,6 +276,6 @@ local function trim_quarantine()
 end
 trim_quarantine()
 
-compaction()()
+compact_what_is_old()
 
 return { requeued, given_up, expired, gone_workers, lost_lines }

@@ -6,8 +6,10 @@
 --
 -- The sweep walks the lists `ended:<state>:<hour>` of whole hours that are a day old, the oldest first. What gets another
 -- ending later stands in a later list, too; so does an `unknown` that is settled, and no other is looked for.
-local function compaction()
-  local HOUR_MS, DAY_MS = 3600000, 24 * 3600000
+-- Like a step, it only collects what is to be written.
+local function compact_what_is_old()
+  local DAY_MS = 24 * HOUR_MS
+  if RETENTION * 1000 <= DAY_MS then return end
   local STATES = { 'submitted', 'rejected', 'failed', 'expired', 'cancelled' }
   local MOST_RECORDS, MOST_LISTS = 100, 60 -- of one sweep
   local is_whole = damage()
@@ -51,40 +53,36 @@ local function compaction()
     if is_changed then set(id, 'compacted', '1') end
   end
 
-  -- Collects what is to be written; the step's end writes it.
-  return function()
-    if RETENTION * 1000 <= DAY_MS then return end
-    local SWEEP = NS .. 'sweep'
-    local newest = math.floor((NOW - DAY_MS) / HOUR_MS) - 1
-    local oldest = math.floor((NOW - RETENTION * 1000) / HOUR_MS) - 1
-    local known = redis.call('HGET', SWEEP, 'compacted') or ''
-    local hour, at, index = string.match(known, '^(%d+):([1-5]):(%d+)$')
-    hour, at, index = tonumber(hour) or 0, tonumber(at), tonumber(index)
-    if hour < oldest then hour, at, index = oldest, 1, 0 end
-    -- Redis's clock was set back: what ends now gets into lists that were walked before.
-    if hour > newest + 1 then hour, at, index = newest + 1, 1, 0 end
+  local SWEEP = NS .. 'sweep'
+  local newest = math.floor((NOW - DAY_MS) / HOUR_MS) - 1
+  local oldest = math.floor((NOW - RETENTION * 1000) / HOUR_MS) - 1
+  local known = redis.call('HGET', SWEEP, 'compacted') or ''
+  local hour, at, index = string.match(known, '^(%d+):([1-5]):(%d+)$')
+  hour, at, index = tonumber(hour) or 0, tonumber(at), tonumber(index)
+  if hour < oldest then hour, at, index = oldest, 1, 0 end
+  -- Redis's clock was set back: what ends now gets into lists that were walked before.
+  if hour > newest + 1 then hour, at, index = newest + 1, 1, 0 end
 
-    local records, lists = 0, 0
-    while hour <= newest and records < MOST_RECORDS and lists < MOST_LISTS do
-      local most = MOST_RECORDS - records
-      local lines = redis.pcall('LRANGE', NS .. 'ended:' .. STATES[at] .. ':' .. int(hour), index, index + most - 1)
-      -- Whoever may not read them has the rules of an older version; `doctor` says so.
-      if lines.err and not string.find(lines.err, 'WRONGTYPE', 1, true) then break end
-      for _, line in ipairs(lines) do
-        local id = string.match(line, '^(.*) %d+ %S+ %S+$')
-        if id then compact(id) end
-      end
-      records, index = records + #lines, index + #lines
-      if #lines < most then
-        lists, at, index = lists + 1, at + 1, 0
-        if at > #STATES then hour, at = hour + 1, 1 end
-      end
+  local records, lists = 0, 0
+  while hour <= newest and records < MOST_RECORDS and lists < MOST_LISTS do
+    local most = MOST_RECORDS - records
+    local lines = redis.pcall('LRANGE', ended_key(STATES[at], hour * HOUR_MS), index, index + most - 1)
+    -- Whoever may not read them has the rules of an older version; `doctor` says so.
+    if lines.err and not string.find(lines.err, 'WRONGTYPE', 1, true) then break end
+    for _, line in ipairs(lines) do
+      local id = string.match(line, '^(.*) %d+ %S+ %S+$')
+      if id then compact(id) end
     end
+    records, index = records + #lines, index + #lines
+    if #lines < most then
+      lists, at, index = lists + 1, at + 1, 0
+      if at > #STATES then hour, at = hour + 1, 1 end
+    end
+  end
 
-    local next_one = string.format('%d:%d:%d', hour, at, index)
-    if next_one ~= known then
-      write('HSET', SWEEP, 'compacted', next_one)
-      keep(SWEEP)
-    end
+  local next_one = string.format('%d:%d:%d', hour, at, index)
+  if next_one ~= known then
+    write('HSET', SWEEP, 'compacted', next_one)
+    keep(SWEEP)
   end
 end

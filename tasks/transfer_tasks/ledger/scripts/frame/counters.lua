@@ -1,4 +1,6 @@
 
+-- Counters: here the notes that steps leave are added to the hashes (start.lua says what is noted, and where it goes).
+
 -- Anybody may send any name: when a hash is full, new ones are counted as `other`.
 local function keep_counter(key, field, by, life)
   local family = string.match(field, '^(%a+)|')

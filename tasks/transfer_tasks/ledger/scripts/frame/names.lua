@@ -1,4 +1,6 @@
 
+-- What texts say: labels, intents, who asks. Anybody may have written them, so nothing here stops at what can't be read.
+
 local OPEN = { waiting = true, claimed = true, sending = true }
 local ENDED = { submitted = true, rejected = true, failed = true, expired = true, cancelled = true, unknown = true }
 
@@ -22,9 +24,7 @@ end
 -- The name by which statistics and pauses know a destination.
 local function destination_of(labels)
   local name = name_in(labels)
-  if type(name) ~= 'string' or #name > 64 or not string.match(name, '^[%w_-]+$') then return 'unreadable' end
-  -- It is in statistics and metrics, where nobody masks: a name with so many digits may hold a number.
-  return select(2, string.gsub(name, '%d', '')) < 7 and name or 'unreadable'
+  return may_be_shown(name) and name or 'unreadable'
 end
 
 -- The name of the destination in an intent. What a producer has signed is kept as it stands, so each spelling of the

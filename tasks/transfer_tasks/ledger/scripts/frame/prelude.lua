@@ -141,11 +141,10 @@ local function endings()
   local INDEX = { waiting = WAITING, claimed = IN_FLIGHT, sending = IN_FLIGHT, unknown = UNKNOWN }
   local E = {}
 
-
   local function list_ending(id, state, reason, destination)
-    local list = NS .. 'ended:' .. state .. ':' .. int(math.floor(NOW / 3600000))
-    write('RPUSH', list, table.concat({ id, int(NOW), reason, destination }, ' '))
-    LIFE_OF_NEW[list] = RETENTION + 3600
+    local list = ended_key(state, NOW)
+    write('RPUSH', list, ended_line(id, reason, destination))
+    LIFE_OF_NEW[list] = LIFE_OF_ENDED
   end
 
   local function note_double_post(first, second)

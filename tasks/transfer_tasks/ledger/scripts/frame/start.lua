@@ -27,6 +27,13 @@ local function int(number) return string.format('%d', number) end
 
 local function text_or_nil(text) if text == '' then return nil end return text end
 
+-- Whether statistics and metrics may show a destination's name. Nobody masks there: one with so many digits may hold a
+-- number.
+local function may_be_shown(name)
+  return type(name) == 'string' and #name <= 64 and string.match(name, '^[%w_-]+$')
+    and select(2, string.gsub(name, '%d', '')) < 7
+end
+
 -- The kill switch.
 --
 --   paused   hash: a destination's name, or '*' for all -> JSON {at_ms, by, reason}
@@ -45,12 +52,22 @@ end
 -- Lines that nobody has written yet outlive the records. Those that are written don't: the sweep takes them away.
 local LIFE_OF_OUTBOX = math.max(RETENTION, 24 * 3600)
 
+-- Endings, for whoever lists them.
+--
+--   ended:<state>:<time / 1 h>   list: the endings of one hour, oldest first
+--
+-- It lives from its first ending on, and as long as the record of its last.
+local HOUR_MS = 3600 * 1000
+local LIFE_OF_ENDED = RETENTION + 3600
+
+local function ended_key(state, at_ms) return NS .. 'ended:' .. state .. ':' .. int(math.floor(at_ms / HOUR_MS)) end
+local function ended_line(id, reason, destination) return table.concat({ id, int(NOW), reason, destination }, ' ') end
+
 -- Statistics: counters that are right whoever counts, because they are noted in the step that they tell of.
 --
---   statistics                   hash: since the beginning; heartbeats renew its TTL
---   statistics:<time / 10 s>     hash: the same fields in one slice of time, for "the last minute"
---   statistics:uncounted         list: what steps have noted since the last heartbeat, which adds it to the hashes
---   ended:<state>:<time / 1 h>   list: the endings of one hour, oldest first
+--   statistics                 hash: since the beginning; heartbeats renew its TTL
+--   statistics:<time / 10 s>   hash: the same fields in one slice of time, for "the last minute"
+--   statistics:uncounted       list: what steps have noted since the last heartbeat, which adds it to the hashes
 --
 -- A step leaves one note, whatever it counts: the slice of time, then a line for each field. 't' is for the hash since
 -- the beginning, 'b' for both:

@@ -12,17 +12,15 @@ local function take_usual_step()
   local waited = NOW - accepted
   if waited > RETENTION * 10 then return nil end
   local now, destination = int(NOW), read_labels(r[7])
-  -- It is in statistics and metrics: one that may hold a number is no name there.
-  if type(destination) ~= 'string' or #destination > 64 or string.find(destination, '[^%w_-]')
-      or select(2, string.gsub(destination, '%d', '')) >= 7 then return nil end
-  local endings = NS .. 'ended:submitted:' .. int(math.floor(NOW / 3600000))
+  if not may_be_shown(destination) then return nil end
+  local endings = ended_key('submitted', NOW)
   if not (may('RPUSH', endings) and may('HSET', record) and may('ZREM', IN_FLIGHT) and may('XADD', AUDIT)
       and may('EXPIRE', endings)) then return nil end
   if not (is_free_for('zset', IN_FLIGHT) and is_free_for('stream', AUDIT)) then return nil end
 
-  local length = redis.pcall('RPUSH', endings, table.concat({ id, now, reason, destination }, ' '))
+  local length = redis.pcall('RPUSH', endings, ended_line(id, reason, destination))
   if has_failed(length) then return nil end
-  if length == 1 then redis.call('EXPIRE', endings, RETENTION + 3600) end
+  if length == 1 then redis.call('EXPIRE', endings, LIFE_OF_ENDED) end
   attempt_ms = tonumber(attempt_ms)
   local status = tonumber(http_status)
   redis.call('HSET', record, 'state', state, 'reason', reason, 'source', 'worker', 'http_status', http_status,

@@ -24,8 +24,9 @@ end
 
 local function is_for(name, intent, call)
   local begin = '{"call_id":"' .. call .. '","destination":{"name":"' .. name .. '"},'
-  -- The last of two members counts, and a member's name may be spelled with \\u. Where what follows is no JSON, the worker
-  -- that reads it ends the transfer.
+  -- Of two equal keys JSON takes the last, and a key may be written with \u escapes. So what may name a destination once
+  -- more is parsed: else a transfer could pass the pause and the limit of where it really goes. Where the rest is no JSON,
+  -- the worker that reads it ends the transfer.
   if string.sub(intent, 1, #begin) == begin and not string.find(intent, '"destination"', #begin, true)
       and not string.find(intent, '\\u', 1, true) then return true end
   local ok, said = pcall(cjson.decode, intent)

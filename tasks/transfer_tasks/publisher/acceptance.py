@@ -72,6 +72,15 @@ def build_accept(
         asked_json = json.dumps(
             {name: mask_text(said) for name, said in {**asked, "asked": reason, **told}.items()}
         )
+    message = ""
+    if not is_queued:
+        message = build_message(
+            transfer_id=intent.transfer_id,
+            call_id=intent.call_id,
+            labels=describe(intent),
+            queue=queue,
+            written=written,
+        )
     return commands.accept(
         transfer_id=intent.transfer_id,
         call_id=intent.call_id,
@@ -81,15 +90,7 @@ def build_accept(
         intent_json=written.text,
         signature=written.signature,
         labels_json=to_json(labels).decode(),
-        message=""
-        if is_queued
-        else build_message(
-            transfer_id=intent.transfer_id,
-            call_id=intent.call_id,
-            labels=describe(intent),
-            queue=queue,
-            written=written,
-        ),
+        message=message,
         queue="" if is_queued else queue,
         remaining_ms=remaining_ms,
         repeat_window_ms=round(repeat_window_seconds * 1000),

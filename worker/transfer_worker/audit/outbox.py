@@ -108,23 +108,9 @@ def read_line(event_id: str, fields: Mapping[str, str]) -> dict[str, Any]:
         MalformedEntry: It can't be read. Anybody who can write to Redis can put anything there.
     """
     try:
-        event, at_ms, transfer_id, call_id, key, hop, attempt, labels, data = _read_entry(fields)
-        line: dict[str, Any] = {
-            "timestamp": datetime.fromtimestamp(int(at_ms) / 1000, UTC).isoformat(timespec="milliseconds"),
-            "event": event,
-            "event_id": event_id,
-            "transfer_id": transfer_id,
-            "call_id": call_id,
-            "idempotency_key": key,
-            "hop": int(hop or 0),
-            "attempt": int(attempt),
-        }
-        for name, value in (*_read_object(labels), *_read_object(data)):
-            if value is not None:
-                line.setdefault(name, value)
+        return _build_line(event_id, _read_entry(fields))
     except _UNREADABLE as error:
         raise MalformedEntry(f"{type(error).__name__}: {error}"[:200]) from error
-    return line
 
 
 def read_line_for_file(event_id: str, fields: Mapping[str, str]) -> dict[str, Any]:
@@ -148,9 +134,9 @@ def read_any_line(event_id: str, fields: Mapping[str, str]) -> dict[str, Any]:
     try:
         return read_line(event_id, fields)
     except MalformedEntry as error:
-        empty = ["", event_id.partition("-")[0], "", "", "", "", "0", "{}", "{}"]
-        line = read_line(event_id, {"line": json.dumps(empty)})
-        return {**line, "event": "unreadable", "why": str(error)}
+        at_ms = event_id.partition("-")[0]
+        parts = ["unreadable", at_ms, "", "", "", "", "0", "{}", "{}"]
+        return {**_build_line(event_id, parts), "why": str(error)}
 
 
 def whose_entry(fields: Mapping[str, str]) -> tuple[str, str]:
@@ -170,6 +156,25 @@ def _read_entry(fields: Mapping[str, str]) -> list[str]:
     if len(parts) != len(_PARTS) or not all(isinstance(part, str) for part in parts):
         raise ValueError(f"line is not a list of {len(_PARTS)} texts")
     return cast("list[str]", parts)
+
+
+def _build_line(event_id: str, parts: list[str]) -> dict[str, Any]:
+    """Return what an entry says as the fields of its log line; raise any of `_UNREADABLE` where it can't."""
+    event, at_ms, transfer_id, call_id, key, hop, attempt, labels, data = parts
+    line: dict[str, Any] = {
+        "timestamp": datetime.fromtimestamp(int(at_ms) / 1000, UTC).isoformat(timespec="milliseconds"),
+        "event": event,
+        "event_id": event_id,
+        "transfer_id": transfer_id,
+        "call_id": call_id,
+        "idempotency_key": key,
+        "hop": int(hop or 0),
+        "attempt": int(attempt),
+    }
+    for name, value in (*_read_object(labels), *_read_object(data)):
+        if value is not None:
+            line.setdefault(name, value)
+    return line
 
 
 def _read_object(text: str) -> Iterable[tuple[str, Any]]:

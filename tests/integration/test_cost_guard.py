@@ -18,7 +18,7 @@ from support.ledger_bench import LedgerBench
 from support.publishing import make_settings, waiting_for
 from support.signing import VOICE_KEY
 from transfer_tasks.ledger.script import load_script
-from transfer_tasks.ledger.verdicts import Claim, Ended, Reading
+from transfer_tasks.ledger.verdicts import Claim, Ended
 from transfer_tasks.publisher import AsyncTransferPublisher, TransferPublisher, looking
 from transfer_tasks.redis.connection import connect
 from transfer_tasks.settings import PublisherSettings
@@ -205,12 +205,6 @@ def test_the_record_of_a_transfer_stays_small(
     assert sum(sizes.values()) <= 3600, sizes  # 3504 on Redis 6.2, the largest
 
 
-def of_support(bench: LedgerBench, transfer_id: str) -> Reading:
-    """Return what a worker reads in the intent on record."""
-    record = bench.record(transfer_id)
-    return Reading(intent_json=record.intent_json, call_id=record.call_id, labels={"destination": "support"})
-
-
 def test_the_steps_of_a_transfer_write_little_to_the_file_of_redis(
     bench: LedgerBench, publisher: TransferPublisher
 ) -> None:
@@ -220,8 +214,9 @@ def test_the_steps_of_a_transfer_write_little_to_the_file_of_redis(
 
     def carry_out() -> None:
         transfer_id = publisher.submit(make_intent("support", reason="asks for a person")).transfer_id
-        claim = bench.claim(transfer_id, routed=of_support(bench, transfer_id))
+        claim = bench.claim_and_begin(transfer_id)
         assert isinstance(claim, Claim)
+        assert claim.is_begun
         assert isinstance(bench.end(claim), Ended)
 
     carry_out()

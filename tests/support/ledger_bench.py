@@ -122,15 +122,19 @@ class LedgerBench:
         )
 
     def read(self, transfer_id: str, intent_json: str) -> Reading | None:
-        """Return what a worker reads in the intent of an honest record; None without one."""
+        """Return what a worker reads in the intent of an honest record; None without one.
+
+        Of the spellings of a destination it knows those that name one.
+        """
         record = self.ledger.read(transfer_id) if intent_json else None
         if record is None:
             return None
         try:
-            labels = {"destination": json.loads(intent_json).get("destination", "")}
+            said = json.loads(intent_json).get("destination", "")
         except ValueError:
             return None
-        return Reading(intent_json=intent_json, call_id=record.call_id, labels=labels)
+        name = said.get("name", "") if isinstance(said, dict) else said
+        return Reading(intent_json=intent_json, call_id=record.call_id, labels={"destination": name})
 
     def claim_and_begin(self, transfer_id: str, **options: Any) -> Claim | Ended | Open | Missing:
         """Claim with the intent on record in hand."""
@@ -301,6 +305,14 @@ class LedgerBench:
         entries: Any = self.client.xrange(self.keys.audit)
         lines = [read_line(event_id, fields) for event_id, fields in entries]
         return [line for line in lines if transfer_id in (None, line["transfer_id"])]
+
+    def write_lines(self) -> None:
+        """Let every line of the outbox be written, as a worker does."""
+        client: Any = self.client
+        if not client.xinfo_groups(self.keys.audit):
+            client.xgroup_create(self.keys.audit, GROUP, id="0")
+        while reply := client.xreadgroup(GROUP, "w", {self.keys.audit: ">"}):
+            client.xack(self.keys.audit, GROUP, *(event_id for event_id, _ in reply[0][1]))
 
     def counted(self, field: str) -> int:
         """Return what was counted since the beginning."""

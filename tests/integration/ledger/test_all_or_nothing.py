@@ -13,6 +13,7 @@ from urllib.parse import urlsplit, urlunsplit
 import pytest
 import redis
 
+from support.contents import everything
 from support.ledger_bench import LedgerBench
 from transfer_tasks.errors import LedgerUnavailable
 from transfer_tasks.ledger.operator_commands import OperatorCommands
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 OPERATOR = OperatorCommands(retention_seconds=1000)
 
 CALL = "call-1"
-Everything = dict[str, Any]
+Values = dict[str, Any]
 
 OF_THE_OUTBOX = {"XINFO", "XLEN", "XPENDING", "XRANGE", "XTRIM", "XACK"}
 """What the sweep runs when it is done with the transfers."""
@@ -61,7 +62,7 @@ class Scene:
         self.quarantine(bench)
         self.entry: Any = bench.client.lindex(bench.keys.quarantine, 0)
         self._raw = redis.Redis(connection_pool=redis.ConnectionPool(**self._options()))
-        self.at_first = everything(bench.client)
+        self.at_first = self.look()
         with self._raw.pipeline(transaction=False) as pipe:
             for key in self.at_first:
                 pipe.dump(key)
@@ -93,8 +94,9 @@ class Scene:
                 pipe.restore(key, HOUR_MS, held)
             pipe.execute()
 
-    def look(self) -> Everything:
-        return everything(self._bench.client)
+    def look(self) -> Values:
+        """Return what every key holds; not for how long, because `put_back` puts that off."""
+        return {key: held.value for key, held in everything(self._bench.client).items()}
 
     def close(self) -> None:
         self._raw.close()
@@ -148,29 +150,7 @@ STEPS: dict[str, Callable[[LedgerBench, Scene], Any]] = {
 }
 
 
-def everything(client: redis.Redis) -> Everything:
-    """Return what every key holds."""
-    names: Any = sorted(client.keys("*"))
-    with client.pipeline(transaction=False) as pipe:
-        for name in names:
-            pipe.type(name)
-        kinds = pipe.execute()
-        for name, kind in zip(names, kinds, strict=True):
-            match kind:
-                case "string":
-                    pipe.get(name)
-                case "hash":
-                    pipe.hgetall(name)
-                case "list":
-                    pipe.lrange(name, 0, -1)
-                case "zset":
-                    pipe.zrange(name, 0, -1, withscores=True)
-                case "stream":
-                    pipe.xrange(name)
-        return dict(zip(names, pipe.execute(), strict=True))
-
-
-def without_counts(of: Everything) -> Everything:
+def without_counts(of: Values) -> Values:
     """Leave out the counters: they stop nothing, and nothing stops for them."""
     return {key: held for key, held in of.items() if ":statistics" not in key}
 

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from support.contents import everything
 from support.ledger_bench import FAR_MS, LedgerBench
 from transfer_tasks.ledger import request_commands, script
 from transfer_tasks.ledger.operator_commands import OperatorCommands
@@ -135,26 +136,28 @@ def take(bench: LedgerBench, course: dict[str, Any], *, is_usual: bool) -> tuple
             patch.setattr(request_commands, "load_script", script.load_script.__wrapped__)
         steps = take_course(bench, course)
         said = [each if isinstance(each, list) else repr(each) for each in steps]
-    return same_times(said), {key: same_times(held) for key, held in everything(bench.client).items()}
+    return same_times(said), what_is_left(bench.client)
 
 
-def everything(client: Any) -> dict[str, Any]:
-    """Return what each key holds, and how long it lives, in twenties of seconds."""
-    held = {}
-    for key in sorted(client.scan_iter(count=1000)):
-        match client.type(key):
-            case "string":
-                found: Any = client.get(key)
-            case "hash":
-                found = sorted(client.hgetall(key).items())
-            case "list":
-                found = client.lrange(key, 0, -1)
-            case "zset":
-                found = sorted(client.zrange(key, 0, -1, withscores=True))
-            case _:
-                found = [read_fields(fields) for _, fields in client.xrange(key)]
-        held[same_times(key)] = found, round(client.ttl(key) / 20)
-    return held
+def what_is_left(client: Any) -> dict[str, Any]:
+    """Return what each key holds, and how long it lives, in twenties of seconds; without times."""
+    return {
+        same_times(key): (same_times(in_order(held.value)), round(held.ttl_seconds / 20))
+        for key, held in everything(client).items()
+    }
+
+
+def in_order(value: Any) -> Any:
+    """Give an order to what has none, or one of times: a hash, a sorted set, an audit entry."""
+    match value:
+        case dict():
+            return sorted(value.items())
+        case [(str(), float()), *_]:
+            return sorted(value)
+        case [(str(), dict()), *_]:
+            return [read_fields(fields) for _, fields in value]
+        case _:
+            return value
 
 
 def read_fields(fields: dict[str, str]) -> list[Any]:

@@ -10,7 +10,6 @@ from support.ledger_bench import LedgerBench, disbelieve, finish, start
 from support.operating import as_json
 from support.passing_days import WEEK_SECONDS, compact_everything, let_a_day_pass
 from transfer_tasks.outcome import Reason, State
-from transfer_worker.audit.outbox import GROUP
 
 pytestmark = pytest.mark.usefixtures("no_key_leaks")
 
@@ -90,9 +89,7 @@ def test_why_proposes_nothing_that_is_not_possible_any_more(ask, bench):
 
 def test_it_is_erased_as_any_other_and_stays_compacted(ask, bench, rejected):
     bench.client.hset(bench.keys.record(rejected), "detail", f"of {WORD}")
-    bench.client.xgroup_create(bench.keys.audit, GROUP, id="0")
-    while reply := bench.client.xreadgroup(GROUP, "w", {bench.keys.audit: ">"}):
-        bench.client.xack(bench.keys.audit, GROUP, *(entry for entry, _ in reply[0][1]))
+    bench.write_lines()
     assert ask("erase", rejected, "--reason", "r").exit_code == 0
     held = bench.client.hgetall(bench.keys.record(rejected))
     assert WORD not in str(held)

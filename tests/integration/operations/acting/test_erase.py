@@ -11,6 +11,7 @@ from celery import Celery
 
 from support import wait_until
 from support.cluster import make_intent
+from support.contents import everything
 from support.ledger_bench import disbelieve, start
 from support.operating import as_json, send
 from transfer_tasks.errors import IdempotencyConflict
@@ -30,28 +31,8 @@ SAID = {
 
 
 def dump(client: Any) -> str:
-    """Return everything that Redis holds, as text."""
-    found = []
-    for key in sorted(client.scan_iter("*")):
-        kind = client.type(key)
-        value = {
-            "string": client.get,
-            "hash": client.hgetall,
-            "list": lambda name: client.lrange(name, 0, -1),
-            "zset": lambda name: client.zrange(name, 0, -1),
-            "set": client.smembers,
-            "stream": client.xrange,
-        }[kind](key)
-        found.append(f"{key} {value!r}")
-    return "\n".join(found)
-
-
-def write_lines(bench: Any) -> None:
-    """Let every line of the outbox be written."""
-    if not bench.client.xinfo_groups(bench.keys.audit):
-        bench.client.xgroup_create(bench.keys.audit, GROUP, id="0")
-    while reply := bench.client.xreadgroup(GROUP, "w", {bench.keys.audit: ">"}):
-        bench.client.xack(bench.keys.audit, GROUP, *(entry for entry, _ in reply[0][1]))
+    """Return everything that Redis holds, as text; without times to live, which go down."""
+    return "\n".join(f"{key} {held.value!r}" for key, held in everything(client).items())
 
 
 def refusal(answer: Any) -> str:
@@ -147,7 +128,7 @@ def test_what_is_open_or_unknown_is_refused_and_nothing_is_changed(ask, bench, s
             bench.begin(claim)
             if state == "unknown":
                 bench.lose_answer(claim)
-    write_lines(bench)
+    bench.write_lines()
     before = dump(bench.client)
     said = refusal(ask("erase", call_id, "--reason", "r", "--json"))
     assert transfer_id in said
@@ -160,7 +141,7 @@ def test_an_earlier_one_that_is_settled_waits_for_the_open_one_of_its_call(ask, 
     claim = start(bench, call_id=call_id)
     bench.end(claim, State.FAILED, Reason.PLATFORM_UNREACHABLE)
     bench.accept(call_id=call_id, destination="sales")
-    write_lines(bench)
+    bench.write_lines()
     assert "has not ended" in refusal(ask("erase", claim.transfer_id, "--reason", "r", "--json"))
 
 
@@ -178,7 +159,7 @@ def test_what_is_not_written_yet_is_written_first(ask, bench, is_read):
     if is_read:
         bench.client.xack(bench.keys.audit, GROUP, *(line["event_id"] for line in bench.audit()))
     else:
-        write_lines(bench)
+        bench.write_lines()
     assert as_json(ask("erase", transfer_id, "--reason", "r", "--wait", "0", "--json"))["audit_lines"] == 2
 
 
@@ -198,7 +179,7 @@ def test_a_message_that_is_left_of_it_goes_and_those_of_others_stay(ask, bench):
     bench.client.zadd(bench.keys.unacked_index, {fetched: 1})
     for one in (transfer_id, fetched):
         bench.cancel(one)
-        write_lines(bench)
+        bench.write_lines()
         assert as_json(ask("erase", one, "--reason", "r", "--json"))["messages"] == 1
     assert bench.queued() == [other]
     assert not bench.client.exists(bench.keys.unacked, bench.keys.unacked_index)
@@ -206,7 +187,7 @@ def test_a_message_that_is_left_of_it_goes_and_those_of_others_stay(ask, bench):
 
 def test_an_answer_that_comes_after_it_corrects_the_outcome_without_its_words(ask, bench):
     claim = disbelieve(bench)
-    write_lines(bench)
+    bench.write_lines()
     as_json(ask("erase", claim.transfer_id, "--reason", "r", "--json"))
     bench.end(claim, detail=f"of {WORD}", answer_json=json.dumps({"of": WORD}))
     assert bench.record(claim.transfer_id).state == State.SUBMITTED
@@ -217,7 +198,7 @@ def test_a_409_still_knows_what_an_erased_attempt_has_proven(ask, bench):
     call_id = str(uuid.uuid4())
     first = start(bench, call_id=call_id)
     bench.end(first, State.REJECTED, Reason.CALL_NOT_FOUND, http_status=404, answer_json='{"of": "x"}')
-    write_lines(bench)
+    bench.write_lines()
     as_json(ask("erase", call_id, "--reason", "r", "--json"))
     second = start(bench, call_id=call_id)
     bench.end(second, State.REJECTED, Reason.TRANSFER_IN_PROGRESS, http_status=409)
@@ -234,7 +215,7 @@ def test_only_a_whole_id_is_taken(ask, bench):
 def test_it_says_where_the_text_may_still_be(ask, bench):
     transfer_id = bench.accept().transfer_id
     bench.cancel(transfer_id)
-    write_lines(bench)
+    bench.write_lines()
     told = ask("erase", transfer_id, "--reason", "r").stdout
     assert "BGREWRITEAOF" in told
     assert "backups" in told

@@ -5,11 +5,11 @@ import time
 from benchmarks.figures.growth import Measure, judge_all, judge_memory, name_growing
 from benchmarks.figures.numbers import percentile
 from benchmarks.parts.run import Tell
-from benchmarks.parts.scenes import CONCURRENCY, PER_SECOND, WARM_COUNT, pace
+from benchmarks.parts.scenes import CONCURRENCY, PER_SECOND, WARMED_UP, pace, warm_up
 from benchmarks.stage.leftovers import grown_by, weigh_by_kind
 from benchmarks.stage.onlookers import Onlookers, onlookers
 from benchmarks.stage.processes import MachineLoad, ProcessTree, Talker
-from benchmarks.stage.stage import Stage, new_calls
+from benchmarks.stage.stage import Stage
 from benchmarks.stage.systems import find_systems
 from transfer_tasks.ledger.keys import Keys
 from transfer_worker.local.setup_files import make_audit_key
@@ -55,9 +55,7 @@ def measure_mixed(stage: Stage, into: dict, tell: Tell, *, seconds: float) -> No
         stage.worker(ours, concurrency=CONCURRENCY, settings=settings) as worker,
         onlookers(stage, directory) as others,
     ):
-        producer.ask({"do": "submit", "calls": new_calls(1)})
-        stage.stub.wait_for(1, worker=worker)
-        pace(stage, producer, worker, WARM_COUNT, seed=1)
+        warm_up(stage, producer, worker)
         time.sleep(2)
         before = weigh_by_kind(stage.client)
         count = _run_slices(stage, producer, worker, others, into, tell, seconds=seconds)
@@ -66,7 +64,7 @@ def measure_mixed(stage: Stage, into: dict, tell: Tell, *, seconds: float) -> No
         into["backlog_at_end"] = others.scraper.scrape()["transfer_audit_backlog_lines"]
         into["failed_scrapes"] = others.scraper.failures
     into["count"] = count
-    into["finished_lines"] = audit_file.read_text().count('"transfer.finished"') - WARM_COUNT - 1
+    into["finished_lines"] = audit_file.read_text().count('"transfer.finished"') - WARMED_UP
     into["memory"] = judge_memory(into["slices"], left, outbox=OUTBOX)
     judged = judge_all((*MEASURES, OTHERS), into["slices"], others=OTHERS)
     titles = {measure.key: measure.title for measure in (*MEASURES, OTHERS)}

@@ -10,6 +10,9 @@ from benchmarks.stage.systems import System
 PER_SECOND = 50
 CONCURRENCY = 8
 WARM_COUNT = 100
+WARMED_UP = 1 + WARM_COUNT
+"""How many `warm_up` has carried out."""
+
 BURST = 100
 
 
@@ -67,6 +70,13 @@ def pace(stage: Stage, producer, worker, count: int, *, seed: int) -> tuple[dict
     told = producer.ask({"do": "pace", "calls": new_calls(count), "per_second": PER_SECOND, "seed": seed})
     stage.stub.wait_for(count, worker=worker)
     return told, stage.stub.take()
+
+
+def warm_up(stage: Stage, producer, worker) -> None:
+    """Have a new worker carry out its first WARMED_UP transfers."""
+    producer.ask({"do": "submit", "calls": new_calls(1)})
+    stage.stub.wait_for(1, worker=worker)
+    pace(stage, producer, worker, WARM_COUNT, seed=1)
 
 
 def _burst(stage: Stage, producer, worker) -> float:
@@ -143,9 +153,7 @@ def count_commands(stage: Stage, system: System, *, count: int = 100) -> dict:
     stage.clear(delay_ms=50)
     seconds = count / PER_SECOND
     with stage.producer(system) as producer, stage.worker(system, concurrency=CONCURRENCY) as worker:
-        producer.ask({"do": "submit", "calls": new_calls(1)})
-        stage.stub.wait_for(1, worker=worker)
-        pace(stage, producer, worker, WARM_COUNT, seed=1)
+        warm_up(stage, producer, worker)
         time.sleep(1)
         idle = _observe(stage, lambda: time.sleep(seconds))
         busy = _observe(stage, lambda: pace(stage, producer, worker, count, seed=1))

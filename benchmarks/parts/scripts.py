@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from benchmarks.figures.attribution import attribute, name_of
 from benchmarks.figures.numbers import percentile
-from benchmarks.parts.scenes import CONCURRENCY, PER_SECOND, WARM_COUNT, pace
+from benchmarks.parts.scenes import CONCURRENCY, PER_SECOND, pace, warm_up
 from benchmarks.stage.processes import ProcessTree, Talker
 from benchmarks.stage.stage import PATIENCE_SECONDS, Stage, new_calls
 from benchmarks.stage.systems import System, find_systems
@@ -26,9 +26,7 @@ def measure_scripts(stage: Stage) -> dict:
     stage.clear(delay_ms=50)
     seconds = COUNT / PER_SECOND
     with stage.producer(ours) as producer, stage.worker(ours, concurrency=CONCURRENCY) as worker:
-        producer.ask({"do": "submit", "calls": new_calls(1)})
-        stage.stub.wait_for(1, worker=worker)
-        pace(stage, producer, worker, WARM_COUNT, seed=1)
+        warm_up(stage, producer, worker)
 
         def work() -> None:
             pace(stage, producer, worker, COUNT, seed=1)

@@ -13,6 +13,7 @@ from benchmarks.stage.scraper import Scraper
 from benchmarks.stage.stage import Stage
 from benchmarks.stage.systems import BIN
 from transfer_worker import monitoring
+from transfer_worker.local.embedded_redis import pick_free_port
 
 _START_SECONDS = 60.0
 
@@ -30,7 +31,7 @@ class Onlookers:
 def onlookers(stage: Stage, directory: Path) -> Iterator[Onlookers]:
     """Start Flower as compose does, `metrics` with a scraper, and `status --watch`; end them."""
     env = stage.environment(concurrency=8)
-    port = _pick_port()
+    port = pick_free_port()
     flower_env = {
         "FLOWER_BASIC_AUTH": f"bench:{secrets.token_hex(12)}",
         "FLOWER_DB": str(directory / "flower.db"),
@@ -64,12 +65,6 @@ def _wait_for(look, tree: ProcessTree):
             raise TimeoutError(f"does not come up:\n{tree.log()[-2000:]}")
         time.sleep(0.05)
     return seen
-
-
-def _pick_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def _is_listening(port: int) -> bool:

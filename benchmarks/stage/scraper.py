@@ -1,15 +1,14 @@
 """Scrapes the metrics as Prometheus does."""
 
 import http.client
-import re
 import threading
 import time
 from urllib.parse import urlsplit
 
+from prometheus_client.parser import text_string_to_metric_families
+
 SCRAPE_SECONDS = 1.0
 """As monitoring/prometheus.yml has it."""
-
-_SAMPLE = re.compile(r"^(\w+)(?:\{.*\})? (\S+)$", re.MULTILINE)
 
 
 class Scraper:
@@ -30,7 +29,7 @@ class Scraper:
             due = max(due + SCRAPE_SECONDS, time.monotonic())
             try:
                 self.scrape()
-            except (OSError, http.client.HTTPException):
+            except (OSError, http.client.HTTPException, ValueError):  # ValueError: it can't be read
                 self.failures += 1
 
     def scrape(self) -> dict[str, float]:
@@ -56,6 +55,7 @@ class Scraper:
 def sum_metrics(text: str) -> dict[str, float]:
     """Return each metric of Prometheus's text format, summed over its labels."""
     summed: dict[str, float] = {}
-    for name, value in _SAMPLE.findall(text):
-        summed[name] = summed.get(name, 0.0) + float(value)
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            summed[sample.name] = summed.get(sample.name, 0.0) + sample.value
     return summed

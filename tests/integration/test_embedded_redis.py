@@ -115,8 +115,8 @@ def test_stop_ends_even_a_paused_server_and_leaves_nothing():
 def test_a_port_that_somebody_took_first_is_given_up_for_another(monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as rival:
         taken = rival.getsockname()[1]
-        free = embedded_redis._pick_free_port()
-        monkeypatch.setattr(embedded_redis, "_pick_free_port", iter([taken, taken, free]).__next__)
+        free = embedded_redis.pick_free_port()
+        monkeypatch.setattr(embedded_redis, "pick_free_port", iter([taken, taken, free]).__next__)
         with EmbeddedRedis() as server:
             assert server.port == free
 

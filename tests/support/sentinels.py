@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import secrets
 import signal
-import socket
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import redis
 
+from support.ports import pick_free_port
 from support.waiting import wait_until
 from transfer_worker.local.redis_executable import find_redis_server
 
@@ -144,7 +144,7 @@ class RedisGroup:
 
     def start_redis(self, more: str = "") -> Server:
         """Start a Redis, with more lines of configuration, and return once it answers."""
-        port = _pick_port()
+        port = pick_free_port()
         directory = self.directory / f"redis-{port}"
         directory.mkdir()
         config = directory / "redis.conf"
@@ -160,7 +160,7 @@ class RedisGroup:
 
     def start_sentinel(self, primary_port: int) -> Server:
         """Start one more Sentinel."""
-        port = _pick_port()
+        port = pick_free_port()
         directory = self.directory / f"sentinel-{port}"
         directory.mkdir()
         config = directory / "sentinel.conf"
@@ -194,12 +194,6 @@ class RedisGroup:
         seen = self._look(sentinel)
         known = (seen.get("num-other-sentinels"), seen.get("num-slaves"))
         return known == (SENTINELS - 1, self.replicas)
-
-
-def _pick_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _answers(client: redis.Redis) -> bool:

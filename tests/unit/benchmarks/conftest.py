@@ -1,15 +1,8 @@
-"""The benchmarks are no installed package: they run from the project's folder."""
+"""Runs of the benchmarks, as they are kept."""
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
-
-ROOT = str(Path(__file__).parents[3])
-if ROOT not in sys.path:
-    sys.path.append(ROOT)
 
 
 def make_run(*, begun_at: str = "2026-11-27 08:00 UTC", revision: str = "abc1234", **parts) -> dict:

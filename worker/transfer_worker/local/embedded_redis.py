@@ -223,7 +223,7 @@ class EmbeddedRedis:
             return
         for attempts_left in reversed(range(_PORT_ATTEMPTS)):
             try:
-                self._launch(_pick_free_port())
+                self._launch(pick_free_port())
             except RedisServerFailed as error:
                 # Between our look and the server's bind somebody else took the port.
                 if not attempts_left or _PORT_TAKEN not in error.log_tail:
@@ -291,7 +291,8 @@ class EmbeddedRedis:
             self._watchdog = None
 
 
-def _pick_free_port() -> int:
+def pick_free_port() -> int:
+    """Return a port of 127.0.0.1 on which nobody listens; somebody may, before it is used."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

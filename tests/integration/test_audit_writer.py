@@ -18,7 +18,7 @@ from transfer_worker.audit import writer as audit_writer
 from transfer_worker.audit.chain import Chain
 from transfer_worker.audit.file import AuditFile
 from transfer_worker.audit.logs import Redaction
-from transfer_worker.audit.outbox import GROUP, follow, read_line
+from transfer_worker.audit.outbox import GROUP, follow, read_lines
 from transfer_worker.audit.writer import AuditWriter
 from transfer_worker.ledger.steps import LedgerSteps
 
@@ -348,7 +348,7 @@ def test_a_malformed_entry_is_set_aside_counted_and_audited_and_the_next_line_is
     (kept,) = (json.loads(text) for text in redis_client.lrange(KEYS.quarantine, 0, -1))
     assert "an audit line that can't be read" in kept["why"]
     assert next(iter(entry)) in kept["element"]
-    told = read_line(*last[0])
+    (told,) = read_lines(*last[0])
     assert (told["event"], told["entry"]) == ("audit.set_aside", bad_id)
 
 
@@ -372,14 +372,14 @@ def test_a_fault_of_the_writer_itself_does_not_end_it(
     redis_url: str, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     faults = iter([RuntimeError("never thought of")])
-    read_line = audit_writer.read_line_for_file
+    read_lines = audit_writer.read_lines_for_file
 
-    def stumble(event_id: str, fields: Any) -> dict[str, Any]:
+    def stumble(event_id: str, fields: Any) -> list[dict[str, Any]]:
         if fault := next(faults, None):
             raise fault
-        return read_line(event_id, fields)
+        return read_lines(event_id, fields)
 
-    monkeypatch.setattr(audit_writer, "read_line_for_file", stumble)
+    monkeypatch.setattr(audit_writer, "read_lines_for_file", stumble)
     add_lines(redis_client, 2)
     writer, log = start_writer(redis_url, "w")
     wait_until(lambda: len(log.lines) == 2, 10)

@@ -17,7 +17,7 @@ from support import keys_without_ttl, wait_until
 from support.cluster import Cluster, make_intent
 from transfer_tasks.outcome import Reason, State
 from transfer_tasks.publisher.message import TASK_NAME
-from transfer_worker.audit.outbox import read_line
+from transfer_worker.audit.outbox import read_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -242,7 +242,7 @@ def test_the_same_task_id_with_other_content_is_not_told_the_firsts_outcome(
 
     def refusals() -> list[Any]:
         entries: Any = producer.ledger.client.xrange(producer.ledger.keys.audit)
-        lines = [read_line(event_id, fields) for event_id, fields in entries]
+        lines = [line for entry_id, fields in entries for line in read_lines(entry_id, fields)]
         return [line for line in lines if line["event"] == "transfer.refused"]
 
     (line,) = wait_until(refusals)

@@ -13,7 +13,7 @@ from transfer_tasks.ledger.ledger import Ledger
 from transfer_tasks.publisher import TransferPublisher
 from transfer_tasks.redis.connection import connect
 from transfer_tasks.settings import PublisherSettings
-from transfer_worker.audit.outbox import read_any_line
+from transfer_worker.audit.outbox import read_any_lines
 
 if TYPE_CHECKING:
     from support.processes import ProcessSpawner, SpawnedProcess
@@ -99,7 +99,7 @@ class Cluster:
         ledger = self.ledger()
         with ledger.client as client:
             entries: Any = client.xrange(ledger.keys.audit)
-        lines = [read_any_line(event_id, fields) for event_id, fields in entries]
+        lines = [line for entry_id, fields in entries for line in read_any_lines(entry_id, fields)]
         return [line["event"] for line in lines if line["transfer_id"] == transfer_id]
 
 

@@ -12,7 +12,7 @@ from transfer_tasks.ledger.verdicts import Claim, Ended, Reading
 from transfer_tasks.outcome import Reason, State, TransferOutcome
 from transfer_tasks.publisher.message import build_message, write_notification
 from transfer_tasks.signature import Written
-from transfer_worker.audit.outbox import GROUP, read_line
+from transfer_worker.audit.outbox import GROUP, read_lines
 from transfer_worker.monitoring.present import read_present
 
 if TYPE_CHECKING:
@@ -303,7 +303,7 @@ class LedgerBench:
     def audit(self, transfer_id: str | None = None) -> list[dict[str, Any]]:
         """Return the audit lines of one transfer or of all, in order."""
         entries: Any = self.client.xrange(self.keys.audit)
-        lines = [read_line(event_id, fields) for event_id, fields in entries]
+        lines = [line for entry_id, fields in entries for line in read_lines(entry_id, fields)]
         return [line for line in lines if transfer_id in (None, line["transfer_id"])]
 
     def write_lines(self) -> None:

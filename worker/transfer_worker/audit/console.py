@@ -10,7 +10,7 @@ from rich.text import Text
 
 from transfer_tasks.ledger.keys import Keys
 from transfer_tasks.redis.connection import connect
-from transfer_worker.audit.outbox import BLOCK_SECONDS, AuditEvent, follow
+from transfer_worker.audit.outbox import BLOCK_SECONDS, AuditEvent, entry_of, follow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -123,7 +123,7 @@ class AuditWatch:
         while not self._stop.is_set():
             try:
                 for line in follow(self._client, keys=Keys(), stop=self._stop, since=self._since):
-                    self._since = line["event_id"]
+                    self._since = entry_of(line["event_id"])
                     self._show(line)
             except (redis.RedisError, OSError):
                 self._stop.wait(RECONNECT_SECONDS)  # the lines are safe in Redis, and come when it does

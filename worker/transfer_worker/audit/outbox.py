@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     import redis
 
@@ -26,7 +26,10 @@ BLOCK_SECONDS: Final = 1.0
 BATCH_LINES: Final = 200
 
 _PARTS: Final = ("event", "at_ms", "transfer_id", "call_id", "key", "hop", "attempt", "labels", "data")
-"""What an entry says, in its order."""
+"""What an entry says of its first line, in its order."""
+
+_MORE: Final = ("event", "attempt", "data")
+"""What it says of each further line of the same step; the rest is as in the first."""
 
 _PLAIN: Final = str | int | float | bool | None
 _UNREADABLE: Final = (KeyError, ValueError, TypeError, AttributeError, OverflowError, OSError, RecursionError)
@@ -101,65 +104,88 @@ class MalformedEntry(ValueError):
     """An outbox entry is none of ours: a field is missing, or can't be read."""
 
 
-def read_line(event_id: str, fields: Mapping[str, str]) -> dict[str, Any]:
-    """Return one outbox entry as the fields of its log line, flat.
+def read_lines(entry_id: str, fields: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return one outbox entry as the fields of its log lines, flat, in their order.
+
+    The first has the entry's id as its `event_id`, a further one the same with `.2` behind it, and so on.
 
     Raises:
         MalformedEntry: It can't be read. Anybody who can write to Redis can put anything there.
     """
     try:
-        return _build_line(event_id, _read_entry(fields))
+        return [
+            _build_line(entry_id if number == 1 else f"{entry_id}.{number}", parts)
+            for number, parts in enumerate(_read_entry(fields), 1)
+        ]
     except _UNREADABLE as error:
         raise MalformedEntry(f"{type(error).__name__}: {error}"[:200]) from error
 
 
-def read_line_for_file(event_id: str, fields: Mapping[str, str]) -> dict[str, Any]:
+def entry_of(event_id: str) -> str:
+    """Return the id of the entry that has brought a line."""
+    return event_id.partition(".")[0]
+
+
+def read_lines_for_file(entry_id: str, fields: Mapping[str, str]) -> list[dict[str, Any]]:
     """Return one outbox entry as it may leave Redis: nothing in a file has a time to live, or can be erased.
 
     What a request says and what a session reports stays behind, and with it a detail that quotes a request.
     What machines sort lines by comes on top: the level, and the program that writes it.
 
     Raises:
-        MalformedEntry: As `read_line`.
+        MalformedEntry: As `read_lines`.
     """
-    line = read_line(event_id, fields)
+    return [_fit_for_file(line) for line in read_lines(entry_id, fields)]
+
+
+def _fit_for_file(line: Mapping[str, Any]) -> dict[str, Any]:
     kept = {name: value for name, value in line.items() if name not in _SAID_BY_PEOPLE}
     if kept.get("source") == "session" or _QUOTES in str(kept.get("detail", "")):
         kept.pop("detail", None)
     return {**kept, "level": level_of(kept), **program()}
 
 
-def read_any_line(event_id: str, fields: Mapping[str, str]) -> dict[str, Any]:
-    """Return one outbox entry as `read_line` does; a malformed one as a line that says so."""
+def read_any_lines(entry_id: str, fields: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return one outbox entry as `read_lines` does; a malformed one as a line that says so."""
     try:
-        return read_line(event_id, fields)
+        return read_lines(entry_id, fields)
     except MalformedEntry as error:
-        at_ms = event_id.partition("-")[0]
+        at_ms = entry_id.partition("-")[0]
         parts = ["unreadable", at_ms, "", "", "", "", "0", "{}", "{}"]
-        return {**_build_line(event_id, parts), "why": str(error)}
+        return [{**_build_line(entry_id, parts), "why": str(error)}]
 
 
 def whose_entry(fields: Mapping[str, str]) -> tuple[str, str]:
     """Return the call and the transfer of an outbox entry; empty texts where it can't be read."""
     try:
-        _, _, transfer_id, call_id, *_ = _read_entry(fields)
+        _, _, transfer_id, call_id, *_ = _read_entry(fields)[0]
     except _UNREADABLE:
         return fields.get("call_id", ""), fields.get("transfer_id", "")
     return call_id, transfer_id
 
 
-def _read_entry(fields: Mapping[str, str]) -> list[str]:
-    """Return what `audit_entry` (frame/start.lua) has written; an older version has in nine fields."""
+def _read_entry(fields: Mapping[str, str]) -> list[list[str]]:
+    """Return what `audit_entry` (scripts/start.lua) has written, a list for each line.
+
+    An older version has written nine fields.
+    """
     if "line" not in fields:
-        return [fields[name] for name in _PARTS]
+        return [[fields[name] for name in _PARTS]]
     parts = json.loads(fields["line"])
-    if len(parts) != len(_PARTS) or not all(isinstance(part, str) for part in parts):
-        raise ValueError(f"line is not a list of {len(_PARTS)} texts")
-    return cast("list[str]", parts)
+    if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
+        raise ValueError("line is not a list of texts")
+    size, step = len(_PARTS), len(_MORE)
+    if len(parts) < size or (len(parts) - size) % step:
+        raise ValueError(f"line is not a list of {size} texts, and {step} for each further line")
+    first = dict(zip(_PARTS, parts[:size], strict=True))
+    further = (
+        first | dict(zip(_MORE, parts[at : at + step], strict=True)) for at in range(size, len(parts), step)
+    )
+    return [list(line.values()) for line in (first, *further)]
 
 
-def _build_line(event_id: str, parts: list[str]) -> dict[str, Any]:
-    """Return what an entry says as the fields of its log line; raise any of `_UNREADABLE` where it can't."""
+def _build_line(event_id: str, parts: Sequence[str]) -> dict[str, Any]:
+    """Return what an entry says of a line as the fields of that; raise any of `_UNREADABLE` where it can't."""
     event, at_ms, transfer_id, call_id, key, hop, attempt, labels, data = parts
     line: dict[str, Any] = {
         "timestamp": datetime.fromtimestamp(int(at_ms) / 1000, UTC).isoformat(timespec="milliseconds"),
@@ -199,13 +225,13 @@ def follow(
         client: A Redis client of its own, whose socket timeout is longer than `BLOCK_SECONDS`.
         keys: The ledger's keys.
         stop: Ends it.
-        since: The event id to begin after; ``0`` for all that is there, ``$`` for what comes.
+        since: The entry's id to begin after; ``0`` for all that is there, ``$`` for what comes.
     """
     while not stop.is_set():
         reply = cast(
             "list[tuple[str, list[tuple[str, dict[str, str]]]]]",
             client.xread({keys.audit: since}, count=BATCH_LINES, block=int(BLOCK_SECONDS * 1000)),
         )
-        for event_id, fields in reply[0][1] if reply else []:
-            since = event_id
-            yield read_any_line(event_id, fields)
+        for entry_id, fields in reply[0][1] if reply else []:
+            since = entry_id
+            yield from read_any_lines(entry_id, fields)

@@ -16,13 +16,20 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 import redis
 
 from transfer_tasks.errors import LedgerUnavailable
 from transfer_worker.audit.heads import HeadKeeper
-from transfer_worker.audit.outbox import BATCH_LINES, BLOCK_SECONDS, GROUP, MalformedEntry, read_line_for_file
+from transfer_worker.audit.outbox import (
+    BATCH_LINES,
+    BLOCK_SECONDS,
+    GROUP,
+    MalformedEntry,
+    read_lines_for_file,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -42,7 +49,8 @@ GATHER_SECONDS: Final = 0.1
 """How long lines are left to gather: reading each by itself costs more than writing it."""
 
 Entry = tuple[str, dict[str, str]]
-Lines = dict[str, Mapping[str, Any]]
+Lines = dict[str, list[Mapping[str, Any]]]
+"""What each entry brings, by its id."""
 
 
 class LineWriter(Protocol):
@@ -231,23 +239,23 @@ class AuditWriter:
         if not entries:
             return
         lines = self._read_lines(entries)
-        self._print(line for event_id, line in lines.items() if event_id not in self._held)
+        self._print(line for entry_id, told in lines.items() if entry_id not in self._held for line in told)
         if self._sample or not self._append(lines):
             self._held.update(lines)
             return
-        self._acknowledge([event_id for event_id, _ in entries])
+        self._acknowledge([entry_id for entry_id, _ in entries])
         self._held.difference_update(lines)
 
     def _read_lines(self, entries: list[Entry]) -> Lines:
         lines: Lines = {}
-        for event_id, fields in entries:
+        for entry_id, fields in entries:
             if not fields:  # trimmed
                 continue
             try:
-                lines[event_id] = self._clean(read_line_for_file(event_id, fields))
+                lines[entry_id] = [self._clean(line) for line in read_lines_for_file(entry_id, fields)]
             except MalformedEntry as error:
-                self._log.error("audit.set_aside", entry=event_id, why=str(error))
-                self._set_aside(event_id, fields, str(error))
+                self._log.error("audit.set_aside", entry=entry_id, why=str(error))
+                self._set_aside(entry_id, fields, str(error))
         return lines
 
     def _print(self, lines: Iterable[Mapping[str, Any]]) -> None:
@@ -264,7 +272,7 @@ class AuditWriter:
         if self._file is None:
             return True
         try:
-            self._file.append(list(lines.values()))
+            self._file.append(list(chain.from_iterable(lines.values())))
         except OSError as error:
             self._retry_at = time.monotonic() + RETRY_SECONDS
             if not self._sample:
@@ -287,7 +295,7 @@ class AuditWriter:
         self._held.difference_update(written)
         return True
 
-    def _acknowledge(self, event_ids: list[str]) -> None:
+    def _acknowledge(self, entry_ids: list[str]) -> None:
         """Say where the file's chain is, so that its end can't be cut off, then that these lines are written.
 
         Not in one transaction: a Redis that is full would refuse both, and the lines would be written again.
@@ -295,7 +303,7 @@ class AuditWriter:
         with self._client.pipeline(transaction=False) as pipe:
             if self._heads:
                 self._heads.ask_to_keep(pipe)
-            pipe.xack(self._stream, GROUP, *event_ids)
+            pipe.xack(self._stream, GROUP, *entry_ids)
             *replies, acknowledged = pipe.execute(raise_on_error=False)
         if self._heads:
             self._heads.note(replies)

@@ -10,7 +10,7 @@ import redis
 from transfer_tasks.errors import LedgerUnavailable
 from transfer_tasks.redis.diagnosis import diagnose
 from transfer_worker.audit.console import RECONNECT_SECONDS
-from transfer_worker.audit.outbox import BATCH_LINES, follow, read_any_line
+from transfer_worker.audit.outbox import BATCH_LINES, entry_of, follow, read_any_lines
 from transfer_worker.operations.describe import mask_value
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def read_last_lines(
         ):
             if newest == FROM_THE_BEGINNING:
                 newest = page[0][0]
-            lines = (read_any_line(event_id, fields) for event_id, fields in page)
+            lines = (line for entry_id, fields in page for line in reversed(read_any_lines(entry_id, fields)))
             found += [line for line in lines if _is_of(line, wanted)]
             if len(found) >= count:
                 break
@@ -67,7 +67,7 @@ def follow_lines(
     while True:
         try:
             for line in follow(client, keys=keys, stop=pause, since=since):
-                is_away, since = False, line["event_id"]
+                is_away, since = False, entry_of(line["event_id"])
                 if _is_of(line, wanted):
                     yield mask_line(line)
         except redis.RedisError as error:

@@ -38,5 +38,6 @@ if altered then return { 'lost', 'rejected', altered } end
 local paused = finish_paused(transfer_id)
 if paused then return { 'lost', 'rejected', paused } end
 
-begin_attempt(transfer_id, attempt, r[5], { r[6], r[7], r[8], r[4], r[9] }, signer)
+local event, _, data = begin_attempt(transfer_id, attempt, r[5], signer)
+audit(transfer_id, event, data, { r[6], r[7], r[8], attempt, r[9] })
 return { 'begun', int(expires - NOW) }

@@ -69,8 +69,11 @@ add_to(IN_FLIGHT, transfer_id, NOW)
 set(transfer_id, 'state', 'claimed', 'token', token, 'worker', worker, 'claim_id', claim_id,
   'claimed_ms', int(NOW), 'counted', '1')
 write('ZREM', WAITING, transfer_id)
-audit(transfer_id, 'transfer.claimed', cjson.encode({ worker = worker, waited_ms = NOW - tonumber(r[5]),
-  signed_by = is_of_this and text_or_nil(signer) or nil }), of)
-if not is_of_this then return answer('claimed', token, attempt) end
-begin_attempt(transfer_id, int(attempt + 1), worker, of, signer)
+local said = cjson.encode({ worker = worker, waited_ms = NOW - tonumber(r[5]),
+  signed_by = is_of_this and text_or_nil(signer) or nil })
+if not is_of_this then
+  audit(transfer_id, 'transfer.claimed', said, of)
+  return answer('claimed', token, attempt)
+end
+audit(transfer_id, 'transfer.claimed', said, of, begin_attempt(transfer_id, int(attempt + 1), worker, signer))
 return answer('begun', token, attempt)

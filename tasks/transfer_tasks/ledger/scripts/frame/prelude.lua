@@ -75,10 +75,10 @@ local function is_missing(id) return demand(redis.call('EXISTS', record_key(id))
 
 -- Append one line to the audit outbox, in the same step as the change that it tells of.
 -- `data` is a JSON object with what only this line has; `of` is {call_id, key, hop, attempt, labels}, where the
--- step knows them already. No step trims: it can't know what is written already. The sweep does (recover.lua).
-local function audit(id, event, data, of)
+-- step knows them already; what follows is of a second line. No step trims: it can't know what is written already. The sweep does (recover.lua).
+local function audit(id, event, data, of, ...)
   local r = of or get(id, 'call_id', 'key', 'hop', 'attempt', 'labels')
-  write('XADD', audit_entry(id, event, data, r))
+  write('XADD', audit_entry(id, event, data, r, ...))
   if not AUDIT_IS_KEPT then write('EXPIRE', AUDIT, LIFE_OF_OUTBOX) end
   AUDIT_IS_KEPT = true
 end
@@ -112,12 +112,11 @@ local function count_attempt(id, class)
   if r[1] == '1' and begun and accepted then count_span('post_ms', begun - accepted, count_in_both) end
 end
 
--- Put an attempt on record. `of` is what the audit line says of the transfer; `signer` is who asks, or ''.
-local function begin_attempt(id, attempt, worker, of, signer)
+-- Put an attempt on record; return what differs in its audit line. `signer` is who asks, or ''.
+local function begin_attempt(id, attempt, worker, signer)
   set(id, 'state', 'sending', 'attempt', attempt, 'begun_ms', int(NOW), 'signer', signer,
     'attempt:' .. attempt, cjson.encode({ begun_ms = NOW, worker = worker }))
-  of[4] = attempt
-  audit(id, 'transfer.attempt_started', cjson.encode({ worker = worker, signed_by = text_or_nil(signer) }), of)
+  return 'transfer.attempt_started', attempt, cjson.encode({ worker = worker, signed_by = text_or_nil(signer) })
 end
 
 -- A request for something else under an id or a key that is in use. It gets no record and changes none; its line

@@ -43,10 +43,11 @@ local PAUSED = NS .. 'paused'
 
 -- One entry of the audit outbox, as the arguments of XADD: a JSON list in one field, because names of fields would be
 -- repeated in the file of Redis with each line. transfer_worker/audit/outbox.py reads it.
--- `of` is {call_id, key, hop, attempt, labels}; `data` a JSON object with what only this line has.
-local function audit_entry(id, event, data, of)
+-- `of` is {call_id, key, hop, attempt, labels}; `data` a JSON object with what only this line has. A second line of the
+-- same step needs no entry of its own: `next_event`, `next_attempt` and `next_data` are what differs in it.
+local function audit_entry(id, event, data, of, next_event, next_attempt, next_data)
   return AUDIT, '*', 'line', cjson.encode({ event, int(NOW), id, of[1] or '', of[2] or '', of[3] or '', of[4] or '0',
-    of[5] or '{}', data })
+    of[5] or '{}', data, next_event, next_attempt, next_data })
 end
 
 -- Lines that nobody has written yet outlive the records. Those that are written don't: the sweep takes them away.

@@ -22,10 +22,9 @@ local function take_usual_step()
     'claimed_ms', now, 'attempt', number, 'begun_ms', now, 'signer', signer,
     'attempt:' .. number, cjson.encode({ begun_ms = NOW, worker = worker }))
   redis.call('ZREM', WAITING, id)
-  local of, signed_by = { call, r[8], r[9], r[10], r[11] }, text_or_nil(signer)
+  local signed_by = text_or_nil(signer)
   redis.call('XADD', audit_entry(id, 'transfer.claimed',
-    cjson.encode({ worker = worker, waited_ms = NOW - accepted, signed_by = signed_by }), of))
-  of[4] = number
-  redis.call('XADD', audit_entry(id, 'transfer.attempt_started', cjson.encode({ worker = worker, signed_by = signed_by }), of))
+    cjson.encode({ worker = worker, waited_ms = NOW - accepted, signed_by = signed_by }), { call, r[8], r[9], r[10], r[11] },
+    'transfer.attempt_started', number, cjson.encode({ worker = worker, signed_by = signed_by })))
   return { 'begun', next_token, call, r[8], r[9], r[10], int(expires - NOW), routed, r[13] or '' }
 end

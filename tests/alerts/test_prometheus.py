@@ -106,7 +106,7 @@ class Cluster:
         """Let everything happen that an alert is about, besides those that stand alone."""
         now_ms = read_clock_ms(self._ledger)
         self.waiting = self.bench.accept().transfer_id
-        self.date_back(self.keys.waiting, self.waiting, 60)
+        self.date_back(self.keys.open_ids, self.waiting, 60)
         self.unknown = [self.end(State.UNKNOWN, Reason.ANSWER_LOST) for _ in range(2)]
         for transfer_id, seconds in zip(self.unknown, (120, 1200), strict=True):
             self.date_back(self.keys.unknown, transfer_id, seconds)

@@ -220,7 +220,7 @@ def _wait_until_ended(ledger: Ledger) -> None:
     deadline = time.monotonic() + LONGEST_DEADLINE_SECONDS + ENDING_MARGIN_SECONDS
     keys = ledger.keys
     while time.monotonic() < deadline:
-        if not ledger.client.zcard(keys.waiting) and not ledger.client.zcard(keys.in_flight):
+        if not ledger.client.zcard(keys.open_ids):
             return
         time.sleep(0.2)
 

@@ -72,7 +72,7 @@ def healthy(cluster, publisher, bench, monkeypatch):
 
 def no_worker(cluster, publisher, bench, monkeypatch):
     submit(publisher, 2, "support", expires_in_seconds=60)
-    bench.client.zincrby(bench.keys.waiting, -7000, transfer(2))
+    bench.client.zincrby(bench.keys.open_ids, -7000, transfer(2))
 
 
 def trouble(cluster, publisher, bench, monkeypatch):

@@ -7,6 +7,7 @@ import uuid
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from transfer_tasks.connection import ConnectionReason, ConnectionReport, ConnectionStatus, ReportSource
+from transfer_tasks.ledger.keys import IN_FLIGHT, WAITING
 from transfer_tasks.ledger.ledger import Ledger
 from transfer_tasks.ledger.verdicts import Claim, Ended, Reading
 from transfer_tasks.outcome import Reason, State, TransferOutcome
@@ -328,8 +329,12 @@ class LedgerBench:
         return [json.loads(element)["headers"]["id"] for element in reversed(elements)]
 
     def index(self, name: str) -> set[str]:
-        """Return the members of the index `waiting`, `in_flight` or `unknown`."""
-        members: Any = self.client.zrange(getattr(self.keys, name), 0, -1)
+        """Return what is `waiting`, `in_flight` or `unknown`, as the indexes say."""
+        scores = {"waiting": WAITING, "in_flight": IN_FLIGHT}
+        if name in scores:
+            members: Any = self.client.zrangebyscore(self.keys.open_ids, *scores[name])
+        else:
+            members = self.client.zrange(getattr(self.keys, name), 0, -1)
         return set(members)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -28,18 +27,13 @@ LINE_FIELDS = {
 FINISHED_FIELDS = LINE_FIELDS | {"state", "reason", "source", "waited_ms"}
 
 
-def _is_empty(client: Any, index: str) -> bool:
-    return bool(client.zcard(index) == 0)
-
-
 def wait_for_the_end(running: Running) -> None:
     """Return when every transfer has ended and every line is written."""
     ledger = running.cluster.ledger()
     with ledger.client as client:
         wait_until(lambda: client.llen("transfers") == 0, message="the queue is empty")
         wait_until(lambda: client.hlen(ledger.keys.unacked) == 0, message="all is acknowledged")
-        for index in (ledger.keys.waiting, ledger.keys.in_flight):
-            wait_until(partial(_is_empty, client, index), message=f"nothing is in {index}")
+        wait_until(lambda: client.zcard(ledger.keys.open_ids) == 0, message="nothing is open")
         last: Any = client.xrevrange(ledger.keys.audit, count=1)
     wait_until(
         lambda: last[0][0] in running.audit_path.read_text("utf-8"),

@@ -135,7 +135,7 @@ class AsyncLedger:
 
         Once for each ledger; everybody who may run a step may ask this.
         """
-        await connection.send_command("EXISTS", self.keys.waiting, self.keys.in_flight)
+        await connection.send_command("EXISTS", self.keys.open_ids, self.keys.unknown)
         await connection.read_response()
         self._is_one_node = True
 

@@ -8,6 +8,12 @@ from typing import Final
 NAMESPACE: Final = "transfer"
 """What every key of ours begins with."""
 
+WAITING: Final = ("0", "+inf")
+"""Scores in `Keys.open_ids` of what no worker has claimed yet."""
+
+IN_FLIGHT: Final = ("-inf", "(0")
+"""Scores in `Keys.open_ids` of what a worker acts on."""
+
 
 @dataclass(frozen=True, slots=True)
 class Keys:
@@ -62,14 +68,19 @@ class Keys:
         return f"{self.namespace}:unacked_mutex"
 
     @property
-    def waiting(self) -> str:
-        """Sorted set: accepted and not claimed, scored by the time of acceptance."""
-        return f"{self.namespace}:waiting"
+    def open_ids(self) -> str:
+        """Sorted set: what has not ended, by its acceptance; once claimed, by minus the time of the claim."""
+        return f"{self.namespace}:open"
 
     @property
-    def in_flight(self) -> str:
-        """Sorted set: claimed or sending, scored by the time of the claim."""
-        return f"{self.namespace}:in_flight"
+    def kept(self) -> str:
+        """Exists while a worker's heartbeats renew the time to live of what all transfers share."""
+        return f"{self.namespace}:kept"
+
+    @property
+    def lists_of_an_older_version(self) -> tuple[str, str]:
+        """Sorted sets in whose place `open_ids` has come: what waited, and what was claimed."""
+        return f"{self.namespace}:waiting", f"{self.namespace}:in_flight"
 
     @property
     def unknown(self) -> str:

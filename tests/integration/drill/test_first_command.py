@@ -187,6 +187,6 @@ def test_each_question_is_answered_by_its_command(cluster, publisher, on_call):
 def test_the_oldest_is_told_by_its_command(ledger, publisher, on_call):
     ((question, answer),) = OLDEST.items()
     handle = publisher.submit(make_intent("support"))
-    ledger.client.zincrby(ledger.keys.waiting, -7000, handle.transfer_id)
+    ledger.client.zincrby(ledger.keys.open_ids, -7000, handle.transfer_id)
     _, *command = read_questions()[question].split()
     assert re.search(answer, on_call(*command))

@@ -31,7 +31,7 @@ def recovery(bench, heard):
 
 
 def test_a_heartbeat_counts_though_the_sweep_behind_it_fails(bench, recovery):
-    bench.client.set(bench.keys.waiting, "no sorted set", ex=60)
+    bench.client.set(bench.keys.open_ids, "no sorted set", ex=60)
     recovery.heartbeat_and_sweep()
     assert bench.client.exists(bench.keys.worker("w1"))
     bench.client.delete(bench.keys.worker("w1"))

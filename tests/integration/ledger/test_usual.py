@@ -163,7 +163,7 @@ def in_order(value: Any) -> Any:
 def read_fields(fields: dict[str, str]) -> list[Any]:
     """Read an audit entry; members of an object have no order."""
     parts = json.loads(fields["line"])
-    return [*parts[:8], sorted(json.loads(parts[8]).items()) if parts[8].startswith("{") else parts[8]]
+    return [sorted(json.loads(part).items()) if part.startswith("{") else part for part in parts]
 
 
 def same_times(said: Any) -> Any:
@@ -183,7 +183,7 @@ def same_times(said: Any) -> Any:
     if isinstance(said, bool) or said is None:
         return said
     if isinstance(said, int | float):
-        return "T" if said > 10**11 else said
+        return ("T" if said > 0 else "-T") if abs(said) > 10**11 else said
     if isinstance(said, dict):
         return {name: "N" if name == "waited_ms" else same_times(value) for name, value in said.items()}
     if isinstance(said, list | tuple):

@@ -50,7 +50,7 @@ def test_open_transfers_are_listed_first_and_by_their_states(bench):
 def test_of_the_open_ones_the_oldest_comes_first_and_is_not_cut_off(bench):
     oldest, older, newest = (bench.accept(queue="").transfer_id for _ in range(3))
     for at, transfer_id in enumerate((oldest, older, newest)):
-        bench.client.zadd(bench.keys.waiting, {transfer_id: 1_000 + at})
+        bench.client.zadd(bench.keys.open_ids, {transfer_id: 1_000 + at})
 
     assert ids(listed(bench)) == [oldest, older, newest]
     assert ids(listed(bench, states=[State.WAITING], limit=1)) == [oldest]

@@ -19,8 +19,8 @@ def test_what_waits_flies_and_is_unknown_is_told_with_its_age(bench):
     bench.accept()
     start(bench)
     bench.lose_answer(unknown)
-    for index, transfer_id in (("waiting", waiting.transfer_id), ("unknown", unknown.transfer_id)):
-        bench.client.zincrby(getattr(bench.keys, index), -7000, transfer_id)
+    bench.client.zincrby(bench.keys.open_ids, -7000, waiting.transfer_id)
+    bench.client.zincrby(bench.keys.unknown, -7000, unknown.transfer_id)
 
     present = read_present(bench.ledger)
 

@@ -49,14 +49,13 @@ def junk_heartbeat(client, key):
 
 DAMAGES = [
     *((key, another_type) for key in (
-        KEYS.statistics, KEYS.uncounted, KEYS.waiting, KEYS.in_flight, KEYS.unknown, KEYS.workers,
+        KEYS.statistics, KEYS.uncounted, KEYS.open_ids, KEYS.unknown, KEYS.workers,
         KEYS.double_posts, KEYS.paused, KEYS.audit, KEYS.audit_heads, KEYS.quarantine, KEYS.limits,
     )),
     (KEYS.statistics, junk_in_hash),
     (KEYS.double_posts, junk_in_list),
     (KEYS.quarantine, junk_in_list),
-    (KEYS.waiting, junk_in_set),
-    (KEYS.in_flight, junk_in_set),
+    (KEYS.open_ids, junk_in_set),
     (KEYS.unknown, junk_in_set),
     (KEYS.paused, junk_pause),
     (KEYS.limits, junk_limit),

@@ -53,7 +53,7 @@ def test_status_names_what_somebody_should_look_at(ask, bench):
         "call-transfer doctor"
     ]
     accepted = bench.accept()
-    bench.client.zincrby(bench.keys.waiting, -7000, accepted.transfer_id)
+    bench.client.zincrby(bench.keys.open_ids, -7000, accepted.transfer_id)
 
     seen = as_json(ask("status", "--json"))
 

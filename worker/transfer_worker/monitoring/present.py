@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 import redis
 
 from transfer_tasks.errors import LedgerUnavailable
+from transfer_tasks.ledger.keys import IN_FLIGHT, WAITING
 from transfer_tasks.ledger.texts import read_object
 from transfer_tasks.redis.diagnosis import diagnose
 from transfer_worker.ledger.recovery import LEASE_SECONDS
@@ -100,9 +101,13 @@ class _Question(NamedTuple):
 QUESTIONS: Final[dict[str, _Question]] = {
     "clock": _Question(lambda pipe, _: pipe.time(), lambda _: "", None),
     "audit": _Question(ask_audit_backlog, lambda keys: keys.audit, [0, "0"]),
-    "waiting": _Question(lambda pipe, of: pipe.zcard(of.keys.waiting), lambda keys: keys.waiting, 0),
+    "waiting": _Question(
+        lambda pipe, of: pipe.zcount(of.keys.open_ids, *WAITING), lambda keys: keys.open_ids, 0
+    ),
     "first_waiting": _Question(
-        lambda pipe, of: pipe.zrange(of.keys.waiting, 0, 0, withscores=True), lambda keys: keys.waiting, []
+        lambda pipe, of: pipe.zrangebyscore(of.keys.open_ids, *WAITING, start=0, num=1, withscores=True),
+        lambda keys: keys.open_ids,
+        [],
     ),
     "unknown": _Question(lambda pipe, of: pipe.zcard(of.keys.unknown), lambda keys: keys.unknown, 0),
     "first_unknown": _Question(
@@ -114,7 +119,9 @@ QUESTIONS: Final[dict[str, _Question]] = {
         [],
     ),
     "paused": _Question(lambda pipe, of: pipe.hgetall(of.keys.paused), lambda keys: keys.paused, {}),
-    "in_flight": _Question(lambda pipe, of: pipe.zcard(of.keys.in_flight), lambda keys: keys.in_flight, 0),
+    "in_flight": _Question(
+        lambda pipe, of: pipe.zcount(of.keys.open_ids, *IN_FLIGHT), lambda keys: keys.open_ids, 0
+    ),
     "heartbeats": _Question(
         lambda pipe, of: pipe.zrange(of.keys.workers, 0, -1, withscores=True), lambda keys: keys.workers, []
     ),

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import redis
 
 from transfer_tasks.errors import LedgerUnavailable
+from transfer_tasks.ledger.keys import IN_FLIGHT, WAITING
 from transfer_tasks.ledger.record import TransferRecord, is_of_another_type
 from transfer_tasks.masking import mask_text
 from transfer_tasks.outcome import OPEN_STATES, Reason, State
@@ -150,12 +151,14 @@ def iterate_transfers(ledger: Ledger, wanted: Wanted, *, page: int = PAGE) -> It
 
 
 def _iterate_open(ledger: Ledger, states: frozenset[State], *, destination: str) -> Iterator[TransferRecord]:
-    indexes = [ledger.keys.waiting] if State.WAITING in states else []
+    kinds = [WAITING] if State.WAITING in states else []
     if states - {State.WAITING}:
-        indexes.append(ledger.keys.in_flight)
-    for index in indexes:
+        kinds.append(IN_FLIGHT)
+    for lowest, highest in kinds:
         # All at once: what is claimed meanwhile moves the places of the others.
-        ids = cast("list[str]", ledger.client.zrange(index, 0, -1))
+        ids = cast("list[str]", ledger.client.zrangebyscore(ledger.keys.open_ids, lowest, highest))
+        if (lowest, highest) == IN_FLIGHT:
+            ids.reverse()  # the oldest first
         for start in range(0, len(ids), PAGE):
             for record in _read_records(ledger, ids[start : start + PAGE]):
                 if (

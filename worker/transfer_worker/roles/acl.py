@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 
 READS: Final = frozenset(
-    {"get", "mget", "ttl", "smembers", "lindex", "lpos", "lrange"}
+    {"get", "mget", "pttl", "ttl", "smembers", "lindex", "lpos", "lrange"}
     | {"hget", "hgetall", "hkeys", "hmget", "hscan"}
-    | {"zcount", "zrange", "zrangebyscore", "zscore"}
+    | {"zcount", "zrange", "zrangebyscore", "zrevrangebyscore", "zscore"}
     | {"xinfo|consumers", "xinfo|groups", "xpending", "xrange", "xread", "xreadgroup", "xrevrange"}
 )
 WRITES: Final = frozenset(

@@ -37,8 +37,7 @@ def list_endings(at: Place) -> Uses:
             *(*_EXPIRING, f"RENAME {{}} {keys.damaged(each)}"),
         ),
         keys.damaged(each): ("EXPIRE {} 1",),
-        keys.waiting: ("ZREM {} m", "TYPE {}"),
-        keys.in_flight: ("ZREM {} m", "TYPE {}"),
+        keys.open_ids: ("ZREM {} m", "TYPE {}"),
         keys.unknown: _ZSET,
         keys.ended(each, at.number): ("RPUSH {} e", *_EXPIRING),
         keys.double_posts: _NEWEST_FIRST,
@@ -57,7 +56,9 @@ def list_acceptance(at: Place) -> Uses:
         keys.record(each): ("HGETALL {}",),
         keys.call(each): ("EXISTS {}", "LINDEX {} 0", "LLEN {}", "LRANGE {} 0 0", "RPUSH {} e", *_EXPIRING),
         keys.idempotency(each): ("GET {}", "EXISTS {}", "SET {} v EX 1"),
-        keys.waiting: _ZSET,
+        keys.open_ids: (*_ZSET, "EXISTS {}"),
+        keys.kept: ("EXISTS {}",),
+        keys.audit: ("EXISTS {}",),
         keys.limits: ("HMGET {} f",),
         keys.limit(each, each): ("ZCOUNT {} 0 1", "ZADD {} 1 m", "ZREMRANGEBYSCORE {} 0 1", *_EXPIRING),
         at.queue: ("LPUSH {} e", "TYPE {}"),
@@ -98,10 +99,14 @@ def list_work_of_worker(at: Place) -> Uses:
     """What a worker does besides: it claims, keeps alive, sweeps, and writes the audit log."""
     keys, each = at.keys, at.each
     index = (*_ZSET, "ZRANGE {} 0 0", "ZRANGEBYSCORE {} 0 1", "ZSCORE {} m")
+    older = ("ZRANGE {} 0 0", "ZREM {} m", "TYPE {}")
     uses: Uses = {
-        **dict.fromkeys((keys.waiting, keys.in_flight, keys.unknown, keys.workers, keys.gone), index),
+        **dict.fromkeys((keys.unknown, keys.workers, keys.gone), index),
+        keys.open_ids: (*index, "ZREVRANGEBYSCORE {} 1 0"),
+        **dict.fromkeys(keys.lists_of_an_older_version, older),
+        keys.kept: ("PTTL {}", "SET {} v PX 1"),
         keys.record(each): ("HKEYS {}",),
-        keys.ended(each, at.number): ("LRANGE {} 0 0",),
+        keys.ended(each, at.number): ("LRANGE {} 0 0", "RPOP {}"),
         keys.sight(each): ("GET {}", "SET {} v NX EX 1"),
         keys.worker(each): ("SET {} v PX 1", "EXISTS {}", "DEL {}"),
         keys.audit: (
@@ -156,9 +161,10 @@ def list_looks(at: Place) -> Uses:
         keys.statistics_slice(at.number): ("HGETALL {}",),
         keys.probe: ('SETRANGE {} 0 ""',),
         **dict.fromkeys(
-            (keys.waiting, keys.in_flight, keys.unknown, keys.workers, keys.gone),
+            (keys.unknown, keys.workers, keys.gone),
             ("ZCARD {}", "ZRANGE {} 0 0"),
         ),
+        keys.open_ids: ("ZCOUNT {} 0 1", "ZRANGEBYSCORE {} 0 1"),
         at.shared_unacked: ("TYPE {}", "HSCAN {} 0"),
     }
 
@@ -174,8 +180,7 @@ def list_acts(at: Place) -> Uses:
         keys.unacked: ("HSCAN {} 0", "HDEL {} f", "TYPE {}"),
         keys.unacked_index: ("ZREM {} m", "TYPE {}"),
         keys.paused: ("HSET {} f v", "HDEL {} f", "HEXISTS {} f", *_EXPIRING),
-        keys.waiting: ("ZRANGEBYSCORE {} 0 1",),
-        keys.in_flight: ("ZRANGEBYSCORE {} 0 1",),
+        keys.open_ids: ("ZRANGEBYSCORE {} 0 1",),
         keys.double_posts: ("LREM {} 1 e",),
         keys.quarantine: ("LPOS {} e", "LREM {} 1 e", "TYPE {}"),
         at.shared_unacked: ("HGET {} f", "HDEL {} f", "TYPE {}"),

@@ -192,7 +192,7 @@ def _list_others(role: Role, at: Place) -> Iterable[Command]:
         yield "UNSUBSCRIBE", at.keys.reply(at.each)
     if role not in {Role.FLOWER, Role.AUDITOR}:
         # Two slots, wherever there are slots.
-        yield "EXISTS", at.keys.waiting, at.keys.in_flight
+        yield "EXISTS", at.keys.open_ids, at.keys.unknown
     if role in {Role.WORKER, Role.VIEWER, Role.OPERATOR, Role.AUDITOR}:
         yield ("INFO",)
     if role in {Role.VIEWER, Role.OPERATOR}:

@@ -125,7 +125,7 @@ if remaining_ms ~= '' then expires = math.min(expires, NOW + tonumber(remaining_
 
 local hop = int(last and (tonumber(get(last, 'hop')[1]) or redis.call('LLEN', call_key)) + 1 or 1)
 -- The index first: an id there that has no record is dropped by the sweep, a record that is not there is never found.
-add_to(WAITING, transfer_id, NOW)
+add_to(OPEN_IDS, transfer_id, NOW)
 write('RPUSH', call_key, transfer_id)
 keep(call_key)
 local key = idempotency_key

@@ -65,10 +65,9 @@ if limited then return { 'ended', limited } end
 local token = int(tonumber(r[4]) + 1)
 local of = { r[7], r[8], r[9], r[10], r[12] }
 AUDIT_IS_KEPT = true -- by `accept`, within one deadline
-add_to(IN_FLIGHT, transfer_id, NOW)
+add_to(OPEN_IDS, transfer_id, -NOW)
 set(transfer_id, 'state', 'claimed', 'token', token, 'worker', worker, 'claim_id', claim_id,
   'claimed_ms', int(NOW), 'counted', '1')
-write('ZREM', WAITING, transfer_id)
 local said = cjson.encode({ worker = worker, waited_ms = NOW - tonumber(r[5]),
   signed_by = is_of_this and text_or_nil(signer) or nil })
 if not is_of_this then

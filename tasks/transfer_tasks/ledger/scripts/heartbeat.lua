@@ -13,6 +13,12 @@
 local worker, lease_ms, about, queue = unpack(ARGV, 3)
 write('SET', NS .. 'worker:' .. worker, about, 'PX', lease_ms)
 add_to(NS .. 'workers', worker, NOW)
+-- Once in half a lease, whoever comes first; `accept` leaves it to us while we live.
+if tonumber(lease_ms) <= RETENTION * 10 and redis.call('PTTL', KEPT) < tonumber(lease_ms) / 2 then
+  keep(OPEN_IDS)
+  write('EXPIRE', AUDIT, LIFE_OF_OUTBOX)
+  write('SET', KEPT, '1', 'PX', lease_ms)
+end
 table.insert(WORDS, { 'ZREM', NS .. 'gone', worker })
 table.insert(WORDS, { 'HSET', STATISTICS, 'last_heartbeat_ms', int(NOW) })
 table.insert(WORDS, { 'EXPIRE', STATISTICS, RETENTION })

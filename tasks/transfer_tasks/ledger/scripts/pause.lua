@@ -18,8 +18,8 @@ keep(PAUSED)
 audit('', 'destination.paused', cjson.encode({ destination = destination, operator = operator, detail = reason }))
 
 local ending, ended, _, _, look_at = endings(), 0, damage()
-for _, index in ipairs({ WAITING, IN_FLIGHT }) do
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', index, '-inf', '+inf', 'LIMIT', 0, limit)) do
+for _, scores in ipairs({ { 0, '+inf' }, { '-inf', '(0' } }) do
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', OPEN_IDS, scores[1], scores[2], 'LIMIT', 0, limit)) do
     look_at(id, function()
       local state = get(id, 'state')[1]
       if state ~= 'waiting' and state ~= 'claimed' then return end

@@ -116,11 +116,19 @@ local function give_up(id, reason, worker, reported)
   given_up = given_up + 1
 end
 
+-- An older version lists what is open in two orders; both are taken over as they come.
+local function take_over(index)
+  for _, id in ipairs(redis.call('ZRANGE', index, 0, limit - 1)) do
+    if not redis.call('ZSCORE', OPEN_IDS, id) then add_to(OPEN_IDS, id, -NOW) end
+    write('ZREM', index, id)
+  end
+end
+
 local function look_in_flight(id)
   local r = get(id, 'state', 'worker', 'expires_ms', 'begun_ms', 'token', 'accepted_ms', 'reported')
   local state, worker = r[1], r[2] or ''
   if not state and is_missing(id) then
-    write('ZREM', IN_FLIGHT, id)
+    write('ZREM', OPEN_IDS, id)
   elseif state == 'sending' then
     -- It may have gone out; it has, where the platform has reported on it. Nobody sends it again; if its worker still
     -- lives, its answer corrects this.
@@ -130,19 +138,22 @@ local function look_in_flight(id)
     if NOW >= tonumber(r[3]) then expire(id) else
       -- The token moves on here already, so that the old holder can do nothing before the successor has claimed.
       set(id, 'state', 'waiting', 'token', int(tonumber(r[5]) + 1))
-      write('ZREM', IN_FLIGHT, id)
-      add_to(WAITING, id, tonumber(r[6]))
+      add_to(OPEN_IDS, id, tonumber(r[6]))
       requeue(id, 'worker_died', worker)
     end
   elseif state == 'claimed' and NOW >= tonumber(r[3]) + attempt_bound_ms then
     expire(id)
+  elseif state == 'waiting' then
+    add_to(OPEN_IDS, id, tonumber(r[6]))
   elseif state ~= 'claimed' then
-    demand(OPEN[state] or ENDED[state], id)
-    write('ZREM', IN_FLIGHT, id)
+    demand(ENDED[state], id)
+    write('ZREM', OPEN_IDS, id)
   end
 end
+for _, index in ipairs({ NS .. 'waiting', NS .. 'in_flight' }) do take_over(index) end
+
 local _, _, look_at = damage()
-for _, id in ipairs(redis.call('ZRANGE', IN_FLIGHT, 0, limit - 1)) do look_at(id, look_in_flight) end
+for _, id in ipairs(redis.call('ZREVRANGEBYSCORE', OPEN_IDS, '(0', '-inf', 'LIMIT', 0, limit)) do look_at(id, look_in_flight) end
 
 -- Who is gone is named for an hour, the last 50 of them.
 local GONE, GONE_MS, MOST_GONE = NS .. 'gone', 3600000, 50
@@ -172,11 +183,10 @@ local queued_since = oldest_queued_at()
 local function look_waiting(id)
   local r = get(id, 'accepted_ms', 'expires_ms', 'requeued_ms', 'state')
   if not r[4] and is_missing(id) then
-    write('ZREM', WAITING, id)
+    write('ZREM', OPEN_IDS, id)
   elseif r[4] ~= 'waiting' then
     demand(OPEN[r[4]] or ENDED[r[4]], id)
-    if OPEN[r[4]] then add_to(IN_FLIGHT, id, NOW) end
-    write('ZREM', WAITING, id)
+    if OPEN[r[4]] then add_to(OPEN_IDS, id, -NOW) else write('ZREM', OPEN_IDS, id) end
   elseif NOW >= tonumber(r[2]) then
     expire(id)
   else
@@ -190,7 +200,7 @@ local function look_waiting(id)
     end
   end
 end
-for _, id in ipairs(redis.call('ZRANGE', WAITING, 0, limit - 1)) do look_at(id, look_waiting) end
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', OPEN_IDS, 0, '+inf', 'LIMIT', 0, limit)) do look_at(id, look_waiting) end
 
 table.sort(redeliveries, function(one, other) return one.accepted > other.accepted end)
 for _, redelivery in ipairs(redeliveries) do redeliver(redelivery) end

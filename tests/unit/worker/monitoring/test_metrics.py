@@ -177,7 +177,7 @@ def test_requests_per_transfer_are_told(bench, scrape):
 
 def test_ages_are_told_by_the_clock_of_redis(bench, scrape):
     waiting = bench.accept()
-    bench.client.zincrby(bench.keys.waiting, -4000, waiting.transfer_id)
+    bench.client.zincrby(bench.keys.open_ids, -4000, waiting.transfer_id)
     bench.heartbeat("w1")
     bench.client.hincrby(bench.keys.statistics, "last_heartbeat_ms", -9000)
 

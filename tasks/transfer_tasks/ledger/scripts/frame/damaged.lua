@@ -43,8 +43,7 @@ local function damage()
     for field, number in pairs(instead) do set(id, field, found[field] or number) end
     set(id, 'labels', found.labels or '{}')
     keep(key)
-    write('ZREM', WAITING, id)
-    write('ZREM', IN_FLIGHT, id)
+    write('ZREM', OPEN_IDS, id)
     audit(id, 'record.set_aside', cjson.encode({ kept_as = kept_as }))
     count_in_both('records_set_aside')
     endings().finish(id, 'transfer.finished', { state = 'unknown', reason = 'record_damaged', source = 'recovery',

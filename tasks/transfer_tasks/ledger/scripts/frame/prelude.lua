@@ -137,7 +137,7 @@ local DOUBLE_POSTS, MAX_DOUBLE_POSTS = NS .. 'double_posts', 100
 
 -- Endings. A function of functions, because most steps end nothing, and making a function takes time in each.
 local function endings()
-  local INDEX = { waiting = WAITING, claimed = IN_FLIGHT, sending = IN_FLIGHT, unknown = UNKNOWN }
+  local INDEX = { waiting = OPEN_IDS, claimed = OPEN_IDS, sending = OPEN_IDS, unknown = UNKNOWN }
   local E = {}
 
   local function list_ending(id, state, reason, destination)
@@ -189,7 +189,7 @@ local function endings()
     set(id, 'state', ending.state, 'reason', ending.reason, 'source', ending.source,
       'http_status', ending.http_status or '', 'ended_ms', int(NOW))
     if ending.detail and ending.detail ~= '' or r[11] then set(id, 'detail', ending.detail or '') end
-    if INDEX[r[2]] == IN_FLIGHT then set(id, 'claim_id', '') end -- a claim that is repeated finds the ending
+    if r[2] == 'claimed' or r[2] == 'sending' then set(id, 'claim_id', '') end -- a claim that is repeated finds the ending
     if INDEX[r[2]] then write('ZREM', INDEX[r[2]], id) end
     if ending.state == 'unknown' then add_to(UNKNOWN, id, NOW) end
     -- The acceptance has just done it for one that ends soon: within a hundredth of its life.

@@ -13,7 +13,7 @@ local NS = ARGV[1] .. ':'
 local RETENTION = tonumber(ARGV[2])
 
 local function record_key(id) return NS .. 'record:' .. id end
-local WAITING, IN_FLIGHT, UNKNOWN = NS .. 'waiting', NS .. 'in_flight', NS .. 'unknown'
+local UNKNOWN = NS .. 'unknown'
 local AUDIT, LIMITS = NS .. 'audit', NS .. 'limits'
 
 local function read_clock_ms()
@@ -24,6 +24,12 @@ local NOW = read_clock_ms()
 
 -- Lua would print a large number as 1.7e+12.
 local function int(number) return string.format('%d', number) end
+
+-- What has not ended, the oldest first:
+--
+--   open   sorted set: id -> accepted_ms of one that waits, -claimed_ms of one that a worker acts on
+--   kept   there while a worker lives whose heartbeats renew the time to live of `open` and `audit`
+local OPEN_IDS, KEPT = NS .. 'open', NS .. 'kept'
 
 local function text_or_nil(text) if text == '' then return nil end return text end
 

@@ -6,7 +6,12 @@ local function take_usual_step()
     reply_to, asked, after, latest_ms = unpack(ARGV, 3)
   if own_key ~= '' or after ~= '' or queue == '' then return nil end
   local call_key, record, key = NS .. 'call:' .. call, record_key(id), call .. ':1'
-  if redis.call('EXISTS', call_key, record, PAUSED, NS .. 'key:' .. key) ~= 0 then return nil end
+  -- None of the first four may be there. They are named four times, and count four, so that the rest tells whether a
+  -- heartbeat renews what is there already.
+  local own = NS .. 'key:' .. key
+  local found = redis.call('EXISTS', call_key, record, PAUSED, own, call_key, record, PAUSED, own,
+    call_key, record, PAUSED, own, call_key, record, PAUSED, own, KEPT, OPEN_IDS, AUDIT)
+  if found > 3 then return nil end
   local name = read_labels(labels)
   if type(name) ~= 'string' or not is_for(name, intent, call) then return nil end
   local who = string.match(asked, '^{"requested_by":"([^"|\\%c]*)",')
@@ -14,14 +19,21 @@ local function take_usual_step()
   local limits = redis.pcall('HMGET', LIMITS, 'call', 'destination:' .. name, 'requester', 'all')
   if limits.err or limits[2] or limits[3] or limits[4] then return nil end
   if limits[1] and not string.match(limits[1], '^[1-9]%d*/') then return nil end
-  if not (may('ZADD', WAITING) and may('RPUSH', call_key) and may('HSET', record) and may('XADD', AUDIT)
+  if not (may('ZADD', OPEN_IDS) and may('ZREM', OPEN_IDS) and may('RPUSH', call_key) and may('HSET', record) and may('XADD', AUDIT)
       and may('LPUSH', queue) and may('EXPIRE', record)) then return nil end
-  if not (is_free_for('stream', AUDIT) and is_free_for('list', queue)) then return nil end
+  if not is_free_for('list', queue) then return nil end
 
   local now, expires = int(NOW), tonumber(latest_ms)
   if remaining_ms ~= '' then expires = math.min(expires, NOW + tonumber(remaining_ms)) end
-  if has_failed(redis.pcall('ZADD', WAITING, now, id)) then return nil end
-  redis.call('EXPIRE', WAITING, RETENTION)
+  if has_failed(redis.pcall('ZADD', OPEN_IDS, now, id)) then return nil end
+  if has_failed(redis.pcall('XADD', audit_entry(id, 'transfer.accepted', asked, { call, key, '1', '0', labels }))) then
+    redis.call('ZREM', OPEN_IDS, id)
+    return nil
+  end
+  if found < 3 then
+    redis.call('EXPIRE', OPEN_IDS, RETENTION)
+    redis.call('EXPIRE', AUDIT, LIFE_OF_OUTBOX)
+  end
   redis.call('RPUSH', call_key, id)
   redis.call('EXPIRE', call_key, RETENTION)
   redis.call('HSET', record, 'state', 'waiting', 'call_id', call, 'key', key, 'hop', '1', 'attempt', '0', 'token', '0',
@@ -29,8 +41,6 @@ local function take_usual_step()
     'signature', signature, 'labels', labels, 'reply_to', reply_to, 'accepted_ms', now, 'expires_ms', int(expires),
     'counted', '1')
   redis.call('EXPIRE', record, RETENTION)
-  redis.call('XADD', audit_entry(id, 'transfer.accepted', asked, { call, key, '1', '0', labels }))
-  redis.call('EXPIRE', AUDIT, LIFE_OF_OUTBOX)
   redis.call('LPUSH', queue, message)
   if who == '' then who = string.match(signature, '^[^:]*') or '' end
   local slice, field = STATISTICS .. ':' .. slice_of_time(), 'asked|' .. who

@@ -11,20 +11,21 @@ local function take_usual_step()
   if signed_ms ~= '' then expires = math.min(expires, tonumber(signed_ms)) end
   if NOW >= expires or r[11] ~= derived and read_labels(r[11]) ~= destination then return nil end
   if redis.call('EXISTS', PAUSED) == 1 then return nil end
-  if not (may('ZADD', IN_FLIGHT) and may('HSET', record) and may('ZREM', WAITING) and may('XADD', AUDIT)
-      and may('EXPIRE', IN_FLIGHT)) then return nil end
-  if not (is_free_for('zset', WAITING) and is_free_for('stream', AUDIT)) then return nil end
+  if not (may('ZADD', OPEN_IDS) and may('ZREM', OPEN_IDS) and may('HSET', record) and may('XADD', AUDIT)
+      and may('EXPIRE', OPEN_IDS)) then return nil end
 
-  local now, next_token, number = int(NOW), int(token + 1), int(attempt + 1)
-  if has_failed(redis.pcall('ZADD', IN_FLIGHT, now, id)) then return nil end
-  redis.call('EXPIRE', IN_FLIGHT, RETENTION)
+  local now, next_token, number, signed_by = int(NOW), int(token + 1), int(attempt + 1), text_or_nil(signer)
+  local is_new = list_open(id, -NOW)
+  if is_new == nil then return nil end
+  local line = redis.pcall('XADD', audit_entry(id, 'transfer.claimed',
+    cjson.encode({ worker = worker, waited_ms = NOW - accepted, signed_by = signed_by }), { call, r[8], r[9], r[10], r[11] },
+    'transfer.attempt_started', number, cjson.encode({ worker = worker, signed_by = signed_by })))
+  if has_failed(line) then
+    if is_new then redis.call('ZREM', OPEN_IDS, id) else list_open(id, accepted) end
+    return nil
+  end
   redis.call('HSET', record, 'state', 'sending', 'token', next_token, 'worker', worker, 'claim_id', claim_id,
     'claimed_ms', now, 'attempt', number, 'begun_ms', now, 'signer', signer,
     'attempt:' .. number, cjson.encode({ begun_ms = NOW, worker = worker }))
-  redis.call('ZREM', WAITING, id)
-  local signed_by = text_or_nil(signer)
-  redis.call('XADD', audit_entry(id, 'transfer.claimed',
-    cjson.encode({ worker = worker, waited_ms = NOW - accepted, signed_by = signed_by }), { call, r[8], r[9], r[10], r[11] },
-    'transfer.attempt_started', number, cjson.encode({ worker = worker, signed_by = signed_by })))
   return { 'begun', next_token, call, r[8], r[9], r[10], int(expires - NOW), routed, r[13] or '' }
 end

@@ -5,31 +5,36 @@ local function take_usual_step()
   if state ~= 'submitted' or detail ~= '' or string.find(answer, '"request_id"', 1, true) then return nil end
   local record = record_key(id)
   local r = redis.pcall('HMGET', record, 'state', 'token', 'attempt', 'worker', 'begun_ms', 'accepted_ms', 'labels',
-    'call_id', 'key', 'hop', 'reply_to', 'signer', 'moved_by', 'reason')
+    'call_id', 'key', 'hop', 'reply_to', 'signer', 'moved_by', 'reason', 'claimed_ms')
   if r.err or r[1] ~= 'sending' or r[2] ~= token or r[13] or r[14] then return nil end
-  local attempt, begun, accepted, hop = tonumber(r[3]), tonumber(r[5]), tonumber(r[6]), tonumber(r[10])
-  if not (attempt and begun and accepted and hop and r[8] and r[9]) or not string.match(reason, '^[%l_]+$') then return nil end
+  local attempt, begun, accepted, hop, claimed = tonumber(r[3]), tonumber(r[5]), tonumber(r[6]), tonumber(r[10]), tonumber(r[15])
+  if not (attempt and begun and accepted and hop and claimed and r[8] and r[9]) or not string.match(reason, '^[%l_]+$') then return nil end
   local waited = NOW - accepted
   if waited > RETENTION * 10 then return nil end
   local now, destination = int(NOW), read_labels(r[7])
   if not may_be_shown(destination) then return nil end
   local endings = ended_key('submitted', NOW)
-  if not (may('RPUSH', endings) and may('HSET', record) and may('ZREM', IN_FLIGHT) and may('XADD', AUDIT)
-      and may('EXPIRE', endings)) then return nil end
-  if not (is_free_for('zset', IN_FLIGHT) and is_free_for('stream', AUDIT)) then return nil end
+  if not (may('RPUSH', endings) and may('RPOP', endings) and may('HSET', record) and may('ZREM', OPEN_IDS)
+      and may('ZADD', OPEN_IDS) and may('XADD', AUDIT) and may('EXPIRE', endings)) then return nil end
 
-  local length = redis.pcall('RPUSH', endings, ended_line(id, reason, destination))
-  if has_failed(length) then return nil end
-  if length == 1 then redis.call('EXPIRE', endings, LIFE_OF_ENDED) end
   attempt_ms = tonumber(attempt_ms)
   local status = tonumber(http_status)
+  -- Any of these three may hold something else. What was written before such a one is taken back.
+  local was_listed = redis.pcall('ZREM', OPEN_IDS, id)
+  if has_failed(was_listed) then return nil end
+  local length = redis.pcall('RPUSH', endings, ended_line(id, reason, destination))
+  local line = not has_failed(length) and redis.pcall('XADD', audit_entry(id, 'transfer.finished',
+    cjson.encode({ state = state, reason = reason, source = 'worker', http_status = status, attempt_ms = attempt_ms,
+      worker = r[4], waited_ms = waited, signed_by = text_or_nil(r[12] or '') }), { r[8], r[9], r[10], r[3], r[7] }))
+  if not line or has_failed(line) then
+    if line then redis.call('RPOP', endings) end
+    if was_listed == 1 then list_open(id, -claimed) end
+    return nil
+  end
+  if length == 1 then redis.call('EXPIRE', endings, LIFE_OF_ENDED) end
   redis.call('HSET', record, 'state', state, 'reason', reason, 'source', 'worker', 'http_status', http_status,
     'ended_ms', now, 'claim_id', '', 'attempt:' .. r[3],
     cjson.encode({ attempt_ms = attempt_ms, answer = text_or_nil(answer) }))
-  redis.call('ZREM', IN_FLIGHT, id)
-  redis.call('XADD', audit_entry(id, 'transfer.finished', cjson.encode({ state = state, reason = reason, source = 'worker',
-    http_status = status, attempt_ms = attempt_ms, worker = r[4], waited_ms = waited,
-    signed_by = text_or_nil(r[12] or '') }), { r[8], r[9], r[10], r[3], r[7] }))
   for channel in string.gmatch(r[11] or '', '%S+') do redis.pcall('PUBLISH', channel, id) end
 
   local notes = { 'b1 attempt|' .. reason }

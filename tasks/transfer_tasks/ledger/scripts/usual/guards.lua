@@ -37,3 +37,11 @@ local function is_for(name, intent, call)
 end
 
 local function has_failed(reply) return type(reply) == 'table' and reply.err end
+
+-- Put a transfer in its place among the open ones; return whether it was not there, or nil where that can't be written.
+local function list_open(id, score)
+  local added = redis.pcall('ZADD', OPEN_IDS, int(score), id)
+  if has_failed(added) then return nil end
+  if added == 1 then redis.call('EXPIRE', OPEN_IDS, RETENTION) end -- it may be the first, and the order is new
+  return added == 1
+end

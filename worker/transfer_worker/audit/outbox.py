@@ -185,7 +185,7 @@ def _read_entry(fields: Mapping[str, str]) -> list[list[str]]:
 
 
 def _build_line(event_id: str, parts: Sequence[str]) -> dict[str, Any]:
-    """Return what an entry says of a line as the fields of that; raise any of `_UNREADABLE` where it can't."""
+    """Return what an entry says of one line as its fields; raise any of `_UNREADABLE` where it can't."""
     event, at_ms, transfer_id, call_id, key, hop, attempt, labels, data = parts
     line: dict[str, Any] = {
         "timestamp": datetime.fromtimestamp(int(at_ms) / 1000, UTC).isoformat(timespec="milliseconds"),

@@ -36,13 +36,13 @@ STEPS = ("accept", "claim", "end_attempt")
 SESSIONS_STEPS = ("expire", "cancel")
 """What a session asks while it waits: `expire` is the look at a record; and how this one's transfer ends."""
 
-COMMANDS_WITHIN = {"accept": 16, "claim": 11, "end_attempt": 10}
+COMMANDS_WITHIN = {"accept": 14, "claim": 6, "end_attempt": 8}
 """What each may do inside Redis, where every transfer of the cluster waits in one line.
 
-In the usual case, which is written out (ledger/scripts/usual). Two of each are TYPE: before the first write
-it is known that no key stops the others; the first one says it of its own key. All fields of a record that a
-step changes are one HSET, and a step reads a record once. One of `accept` and of `end_attempt` is the note of
-what they count; who asks is counted at once.
+In the usual case, which is written out (ledger/scripts/usual), beside a worker whose heartbeats renew what
+all share. One of `accept` is an EXPIRE that it needs where nothing else is open. All fields of a record that
+a step changes are one HSET, and a step reads a record once. One of `accept` and of `end_attempt` is the note
+of what they count; who asks is counted at once.
 """
 
 AOF_BYTES_WITHIN = 5600

@@ -27,12 +27,11 @@ if TYPE_CHECKING:
 TASK_NAME: Final = "transfer_tasks.transfer_call"
 REPORT_TASK_NAME: Final = "transfer_tasks.report_connection"
 
-# base64 of [[], {}, {"callbacks": null, "errbacks": null, "chain": null, "chord": null}]: the message carries
-# no content of its own, only the transfer's id as the task id. The content is in the ledger.
-EMPTY_BODY: Final = (
-    "W1tdLCB7fSwgeyJjYWxsYmFja3MiOiBudWxsLCAiZXJyYmFja3MiOiBudWxsLCAiY2hhaW4iOiBudWxsLCAiY2hvcmQiOiBudWxsfV0="
-)
+EMPTY_BODY: Final = "W1tdLHt9LHt9XQ=="
+"""base64 of [[],{},{}]: no arguments, and nothing that a canvas would name.
 
+The message carries no content of its own, only the transfer's id as the task id; that is in the ledger.
+"""
 
 INTENT_HEADER: Final = "intent"
 """A copy of the intent, so that a worker can ask its rules before it claims. What counts is on record."""

@@ -127,6 +127,21 @@ def test_a_worker_that_was_taken_over_from_can_do_nothing_before_the_heir_has_cl
     assert bench.events(sending.transfer_id).count("retry_scheduled") == 1
 
 
+def test_what_an_older_version_has_listed_is_taken_over(bench, sending):
+    waiting = bench.accept().transfer_id
+    ended = bench.accept().transfer_id
+    bench.cancel(ended)
+    bench.client.delete(bench.keys.open_ids)
+    old_waiting, old_in_flight = bench.keys.lists_of_an_older_version
+    bench.client.zadd(old_waiting, {waiting: 1})
+    bench.client.zadd(old_in_flight, {sending.transfer_id: 1, ended: 2})
+    bench.heartbeat()
+    for _ in range(3):  # to the new order, to its place there, and nothing more
+        bench.recover()
+    assert (bench.index("waiting"), bench.index("in_flight")) == ({waiting}, {sending.transfer_id})
+    assert not bench.client.exists(old_waiting, old_in_flight)
+
+
 def test_the_oldest_is_first_in_line_after_a_recovery(bench):
     ids = []
     for _ in range(3):

@@ -58,7 +58,6 @@ def list_acceptance(at: Place) -> Uses:
         keys.idempotency(each): ("GET {}", "EXISTS {}", "SET {} v EX 1"),
         keys.open_ids: (*_ZSET, "EXISTS {}"),
         keys.kept: ("EXISTS {}",),
-        keys.audit: ("EXISTS {}",),
         keys.limits: ("HMGET {} f",),
         keys.limit(each, each): ("ZCOUNT {} 0 1", "ZADD {} 1 m", "ZREMRANGEBYSCORE {} 0 1", *_EXPIRING),
         at.queue: ("LPUSH {} e", "TYPE {}"),
@@ -110,7 +109,7 @@ def list_work_of_worker(at: Place) -> Uses:
         keys.sight(each): ("GET {}", "SET {} v NX EX 1"),
         keys.worker(each): ("SET {} v PX 1", "EXISTS {}", "DEL {}"),
         keys.audit: (
-            *("XLEN {}", *_BACKLOG, "XTRIM {} MAXLEN 100", "TTL {}"),
+            *("XLEN {}", "EXISTS {}", *_BACKLOG, "XTRIM {} MAXLEN 100", "TTL {}"),
             *("XGROUP CREATE {} g 0 MKSTREAM", "XGROUP DELCONSUMER {} g c", "XINFO CONSUMERS {} g"),
             *("XREADGROUP GROUP g c COUNT 1 STREAMS {} >", "XACK {} g 0-1", "XAUTOCLAIM {} g c 5000 0-0"),
         ),

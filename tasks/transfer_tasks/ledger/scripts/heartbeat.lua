@@ -13,8 +13,9 @@
 local worker, lease_ms, about, queue = unpack(ARGV, 3)
 write('SET', NS .. 'worker:' .. worker, about, 'PX', lease_ms)
 add_to(NS .. 'workers', worker, NOW)
--- Once in half a lease, whoever comes first; `accept` leaves it to us while we live.
-if tonumber(lease_ms) <= RETENTION * 10 and redis.call('PTTL', KEPT) < tonumber(lease_ms) / 2 then
+-- Once in half a lease, whoever comes first; `accept` leaves it to us while we live, and where there is an outbox.
+if tonumber(lease_ms) <= RETENTION * 10 and redis.call('PTTL', KEPT) < tonumber(lease_ms) / 2
+    and redis.call('EXISTS', AUDIT) == 1 then
   keep(OPEN_IDS)
   write('EXPIRE', AUDIT, LIFE_OF_OUTBOX)
   write('SET', KEPT, '1', 'PX', lease_ms)

@@ -230,6 +230,12 @@ local function find_unwritten(read_until)
   return ms .. '-' .. int(tonumber(number) + 1)
 end
 
+-- How many lines an entry has: see `audit_entry`.
+local function count_lines(entry)
+  local ok, parts = pcall(cjson.decode, entry[2][1] == 'line' and entry[2][2] or '')
+  return ok and type(parts) == 'table' and #parts > 9 and 1 + math.floor((#parts - 9) / 3) or 1
+end
+
 local function time_of(line_id) return tonumber(string.match(line_id, '^%d+')) end
 
 local function trim_outbox()
@@ -251,15 +257,18 @@ local function trim_outbox()
   local doomed = redis.call('XRANGE', AUDIT, '-', '+', 'COUNT', math.min(length - audit_bound, OUTBOX_LIMIT))
   local newest = doomed[#doomed][1]
   if read_until then
-    local unread = redis.call('XRANGE', AUDIT, '(' .. read_until, newest, 'COUNT', #doomed)
-    lost_lines = #unread
-    local held = {}
-    for _, line in ipairs(redis.call('XPENDING', AUDIT, audit_group, '-', newest, #doomed)) do
-      table.insert(held, line[1])
+    local lines, held = {}, {}
+    for _, entry in ipairs(doomed) do lines[entry[1]] = count_lines(entry) end
+    for _, entry in ipairs(redis.call('XRANGE', AUDIT, '(' .. read_until, newest, 'COUNT', #doomed)) do
+      lost_lines = lost_lines + count_lines(entry)
     end
-    if #held > 0 then lost_lines = lost_lines + redis.call('XACK', AUDIT, audit_group, unpack(held)) end
+    for _, entry in ipairs(redis.call('XPENDING', AUDIT, audit_group, '-', newest, #doomed)) do
+      table.insert(held, entry[1])
+      lost_lines = lost_lines + (lines[entry[1]] or 0)
+    end
+    if #held > 0 then redis.call('XACK', AUDIT, audit_group, unpack(held)) end
   else
-    lost_lines = #doomed
+    for _, entry in ipairs(doomed) do lost_lines = lost_lines + count_lines(entry) end
   end
   redis.call('XTRIM', AUDIT, 'MAXLEN', '=', length - #doomed)
   if lost_lines > 0 then count_in_both('audit_lines_lost', lost_lines) end

@@ -6,11 +6,10 @@ local function take_usual_step()
     reply_to, asked, after, latest_ms = unpack(ARGV, 3)
   if own_key ~= '' or after ~= '' or queue == '' then return nil end
   local call_key, record, key = NS .. 'call:' .. call, record_key(id), call .. ':1'
-  -- None of the first four may be there. They are named four times, and count four, so that the rest tells whether a
-  -- heartbeat renews what is there already.
+  -- What is named twice counts twice. None of the first four may be there; of the others, 3 are both, 2 is the first.
   local own = NS .. 'key:' .. key
   local found = redis.call('EXISTS', call_key, record, PAUSED, own, call_key, record, PAUSED, own,
-    call_key, record, PAUSED, own, call_key, record, PAUSED, own, KEPT, OPEN_IDS, AUDIT)
+    call_key, record, PAUSED, own, call_key, record, PAUSED, own, KEPT, KEPT, OPEN_IDS)
   if found > 3 then return nil end
   local name = read_labels(labels)
   if type(name) ~= 'string' or not is_for(name, intent, call) then return nil end
@@ -30,10 +29,8 @@ local function take_usual_step()
     redis.call('ZREM', OPEN_IDS, id)
     return nil
   end
-  if found < 3 then
-    redis.call('EXPIRE', OPEN_IDS, RETENTION)
-    redis.call('EXPIRE', AUDIT, LIFE_OF_OUTBOX)
-  end
+  if found < 3 then redis.call('EXPIRE', OPEN_IDS, RETENTION) end
+  if found < 2 then redis.call('EXPIRE', AUDIT, LIFE_OF_OUTBOX) end
   redis.call('RPUSH', call_key, id)
   redis.call('EXPIRE', call_key, RETENTION)
   redis.call('HSET', record, 'state', 'waiting', 'call_id', call, 'key', key, 'hop', '1', 'attempt', '0', 'token', '0',

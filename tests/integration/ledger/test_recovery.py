@@ -7,7 +7,7 @@ import time
 import pytest
 
 from support import wait_until
-from support.ledger_bench import LONG_MS, outcome_of
+from support.ledger_bench import LONG_MS, outcome_of, start
 from transfer_tasks.ledger.verdicts import (
     Begun,
     Claim,
@@ -135,10 +135,15 @@ def test_what_an_older_version_has_listed_is_taken_over(bench, sending):
     old_waiting, old_in_flight = bench.keys.lists_of_an_older_version
     bench.client.zadd(old_waiting, {waiting: 1})
     bench.client.zadd(old_in_flight, {sending.transfer_id: 1, ended: 2})
+    claimed_by_an_old_worker = start(bench).transfer_id  # it stays where the acceptance has put it
+    bench.client.zadd(bench.keys.open_ids, {claimed_by_an_old_worker: 1})
     bench.heartbeat()
     for _ in range(3):  # to the new order, to its place there, and nothing more
         bench.recover()
-    assert (bench.index("waiting"), bench.index("in_flight")) == ({waiting}, {sending.transfer_id})
+    assert (bench.index("waiting"), bench.index("in_flight")) == (
+        {waiting},
+        {sending.transfer_id, claimed_by_an_old_worker},
+    )
     assert not bench.client.exists(old_waiting, old_in_flight)
 
 

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from support.contents import everything
 from support.ledger_bench import FAR_MS, LedgerBench
+from transfer_tasks.errors import LedgerUnavailable
 from transfer_tasks.ledger import request_commands, script
 from transfer_tasks.ledger.operator_commands import OperatorCommands
 from transfer_tasks.ledger.verdicts import Claim, Reading
@@ -51,6 +52,8 @@ USUAL: dict[str, Any] = {
     "moved_by": "",
     "moved_meanwhile": "",
     "claims_twice": False,
+    "replaced": ("", ""),
+    "is_index_gone": False,
 }
 UNUSUAL: dict[str, list[Any]] = {
     "labels": [
@@ -107,6 +110,12 @@ UNUSUAL: dict[str, list[Any]] = {
     "moved_by": ["somebody"],
     "moved_meanwhile": ["somebody"],
     "claims_twice": [True],
+    "replaced": [
+        (step, key)
+        for step in ("accept", "claim", "end")
+        for key in ("transfer:audit", "transfer:open", "transfers", "transfer:ended:submitted:H")
+    ],
+    "is_index_gone": [True],
 }  # fmt: skip
 
 
@@ -134,8 +143,11 @@ def take(bench: LedgerBench, course: dict[str, Any], *, is_usual: bool) -> tuple
         if not is_usual:
             patch.setattr(script, "_OF_EVERY_TRANSFER", frozenset())
             patch.setattr(request_commands, "load_script", script.load_script.__wrapped__)
-        steps = take_course(bench, course)
-        said = [each if isinstance(each, list) else repr(each) for each in steps]
+        said = []
+        try:
+            said.extend(each if isinstance(each, list) else repr(each) for each in take_course(bench, course))
+        except LedgerUnavailable as error:
+            said.append(error.cause)
     return same_times(said), what_is_left(bench.client)
 
 
@@ -205,7 +217,11 @@ def take_course(bench: LedgerBench, of: dict[str, Any]) -> Iterator[Any]:
     if of["is_second"]:
         yield bench.accept(call_id="call-1", destination="first", transfer_id=second)
         yield bench.cancel(second)
+    replace(bench, of, "accept")
     yield _accept(bench, of, first, intent)
+    if of["is_index_gone"]:
+        bench.client.delete(bench.keys.open_ids)
+    replace(bench, of, "claim")
     if of["moved_by"] and bench.client.exists(bench.keys.record(first)):
         bench.client.hset(bench.keys.record(first), "moved_by", of["moved_by"])
     routed = {"as it is": intent, "another": intent + " ", "": ""}[of["routed"]]
@@ -226,6 +242,7 @@ def take_course(bench: LedgerBench, of: dict[str, Any]) -> Iterator[Any]:
         bench.client.hset(bench.keys.record(first), "moved_by", of["moved_meanwhile"])
     if of["is_reported"]:
         yield bench.report("ringing", "call-1", "r-1").verdict
+    replace(bench, of, "end")
     state, reason = of["attempt"]
     for _ in range(2):
         yield bench.run(
@@ -239,6 +256,17 @@ def take_course(bench: LedgerBench, of: dict[str, Any]) -> Iterator[Any]:
                 attempt_ms=7,
             )
         )
+
+
+def replace(bench: LedgerBench, of: dict[str, Any], before: str) -> None:
+    """Put something else in the place of a key that all transfers share, before this step."""
+    step, key = of["replaced"]
+    if step == before:
+        hours = int(bench.client.time()[0] // 3600)
+        for hour in (hours, hours + 1):
+            name = key.replace(":H", f":{hour}")
+            bench.client.delete(name)
+            bench.client.set(name, "something else", ex=1000)
 
 
 def without_remaining(claim: Any) -> Any:

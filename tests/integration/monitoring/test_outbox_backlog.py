@@ -111,6 +111,14 @@ def test_where_there_never_was_a_writer_the_bound_holds_too(bench: LedgerBench) 
     assert length(bench) == 2 * NODE
 
 
+def test_an_entry_with_two_lines_is_two_that_are_lost(bench: LedgerBench) -> None:
+    bench.heartbeat()
+    for _ in range(2):
+        bench.claim_and_begin(bench.accept().transfer_id)  # accepted; claimed and started in one
+    assert bench.recover(audit_kept=1, audit_bound=1).lost_lines == 4
+    assert [line["event"] for line in bench.audit()] == ["transfer.claimed", "transfer.attempt_started"]
+
+
 # --- what is told of it
 
 

@@ -36,7 +36,8 @@ def test_it_is_masked_as_a_whole_whoever_wrote_it(call_id, said):
     assert MaskedRequest._describe((), {}, shown) == mask_text(shown)
 
 
-def test_a_message_that_recovery_has_sent_is_described_by_its_copy_of_the_intent_masked():
+def test_a_message_that_recovery_has_sent_is_described_by_its_copy_of_the_intent_masked(monkeypatch):
+    monkeypatch.setattr(MaskedRequest, "endpoints", {})  # another test may have read a registry
     intent = make_intent("support", reason="call +1 555 010 1234 back")
     text = write_notification("transfers")
     for name, value in (("id", intent.transfer_id), ("intent", intent.to_json()), ("signature", "")):

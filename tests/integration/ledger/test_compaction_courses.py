@@ -77,8 +77,6 @@ def take_course(client: Any, first: list[Any], then: list[Any], *, now: datetime
     course = Course(client, f"course-{uuid.uuid4().hex}", now)
     said = [course.take(step) for step in first]
     let_a_day_pass(course.bench, of=TIMES)
-    for unmatched in client.keys(course.bench.keys.unmatched("*")):  # kept for an hour
-        client.delete(unmatched)
     if is_compacted:
         compact_everything(course.bench)
         for _, held in course.records():

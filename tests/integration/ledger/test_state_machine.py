@@ -25,8 +25,8 @@ from hypothesis.stateful import (
 
 from support.ledger_bench import LONG_MS, LedgerBench
 from support.ledger_invariants import CALLS, LedgerInvariants, Seen
+from support.ledger_reports import ENDINGS, REQUESTS, RETRY, LedgerReports
 from support.passing_days import WEEK_SECONDS, let_a_day_pass
-from transfer_tasks.connection import ConnectionStatus, ReportSource, ReportVerdict
 from transfer_tasks.ledger.verdicts import Begun, Claim, Ended
 from transfer_tasks.outcome import Reason, State
 from transfer_tasks.redis.connection import connect
@@ -34,20 +34,9 @@ from transfer_tasks.redis.connection import connect
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from transfer_tasks.connection import ReportResult
-
 WORKERS = ("w1", "w2")
 SHORT_MS = 4
 
-RETRY = (State.CLAIMED, Reason.PLATFORM_UNAVAILABLE)
-ENDINGS = (
-    (State.SUBMITTED, Reason.ACCEPTED_BY_PLATFORM),
-    (State.REJECTED, Reason.CALL_NOT_FOUND),
-    (State.FAILED, Reason.PLATFORM_UNREACHABLE),
-    (State.UNKNOWN, Reason.ANSWER_LOST),
-    RETRY,
-)
-REQUESTS = st.sampled_from(["", "", "r-1", "r-2", "r-3"])
 LATE = {State.EXPIRED, State.FAILED}
 NOT_SENT = LATE | {State.REJECTED}
 ENDED_BY_WORKER = {State.SUBMITTED, State.REJECTED, State.FAILED, State.UNKNOWN}
@@ -86,12 +75,17 @@ LEGAL: dict[str, set[tuple[State | None, State]]] = {
 }
 
 
+def is_anything_asked(machine: LedgerInvariants) -> bool:
+    """Whether there is anything on which time, and who lives, can tell."""
+    return bool(machine.before)
+
+
 def never_valid(transfer_id: str) -> Claim:
     """Return what stands for a claim that was refused: bundles must not depend on the clock."""
     return Claim(transfer_id, "-1", "", "", 1, 0, 0, "{}")
 
 
-class LedgerMachine(LedgerInvariants):
+class LedgerMachine(LedgerReports):
     """Publishers, workers, a sweep, and time."""
 
     transfers = Bundle("transfers")
@@ -108,7 +102,7 @@ class LedgerMachine(LedgerInvariants):
             retention_seconds=WEEK_SECONDS,
         )
         # Publishers may ask as often as workers work, so that steps meet each other on few transfers.
-        self.asked = self.worked = 0
+        self.asked = self.worked = self.days = 0
         self.permitted: dict[tuple[str, int], str] = {}
         self.before: dict[str, Seen] = {}
         self.chains: dict[str, list[State]] = {}
@@ -266,6 +260,24 @@ class LedgerMachine(LedgerInvariants):
     )
     def claim_and_send(self, transfer_id, ending, request_id):
         """The way to most deep states, which are rare at random. Without an ending the worker is busy."""
+        return self.send(transfer_id, ending, request_id)
+
+    @rule(
+        targets=(claims, past_steps),
+        call_id=st.sampled_from(CALLS),
+        destination=st.sampled_from(["support", "sales"]),
+        ending=st.sampled_from([None, *ENDINGS]),
+        request_id=REQUESTS,
+    )
+    def ask_and_send(self, call_id, destination, ending, request_id):
+        """The same, of a transfer that nobody names later."""
+        return self.send_another(call_id, destination, ending, request_id)
+
+    def send_another(self, call_id, destination, ending, request_id):
+        ask = partial(self.bench.accept, call_id=call_id, destination=destination, repeat_window_ms=0)
+        return self.send(self.step("accept", ask).transfer_id, ending, request_id)
+
+    def send(self, transfer_id, ending, request_id):
         self.worked += 1
         claim = self.step("claim", partial(self.bench.claim, transfer_id, worker="w1"))
         if not isinstance(claim, Claim):
@@ -275,39 +287,23 @@ class LedgerMachine(LedgerInvariants):
             self.end_attempt(claim, ending, request_id)
         return claim
 
-    @rule(
-        call_id=st.sampled_from(["", *CALLS]),
-        request_id=REQUESTS,
-        status=st.sampled_from(ConnectionStatus),
-        source=st.sampled_from(ReportSource),
-        ring_seconds=st.sampled_from([0, 1000]),
-    )
-    def report(self, call_id, request_id, status, source, ring_seconds):
-        if call_id or request_id:
-            self.report_of(partial(self.bench.report, status, call_id, request_id), source, ring_seconds)
-
-    @rule(
-        transfer_id=transfers,
-        status=st.sampled_from(ConnectionStatus),
-        source=st.sampled_from(ReportSource),
-        ring_seconds=st.sampled_from([0, 1000]),
-    )
-    def report_of_what_is_named(self, transfer_id, status, source, ring_seconds):
-        self.report_of(partial(self.bench.report, status, transfer_id=transfer_id), source, ring_seconds)
-
+    @precondition(is_anything_asked)
     @rule(worker=st.sampled_from(WORKERS))
     def take_over_from_a_dead_worker(self, worker):
         self.step("die", partial(self.bench.bury, worker))
         self.step("recover", self.bench.recover)
 
+    @precondition(is_anything_asked)
     @rule(worker=st.sampled_from(WORKERS))
     def heartbeat(self, worker):
         self.step("heartbeat", partial(self.bench.heartbeat, worker))
 
+    @precondition(is_anything_asked)
     @rule(worker=st.sampled_from(WORKERS))
     def die(self, worker):
         self.step("die", partial(self.bench.bury, worker))
 
+    @precondition(is_anything_asked)
     @rule(
         lease_ms=st.sampled_from([0, LONG_MS]),
         attempt_bound_ms=st.sampled_from([0, LONG_MS]),
@@ -319,9 +315,11 @@ class LedgerMachine(LedgerInvariants):
             partial(self.bench.recover, lease_ms=lease_ms, attempt_bound_ms=attempt_bound_ms, limit=limit),
         )
 
+    @precondition(is_anything_asked)
     @rule()
     def let_a_day_pass_and_compact(self):
         let_a_day_pass(self.bench)
+        self.days += 1
         settled = [
             key
             for key, seen in self.before.items()
@@ -330,10 +328,12 @@ class LedgerMachine(LedgerInvariants):
         self.step("recover", self.bench.recover)
         assert all(self.bench.record(key).is_compacted for key in settled)
 
+    @precondition(is_anything_asked)
     @rule()
     def fetch_a_message_and_lose_it(self):
         self.client.rpop(self.bench.queue)
 
+    @precondition(is_anything_asked)
     @rule()
     def let_time_pass(self):
         deadline = self.now_ms() + SHORT_MS + 1
@@ -355,26 +355,6 @@ class LedgerMachine(LedgerInvariants):
             assert (claim.transfer_id, attempt) not in self.permitted, "an attempt was begun twice"
         holder = self.permitted.setdefault((claim.transfer_id, attempt), claim.token)
         assert holder == claim.token, "two claims are valid at once"
-
-    def report_of(self, report: Callable[..., ReportResult], source: ReportSource, ring_seconds: int) -> None:
-        old, queued = self.before, self.client.lrange(self.bench.queue, 0, -1)
-        ask = partial(report, source=source, ring_seconds=ring_seconds)
-        result = self.step("report", ask)
-        assert self.client.lrange(self.bench.queue, 0, -1) == queued, (
-            "a report has put something on the queue"
-        )
-        for key, new in self.before.items():
-            assert (new.attempt, new.token) == (old[key].attempt, old[key].token)
-        if not source.is_platform and source is not ReportSource.OPERATOR:
-            assert {key: seen.state for key, seen in old.items()} == {
-                key: seen.state for key, seen in self.before.items()
-            }
-        told = self.before
-        again = self.step("report", ask)
-        assert again.transfer_id == result.transfer_id or result.verdict is ReportVerdict.UNMATCHED
-        assert again.verdict is not ReportVerdict.MATCHED
-        assert again.verdict is not ReportVerdict.CONTRADICTION
-        assert self.before == told, "a report that came twice has changed something"
 
     def end_attempt(self, claim: Claim, ending: tuple[State, Reason], request_id: str = "") -> None:
         # Nobody ends as submitted or unknown what was never begun; a worker that does is not ours.

@@ -111,7 +111,12 @@ if was_given_up then
   if get(transfer_id, 'erased_ms')[1] then answer, detail, ending.detail = '', '', '' end
   note_attempt()
   local outcome = endings().finish(transfer_id, 'transfer.resolved', ending)
-  if ending.state == 'submitted' then endings().meet_later_transfers(transfer_id) end
+  if ending.state == 'submitted' then
+    endings().meet_later_transfers(transfer_id)
+    connections().learn_from(transfer_id, answer)
+  else
+    connections().look_again(transfer_id)
+  end
   return { 'ended', outcome }
 end
 if not OPEN[current] then
@@ -132,7 +137,11 @@ end
 if ending.state ~= 'claimed' then
   note_attempt()
   local outcome = endings().finish(transfer_id, 'transfer.finished', ending)
-  if state == 'submitted' then connections().learn_from(transfer_id, answer) end
+  if state == 'submitted' then
+    connections().learn_from(transfer_id, answer)
+  elseif ending.state == 'rejected' or ending.state == 'failed' then
+    connections().look_again(transfer_id)
+  end
   return { 'ended', outcome }
 end
 if current == 'claimed' then return { 'again' } end

@@ -3,9 +3,10 @@
 --
 --   whose is it?   1 the named transfer
 --                  2 the one that has this request id
---                  3 the call's only transfer that may be at the platform and of which the platform has not said its last
---                    word; it takes the id, if it has none. Never one that was spoken of before its request began, and
---                    never what happened before then
+--                  3 the call's only transfer of which it may be: one that may be at the platform. After the platform's last
+--                    word on it that is what does not say otherwise, a word that comes late or twice; before, it takes the
+--                    id, if it has none. Never one that was spoken of before its request began, and never what happened
+--                    before then
 --                  else nobody knows: the report is kept, and looked at again when more is known
 --
 -- Arguments:

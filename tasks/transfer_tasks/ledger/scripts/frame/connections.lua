@@ -8,7 +8,8 @@
 --   rings_until_ms  until when its target may be ringing, where the platform has said so; 0 where nobody picked up
 --
 --   request:<request id>                     string: the transfer
---   unmatched:<call id, or the request id>   list: reports, JSON, of which nobody knows whose they are; the last 20
+--   unmatched:<call id, or the request id>   list: reports, JSON, of which nobody knows whose they are; the last 20.
+--                                            With `named_only`: an answer has spoken of the request, and said nothing of it
 
 -- How a transfer ends whose request the platform has, as it has reported; `why` is what was known besides.
 local function confirmation(source, why)
@@ -32,6 +33,7 @@ local function connections()
   local IS_PLATFORM = { room = true, platform_api = true, webhook = true }
   local IS_FINAL = { connected = true, not_connected = true }
   local UNSETTLED_MS, MAX_UNMATCHED, MAX_CONTRADICTIONS = 20 * 60000, 20, 5
+  local KEPT_MS = 60 * 60000 -- its list may be there for longer, for others' sake
   local CLOCKS_MS = 10000 -- how far a source's clock and Redis's may be apart
   local LEARNT = {} -- request id -> transfer: what is not written yet
 
@@ -63,15 +65,35 @@ local function connections()
       or (OPEN[state] and (tonumber(r[3]) or 0) > 0)
   end
 
-  -- Whether a report may be of a request of this transfer, on which the platform has not said its last word: neither
-  -- heard nor, where the source says when, happened before the request began.
-  local function is_unsettled(id, report)
+  -- Whether the platform has said its last word on this transfer's request.
+  local function is_settled(id)
+    local c = C.read(id)
+    return c and c.platform_final
+  end
+
+  -- Whether a report may be of a request that is settled, as a word that comes late or twice: unless its id, its time or
+  -- another final tells.
+  local function may_be_said_again(id, report, at_ms)
+    local c = C.read(id)
+    if report.request_id ~= '' and get(id, 'request_id')[1] then return false end
+    local last_ms = math.max(tonumber(c.heard_ms) or 0, tonumber(c.at_ms) or 0)
+    if at_ms and IS_PLATFORM[c.source] and at_ms > last_ms + CLOCKS_MS then return false end
+    if not IS_FINAL[report.status] or c.status == report.status then return true end
+    for _, other in ipairs(c.contradictions or {}) do
+      if other.status == report.status then return true end
+    end
+    return false
+  end
+
+  -- Whether a report may be of a request of this transfer: neither heard nor, where the source says when, happened before
+  -- the request began.
+  local function may_be_of(id, report)
     if not may_be_there(id) then return false end
-    local r, c = get(id, 'state', 'ended_ms', 'begun_ms'), C.read(id)
-    local begun_ms = tonumber(r[3]) or 0
-    if c and c.platform_final or begun_ms > report.heard_ms then return false end
-    if type(report.at_ms) == 'number' and begun_ms > report.at_ms + CLOCKS_MS then return false end
-    return OPEN[r[1]] or NOW - (tonumber(r[2]) or NOW) < UNSETTLED_MS
+    local r, at_ms = get(id, 'state', 'ended_ms', 'begun_ms'), type(report.at_ms) == 'number' and report.at_ms
+    local begun_ms, ended_ms = tonumber(r[3]) or 0, tonumber(r[2]) or report.heard_ms
+    if begun_ms > report.heard_ms or (at_ms and begun_ms > at_ms + CLOCKS_MS) then return false end
+    if not OPEN[r[1]] and report.heard_ms - ended_ms >= UNSETTLED_MS then return false end
+    return not is_settled(id) or may_be_said_again(id, report, at_ms)
   end
 
   -- Whether a request was spoken of before this transfer's own began: then it is another's, whatever is said of it later.
@@ -92,16 +114,16 @@ local function connections()
       local is_of_call = report.call_id == '' or get(id, 'call_id')[1] == report.call_id
       return is_of_call and may_be_there(id) and id or nil
     end
-    if report.call_id == '' then return nil end
+    if report.call_id == '' or report.named_only then return nil end
     local sole
     for _, of in ipairs(redis.call('LRANGE', NS .. 'call:' .. report.call_id, 0, -1)) do
-      if is_unsettled(of, report) then
+      if may_be_of(of, report) then
         if sole then return nil end
         sole = of
       end
     end
     if sole and report.request_id ~= '' then
-      if get(sole, 'request_id')[1] or not IS_PLATFORM[report.source] then return nil end
+      if get(sole, 'request_id')[1] or is_settled(sole) or not IS_PLATFORM[report.source] then return nil end
       if is_older(report.request_id, report.call_id, sole) then return nil end
       learn(sole, report.request_id)
     end
@@ -200,7 +222,8 @@ local function connections()
       is_more = false
       for at = 1, #kept do
         local entry = kept[at]
-        local id = entry.report and find(entry.report)
+        local is_kept = entry.report and NOW - (tonumber(entry.report.heard_ms) or 0) < KEPT_MS
+        local id = is_kept and find(entry.report)
         if id then
           apply(id, entry.report)
           write('LREM', key, 1, entry.text)
@@ -214,7 +237,7 @@ local function connections()
     local key = unmatched_key(report.call_id ~= '' and report.call_id or report.request_id)
     for _, text in ipairs(redis.call('LRANGE', key, 0, -1)) do
       local is_same, other = true, read_object(text) or {}
-      for _, field in ipairs({ 'request_id', 'status', 'reason', 'source', 'caller_gone' }) do
+      for _, field in ipairs({ 'request_id', 'status', 'reason', 'source', 'caller_gone', 'named_only' }) do
         is_same = is_same and other[field] == report[field]
       end
       if is_same then return end
@@ -239,22 +262,27 @@ local function connections()
       return 'unmatched', ''
     end
     local verdict = apply(id, report)
-    match_kept(get(id, 'call_id')[1])
+    -- Nobody else's word makes known whose another report is.
+    if IS_PLATFORM[report.source] then match_kept(get(id, 'call_id')[1]) end
     return verdict, id
   end
 
-  -- The platform has a request of this call, and it is not known to be of ours.
+  -- An answer has named a request of this call that is not known to be of ours, and said nothing of it: no transfer takes
+  -- it by that alone.
   function C.note_request(call_id, request_id)
     if owner_of(request_id) then return end
     keep_unmatched({ call_id = call_id, request_id = request_id, transfer_id = '', status = 'queued', source = 'platform_api',
-      heard_ms = NOW, ring_ms = 0, detail = '' })
+      heard_ms = NOW, ring_ms = 0, detail = '', named_only = true })
   end
+
+  -- This transfer is proven to have no request at the platform: what was kept may be of the only other one.
+  function C.look_again(id) match_kept(get(id, 'call_id')[1]) end
 
   -- A report that was thought to be of this transfer is of another: the answer has another id, or says no.
   function C.disown(id)
     local r, c = get(id, 'request_id', 'reported', 'call_id'), C.read(id)
     for _, field in ipairs({ 'request_id', 'reported', 'connection', 'rings_until_ms' }) do unset(id, field) end
-    if not c then return r[1] and C.note_request(r[3], r[1]) end
+    c = c or { status = 'queued', source = r[2], heard_ms = NOW }
     count('report|' .. c.source .. '|unmatched')
     keep_unmatched({ call_id = r[3], request_id = r[1] or '', transfer_id = '', status = c.status, reason = c.reason,
       caller_gone = c.caller_gone, source = c.source, at_ms = c.at_ms, heard_ms = c.heard_ms, ring_ms = 0, detail = '' })
@@ -263,8 +291,7 @@ local function connections()
   -- Whether the platform has said its last word on a request.
   function C.is_settled(request_id)
     local id = owner_of(request_id)
-    local c = id and C.read(id)
-    return c and c.platform_final
+    return id and is_settled(id)
   end
 
   -- Take the request id that the platform's answer names, if it names one.

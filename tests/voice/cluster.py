@@ -11,24 +11,31 @@ import urllib.request
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from redis import Redis
 
 from support import ProcessSpawner, urlopen_directly, wait_until
 from transfer_tasks.ledger.keys import Keys
+from transfer_tasks.ledger.ledger import Ledger
 from transfer_tasks.ledger.record import TransferRecord
+from transfer_tasks.redis.connection import connect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from support import SpawnedProcess
+    from transfer_tasks.connection import ConnectionReport
 
 HERE = Path(__file__).parent
 DESTINATIONS = HERE / "destinations.toml"
 PIOPIY_NUMBER = "12025550199"
 SIGNING_KEY = f"voice:{'v' * 32}"
 """Workers carry out what is signed with it, and nothing else."""
+
+PATIENT: Final = {"publish_budget_seconds": 10, "expires_in_seconds": 120, "holding_after_seconds": 30}
+"""What no busy machine exhausts. A test that is about one of these says what it is."""
+
 WORKER_PYTHON_VARIABLE = "TRANSFER_WORKER_PYTHON"
 
 
@@ -172,6 +179,12 @@ class Cluster:
                 TransferRecord.from_hash(transfer_id, client.hgetall(keys.record(transfer_id)))
                 for transfer_id in transfer_ids
             ]
+
+    def report(self, said: ConnectionReport) -> None:
+        """Put a source's word on record, as another process does: no call's event loop is in its way."""
+        with connect(self.redis_url, timeout_seconds=30) as client:
+            ledger = Ledger(client, retention_seconds=3600)
+            ledger.run(ledger.commands.report_connection(said))
 
     def wait_for_state(
         self, call_id: str, *states: str, within_seconds: float = 60.0

@@ -50,7 +50,7 @@ def private_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluste
 def open_voice() -> Callable[..., Any]:
     """Open a voice process: `async with open_voice(cluster) as voice: call = await voice.ring(…)`."""
     from transfer_tasks.voice import TransferClient, VoiceSettings
-    from voice.cluster import DESTINATIONS, SIGNING_KEY
+    from voice.cluster import DESTINATIONS, PATIENT, SIGNING_KEY
     from voice.loopback import Loopback
 
     @asynccontextmanager
@@ -62,6 +62,7 @@ def open_voice() -> Callable[..., Any]:
             "destinations_file": DESTINATIONS,
             "signing_key": SecretStr(SIGNING_KEY),
             "announce": "after",  # most tests are about what comes after the request
+            **PATIENT,
             **settings,
         }
         parts = {name: part for name, part in (("equip", equip), ("mcp_tools", mcp_tools)) if part}

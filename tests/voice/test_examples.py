@@ -18,7 +18,7 @@ import pytest
 from piopiy.services.cartesia.tts import CartesiaTTSService
 from piopiy.services.deepgram.stt import DeepgramSTTService
 
-from voice.cluster import SIGNING_KEY
+from voice.cluster import PATIENT, SIGNING_KEY
 from voice.loopback import FakeRoom, Platform
 from voice.model import transfer
 
@@ -83,6 +83,8 @@ def environment(cluster, monkeypatch, tmp_path):
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("TRANSFER_REDIS_URL", cluster.redis_url)
     monkeypatch.setenv("TRANSFER_SIGNING_KEY", SIGNING_KEY)
+    for name, value in PATIENT.items():
+        monkeypatch.setenv(f"TRANSFER_{name.upper()}", str(value))
     monkeypatch.delenv("PIOPIY_TOKEN", raising=False)
     monkeypatch.chdir(tmp_path)
     return monkeypatch

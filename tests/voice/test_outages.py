@@ -12,6 +12,8 @@ HOLDING = "One moment, please. I'm connecting you."
 APOLOGY = "I'm sorry, I couldn't transfer you just now."
 TROUBLE = "I'm sorry, I'm having trouble with the transfer. Please stay on the line."
 
+IN_TIME = {"publish_budget_seconds": 1, "holding_after_seconds": 1.5}
+"""As a voice process has them unless told otherwise."""
 
 SOON_SECONDS = 4.0
 """About one on a quiet machine; whoever waits for Redis itself waits for longer."""
@@ -19,7 +21,7 @@ SOON_SECONDS = 4.0
 
 async def test_with_redis_down_the_apology_is_heard_soon(private_cluster, open_voice):
     cluster = private_cluster
-    async with open_voice(cluster) as voice:
+    async with open_voice(cluster, **IN_TIME) as voice:
         call = await voice.ring(transfer("support"), say("Can I help you myself?"))
         cluster.redis("kill")
         await call.say("A person, please.")
@@ -34,7 +36,7 @@ async def test_with_redis_silent_the_caller_is_told_in_time_and_the_request_with
     private_cluster, open_voice
 ):
     cluster = private_cluster
-    async with open_voice(cluster) as voice:
+    async with open_voice(cluster, **IN_TIME) as voice:
         # One request before, over and done with: its connection to Redis stands, and nobody uses it.
         before = await voice.ring(transfer("support"))
         await before.say("A person, please.")
@@ -59,7 +61,7 @@ async def test_with_redis_silent_the_caller_is_told_in_time_and_the_request_with
 async def test_redis_that_is_back_for_the_next_turn_serves_it(private_cluster, open_voice):
     cluster = private_cluster
     await asyncio.to_thread(cluster.start_worker)
-    async with open_voice(cluster) as voice:
+    async with open_voice(cluster, **IN_TIME) as voice:
         call = await voice.ring(transfer("support"), say("Shall I try again?"), transfer("support"))
         cluster.redis("kill")
         await call.say("A person, please.")
@@ -72,7 +74,7 @@ async def test_redis_that_is_back_for_the_next_turn_serves_it(private_cluster, o
 
 async def test_redis_that_goes_away_while_a_caller_waits_is_waited_for(private_cluster, open_voice):
     cluster = private_cluster
-    async with open_voice(cluster) as voice:
+    async with open_voice(cluster, **IN_TIME) as voice:
         call = await voice.ring(transfer("support"))
         await call.say("A person, please.")
         await asyncio.to_thread(cluster.wait_for_state, call.call_id, "waiting")
@@ -86,7 +88,7 @@ async def test_redis_that_goes_away_while_a_caller_waits_is_waited_for(private_c
 
 async def test_with_no_worker_the_truth_is_heard_at_the_deadline(private_cluster, open_voice):
     cluster = private_cluster
-    async with open_voice(cluster, expires_in_seconds=3) as voice:
+    async with open_voice(cluster, **IN_TIME, expires_in_seconds=3) as voice:
         call = await voice.ring(transfer("support"), say("Can I help you myself?"))
         await call.say("A person, please.")
         heard_at = await call.hears(APOLOGY)

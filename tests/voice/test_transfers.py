@@ -59,7 +59,7 @@ async def test_twenty_calls_at_once_in_one_process_are_each_moved_by_their_own_i
 
 
 async def test_a_transfer_that_takes_long_is_announced_after_a_second_and_a_half(cluster, open_voice):
-    async with open_voice(cluster) as voice:
+    async with open_voice(cluster, holding_after_seconds=1.5) as voice:
         call = await voice.ring(transfer("slow"))
         await call.say("A person, please.")
         held_at = await call.hears(HOLDING)

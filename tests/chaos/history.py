@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from chaos.neighbour import NeighbourTask
+    from chaos.witness import Beat
     from transfer_tasks.ledger.record import TransferRecord
 
 _SAYS_THAT_REDIS_IS_AWAY: Final = re.compile(
@@ -194,6 +195,7 @@ class History:
         printed_ids: Event ids of the audit lines on the workers' stdout.
         courses: Transfers that rang and ended, by call.
         neighbour_tasks: What another application on the same Redis ran.
+        beats: How slow the machine was, and when.
         broken_lines: Lines of the audit files that are not JSON.
         audit_faults: What `audit verify` says of the audit file, which nobody has edited.
         repeated_lines: How many lines were written more than once.
@@ -212,6 +214,7 @@ class History:
     middleman: Counter[str] = field(default_factory=Counter)
     printed_ids: set[str] = field(default_factory=set)
     neighbour_tasks: list[NeighbourTask] = field(default_factory=list)
+    beats: list[Beat] = field(default_factory=list)
     broken_lines: int = 0
     audit_faults: list[str] = field(default_factory=list)
     repeated_lines: int = 0
@@ -260,6 +263,7 @@ class History:
                     "faults": [asdict(fault) for fault in self.faults],
                     "slots": self.slots,
                     "task_errors": self.task_errors,
+                    "beats": [asdict(beat) for beat in self.beats],
                 }
             ),
             "utf-8",

@@ -76,12 +76,18 @@ def summarize(history: History, verdict: Verdict) -> dict[str, Any]:
         "slowest_submit_seconds": round(
             max((ask.answered_ms - ask.at_ms for ask in submits), default=0) / 1000, 2
         ),
+        "machine_slow_times": _slowness(history),
         "audit_lines": len(history.lines),
         "audit_lines_written_twice": history.repeated_lines,
         "audit_lines_broken": history.broken_lines,
         "checked": dict(verdict.checked),
         "broken": dict(broken),
     }
+
+
+def _slowness(history: History) -> dict[str, float]:
+    seen = [beat.slowness for beat in history.beats]
+    return {"mean": round(sum(seen) / len(seen), 2), "max": round(max(seen), 1)} if seen else {}
 
 
 def _spread(seconds: list[float]) -> dict[str, float]:

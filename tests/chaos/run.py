@@ -147,6 +147,7 @@ def _run_in(directory: Path, plan: Plan) -> Result:
         courses = connections.collect()
         history = _collect(cluster, injector, asks)
         history.courses = {course.call_id: course for course in courses}
+        history.beats = around.collect_beats()
         history.neighbour_tasks = around.collect_neighbour_tasks(history.faults)
         history.heard, history.voice_calls = voice.heard, voice.call_ids
     if plan.directory is not None:

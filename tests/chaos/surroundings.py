@@ -1,13 +1,15 @@
-"""Who else is there: a neighbour on the same Redis, plain Celery, wrong clocks, forked publishers."""
+"""Who else is there: a neighbour on that Redis, plain Celery, wrong clocks, forked publishers, a witness."""
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from chaos.cluster import TESTS
 from chaos.companions import start_companions
 from chaos.neighbour import Neighbour
 from chaos.plain_celery import PlainProducer
+from chaos.witness import read_beats
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from chaos.history import Ask, Fault
     from chaos.neighbour import NeighbourTask
     from chaos.run import Plan
+    from chaos.witness import Beat
+    from support import SpawnedProcess
 
 
 class Surroundings:
@@ -32,12 +36,20 @@ class Surroundings:
         self._plain = PlainProducer(
             cluster.redis.url, seed=plan.seed, per_second=plan.plain_per_second, seconds=plan.seconds
         )
+        self._beats_path = cluster.directory / "witness.txt"
+        self._witness: SpawnedProcess | None = None
         self._neighbour: Neighbour | None = None
         self._companions: list[Companion] = []
 
     def start(self) -> None:
         """Begin; return when the neighbour's worker is there."""
         plan, cluster = self._plan, self._cluster
+        self._witness = cluster.spawn(
+            [sys.executable, "-m", "chaos.witness", str(self._beats_path)],
+            env={"PYTHONPATH": str(TESTS)},
+            name="witness",
+        )
+        cluster.watch(self._witness.pid)
         if plan.has_neighbour:
             self._neighbour = Neighbour(
                 cluster.redis.url, cluster.spawn, cluster.watch, TESTS, seed=plan.seed, seconds=plan.seconds
@@ -66,8 +78,14 @@ class Surroundings:
     def end(self) -> None:
         """Leave no process behind."""
         processes = [companion.process for companion in self._companions]
-        for process in [*processes, *([self._neighbour.worker] if self._neighbour else [])]:
+        processes += [self._neighbour.worker] if self._neighbour else []
+        processes += [self._witness] if self._witness else []
+        for process in processes:
             process.kill_group()
+
+    def collect_beats(self) -> list[Beat]:
+        """Return what the witness has seen of the machine."""
+        return read_beats(self._beats_path)
 
     def collect_asks(self) -> list[Ask]:
         """Wait for the sessions in other processes; return what all have asked and heard."""

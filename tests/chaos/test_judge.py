@@ -26,6 +26,7 @@ from chaos.histories import (
 )
 from chaos.history import Fault, History
 from chaos.verdict import INVARIANTS
+from chaos.witness import Beat, read_beats, take_beat
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -321,6 +322,36 @@ def test_a_transfer_may_wait_while_something_stands_in_the_way() -> None:
     history.faults = [fault("redis_kill", "redis", 3000.0, 4000.0)]
 
     assert "served" not in broken_promises(history)
+
+
+@pytest.mark.parametrize(("slowness", "is_blamed"), [(0.5, True), (1.0, True), (1.9, True), (2.1, False)])
+def test_a_transfer_may_wait_for_longer_where_a_worker_starts_more_slowly(
+    slowness: float, is_blamed: bool
+) -> None:
+    history = make_history()
+    left_lying(history)  # for eight seconds
+    history.beats = [Beat(at_ms=START_MS + 500 * number, slowness=slowness) for number in range(20)]
+
+    assert ("served" in broken_promises(history)) is is_blamed
+
+
+def test_how_slow_the_machine_was_at_another_time_is_no_excuse() -> None:
+    history = make_history()
+    left_lying(history)
+    history.beats = [Beat(at_ms=START_MS - 500 * number, slowness=20.0) for number in range(1, 20)]
+
+    assert "served" in broken_promises(history)
+
+
+def test_a_witness_takes_down_what_a_moment_took(tmp_path: Path) -> None:
+    beat = take_beat()
+    path = tmp_path / "witness.txt"
+    path.write_text(f"{beat.at_ms:.0f} {beat.slowness:.2f}\n18000", "utf-8")
+
+    (read,) = read_beats(path)
+
+    assert read.slowness >= 0.9  # the two clocks differ in their grain
+    assert abs(read.slowness - beat.slowness) < 0.01
 
 
 def test_a_neighbour_may_run_a_task_again_while_redis_is_away() -> None:

@@ -23,7 +23,7 @@ _SAYS_THAT_REDIS_IS_AWAY: Final = re.compile(
 )
 """A task of ours, and one of the neighbour's, which asks Redis by itself."""
 
-_EVENT_ID = re.compile(r'"event_id": "([0-9]+-[0-9]+)"')
+_EVENT_ID = re.compile(r'"event_id": "([0-9]+-[0-9]+(?:\.[0-9]+)?)"')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,10 +151,9 @@ class Line:
         )
 
     @property
-    def order(self) -> tuple[int, int]:
-        """Redis gives the lines of one stream one order."""
-        first, second = self.event_id.split("-")
-        return int(first), int(second)
+    def order(self) -> tuple[int, ...]:
+        """Redis gives the entries of one stream one order; the lines of an entry have theirs behind a dot."""
+        return tuple(map(int, self.event_id.replace(".", "-").split("-")))
 
     @property
     def worker(self) -> str:

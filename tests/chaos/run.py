@@ -29,6 +29,7 @@ from transfer_tasks.ledger.ledger import Ledger
 from transfer_tasks.publisher.asynchronous import ENDING_MARGIN_SECONDS
 from transfer_tasks.redis.connection import connect
 from transfer_worker.audit.heads import read_heads
+from transfer_worker.audit.outbox import read_any_lines
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -198,7 +199,7 @@ def _collect(cluster: Cluster, injector: FaultInjector, asks: list[Ask]) -> Hist
         asks=asks,
         faults=sorted(injector.log, key=lambda fault: fault.begun_ms),
         records={transfer_id: record for transfer_id, record in records.items() if record},
-        stream_ids={event_id for event_id, _ in stream},
+        stream_ids={line["event_id"] for entry in stream for line in read_any_lines(*entry)},
         slots=cluster.slots(),
     )
     deadline = time.monotonic() + AUDIT_SECONDS

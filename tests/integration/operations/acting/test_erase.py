@@ -17,7 +17,7 @@ from support.operating import as_json, send
 from transfer_tasks.errors import IdempotencyConflict
 from transfer_tasks.outcome import Reason, State
 from transfer_tasks.publisher.message import TASK_NAME
-from transfer_worker.audit.outbox import GROUP
+from transfer_worker.audit.outbox import GROUP, entry_of
 from transfer_worker.operations.acting.erasing import mentions
 
 pytestmark = pytest.mark.usefixtures("no_key_leaks")
@@ -157,7 +157,7 @@ def test_what_is_not_written_yet_is_written_first(ask, bench, is_read):
     assert "2 of its audit lines are not written yet" in refusal(answer)
     assert dump(bench.client) == before
     if is_read:
-        bench.client.xack(bench.keys.audit, GROUP, *(line["event_id"] for line in bench.audit()))
+        bench.client.xack(bench.keys.audit, GROUP, *(entry_of(line["event_id"]) for line in bench.audit()))
     else:
         bench.write_lines()
     assert as_json(ask("erase", transfer_id, "--reason", "r", "--wait", "0", "--json"))["audit_lines"] == 2

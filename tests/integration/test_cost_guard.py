@@ -17,6 +17,7 @@ from support.cluster import make_intent
 from support.ledger_bench import LedgerBench
 from support.publishing import make_settings, waiting_for
 from support.signing import VOICE_KEY
+from transfer_tasks.ledger.keys import Keys
 from transfer_tasks.ledger.script import load_script
 from transfer_tasks.ledger.verdicts import Claim, Ended
 from transfer_tasks.publisher import AsyncTransferPublisher, TransferPublisher, looking
@@ -171,6 +172,7 @@ def _count_steps(
     cluster: Cluster, publisher: TransferPublisher, monitor: Monitor, redis_client: redis.Redis
 ) -> None:
     publisher.submit(make_intent()).outcome()  # loads the scripts
+    wait_until(lambda: redis_client.exists(Keys().kept))
     before = len(_steps(monitor.commands(redis_client)))
     unheard = len(monitor.commands(redis_client))
 

@@ -115,7 +115,7 @@ def each_line_of_a_worker_is_json_with_a_time_a_level_and_its_program(running: R
 
 
 def every_audit_line_is_in_the_log_too(running: Running) -> None:
-    logged = set(re.findall(r'"event_id": "([\d-]+)"', running.output()))
+    logged = set(re.findall(r'"event_id": "([\d.-]+)"', running.output()))
     assert {line["event_id"] for line in running.audit_file()} <= logged
 
 
